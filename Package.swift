@@ -1,0 +1,137 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// The strictest settings the compiler has; `Docs/architecture.md` gives the layers the targets below stand in.
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .enableExperimentalFeature("Lifetimes"),
+]
+
+/// For targets that own no pointer: the compiler then refuses every unmarked unsafe construct.
+let pointerFree = strict + [.strictMemorySafety()]
+
+let nio: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
+let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
+let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+
+let package = Package(
+    name: "needletail",
+    products: [
+        .library(name: "NeedletailClient", targets: ["NeedletailClient"]),
+        .executable(name: "needletail", targets: ["needletail"]),
+        .executable(name: "needletail-coordinator", targets: ["needletail-coordinator"]),
+        .executable(name: "needletail-shard", targets: ["needletail-shard"]),
+        .executable(name: "needletail-bench", targets: ["needletail-bench"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    ],
+    targets: [
+        // Layer 0: C.
+        .systemLibrary(name: "CNghttp2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
+        .systemLibrary(name: "CProtobufC", pkgConfig: "libprotobuf-c", providers: [.apt(["libprotobuf-c-dev"])]),
+        .systemLibrary(name: "CLMDB", pkgConfig: "lmdb", providers: [.apt(["liblmdb-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .target(name: "CNeedletailKernels"),
+        .target(name: "CNeedletailChecksum"),
+        .target(name: "CNeedletailMessages", dependencies: ["CProtobufC"]),
+
+        // Layer 1: the vocabulary.
+        .target(name: "NeedletailCore", swiftSettings: pointerFree),
+
+        // Layer 2.
+        .target(name: "NeedletailVectors", dependencies: ["NeedletailCore", "CNeedletailKernels"], swiftSettings: strict),
+        .target(name: "NeedletailStorage", dependencies: ["NeedletailCore", "CLMDB", "CNeedletailChecksum"], swiftSettings: strict),
+        .target(name: "NeedletailHTTP2", dependencies: ["NeedletailCore", "CNghttp2", nio, nioPosix, nioSSL], swiftSettings: strict),
+        .target(name: "NeedletailCluster", dependencies: ["NeedletailCore"], swiftSettings: pointerFree),
+        .target(name: "NeedletailQuery", dependencies: ["NeedletailCore"], swiftSettings: pointerFree),
+        .target(name: "NeedletailTelemetry", dependencies: ["NeedletailCore", logging], swiftSettings: pointerFree),
+
+        // Layer 3.
+        .target(
+            name: "NeedletailIndex",
+            dependencies: ["NeedletailCore", "NeedletailVectors"], swiftSettings: strict),
+        .target(
+            name: "NeedletailGRPC",
+            dependencies: ["NeedletailCore", "NeedletailHTTP2", "CZlib", nio, nioPosix, logging], swiftSettings: strict),
+        .target(name: "NeedletailMetadata", dependencies: ["NeedletailCore", "NeedletailStorage"], swiftSettings: strict),
+
+        // Layer 4.
+        .target(
+            name: "NeedletailAPI",
+            dependencies: ["NeedletailCore", "NeedletailGRPC", "CNeedletailMessages", "CProtobufC", nio],
+            swiftSettings: strict),
+        .target(
+            name: "NeedletailShard",
+            dependencies: ["NeedletailCore", "NeedletailVectors", "NeedletailStorage", "NeedletailIndex", "NeedletailQuery"],
+            swiftSettings: strict),
+
+        // Layer 5.
+        .target(
+            name: "NeedletailWorker",
+            dependencies: [
+                "NeedletailCore", "NeedletailShard", "NeedletailAPI", "NeedletailGRPC", "NeedletailCluster", "NeedletailQuery",
+                "NeedletailTelemetry", lifecycle, logging,
+            ],
+            swiftSettings: strict),
+        .target(
+            name: "NeedletailCoordinator",
+            dependencies: [
+                "NeedletailCore", "NeedletailAPI", "NeedletailGRPC", "NeedletailCluster", "NeedletailQuery", "NeedletailMetadata",
+                "NeedletailTelemetry", lifecycle, logging,
+            ],
+            swiftSettings: strict),
+        .target(
+            name: "NeedletailClient",
+            dependencies: ["NeedletailCore", "NeedletailAPI", "NeedletailGRPC", "NeedletailCluster"], swiftSettings: strict),
+
+        // Layer 6: flags in, one configuration value, run.
+        .executableTarget(
+            name: "needletail",
+            dependencies: [
+                "NeedletailClient", "NeedletailCoordinator", "NeedletailWorker", "NeedletailCore", "NeedletailTelemetry", arguments,
+            ],
+            resources: [.copy("Resources/sample")], swiftSettings: strict),
+        .executableTarget(
+            name: "needletail-coordinator",
+            dependencies: ["NeedletailCoordinator", "NeedletailCore", "NeedletailTelemetry", arguments], swiftSettings: strict),
+        .executableTarget(
+            name: "needletail-shard",
+            dependencies: ["NeedletailWorker", "NeedletailCore", "NeedletailTelemetry", arguments], swiftSettings: strict),
+        .executableTarget(
+            name: "needletail-bench",
+            dependencies: [
+                "NeedletailClient", "NeedletailShard", "NeedletailIndex", "NeedletailVectors", "NeedletailGRPC", "NeedletailHTTP2",
+                "NeedletailCore", arguments, nio, nioPosix,
+            ],
+            swiftSettings: strict),
+
+        // Tests mirror the sources.
+        .target(name: "NeedletailTestSupport", dependencies: ["NeedletailCore"], path: "Tests/NeedletailTestSupport", swiftSettings: strict),
+        .testTarget(name: "NeedletailCoreTests", dependencies: ["NeedletailCore", "NeedletailTestSupport"], swiftSettings: strict),
+        .testTarget(
+            name: "NeedletailVectorsTests", dependencies: ["NeedletailVectors", "NeedletailTestSupport"], swiftSettings: strict),
+        .testTarget(
+            name: "NeedletailStorageTests", dependencies: ["NeedletailStorage", "NeedletailTestSupport"], swiftSettings: strict),
+        .testTarget(
+            name: "NeedletailGRPCTests",
+            dependencies: ["NeedletailGRPC", "NeedletailHTTP2", "NeedletailTestSupport", nio, nioPosix], swiftSettings: strict),
+        .testTarget(
+            name: "NeedletailIndexTests",
+            dependencies: ["NeedletailIndex", "NeedletailVectors", "NeedletailTestSupport"], swiftSettings: strict),
+        .testTarget(
+            name: "NeedletailShardTests", dependencies: ["NeedletailShard", "NeedletailTestSupport"], swiftSettings: strict),
+    ]
+)
