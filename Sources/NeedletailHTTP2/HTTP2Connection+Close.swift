@@ -102,10 +102,7 @@ extension HTTP2Connection {
             guard let deadline = stream.deadline else { continue }
             if deadline <= now { due.append(stream) } else { next = min(next ?? deadline, deadline) }
         }
-        for stream in due {
-            stream.deadline = nil
-            stream.deadlineExpired()
-        }
+        for stream in due { stream.expire() }
         return next
     }
 }

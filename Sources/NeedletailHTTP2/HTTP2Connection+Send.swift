@@ -16,6 +16,11 @@ extension HTTP2Connection {
 
     public var openStreams: Int { streams.count }
 
+    public func forEachStream(_ body: (HTTP2Stream) -> Void) {
+        let open = Array(streams.values)
+        for stream in open { body(stream) }
+    }
+
     /// Client: opens `stream` with a request that has a body. False when the session refuses.
     public func open(_ stream: HTTP2Stream, _ headers: HTTP2HeaderBlock) -> Bool {
         let id = session.submitRequest(stream, headers)

@@ -9,7 +9,7 @@ open class HTTP2Stream: @unchecked Sendable {  // the connection's event loop gu
     /// The connection, from opening to closing.
     public internal(set) final var connection: HTTP2Connection?
     /// When `deadlineExpired` is due; set it with `setDeadline`.
-    final var deadline: NIODeadline?
+    public private(set) final var deadline: NIODeadline?
     /// Whether the stream has come to its end.
     public internal(set) final var isClosed = false
     /// Whether the peer has sent its last byte.
@@ -79,6 +79,11 @@ open class HTTP2Stream: @unchecked Sendable {  // the connection's event loop gu
     public final func setDeadline(_ deadline: NIODeadline?) {
         self.deadline = deadline
         if let deadline { connection?.deadlines.note(deadline) }
+    }
+
+    final func expire() {
+        deadline = nil
+        deadlineExpired()
     }
 
     private func resume() {
