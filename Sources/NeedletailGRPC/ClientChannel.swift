@@ -67,11 +67,13 @@ final class ClientChannel: HTTP2ConnectionDelegate, @unchecked Sendable {  // th
             enqueue(call)
             connect()
         case .backoff(let until, let error):
-            if NIODeadline.now() >= until {
+            let now = NIODeadline.now()
+            if now >= until {
                 enqueue(call)
                 connect()
             } else if call.waitsForReady {
                 enqueue(call)
+                scheduleRetry(after: until - now)
             } else {
                 call.finish(.failure(error))
             }
@@ -163,13 +165,13 @@ final class ClientChannel: HTTP2ConnectionDelegate, @unchecked Sendable {  // th
         let wait = backoff()
         state = .backoff(until: .now() + wait, error)
         for call in Array(pending.values) where !call.waitsForReady { call.finish(.failure(error)) }
-        guard !pending.isEmpty else { return }
-        scheduleRetry(after: wait)
+        if !pending.isEmpty { scheduleRetry(after: wait) }
     }
 
     private func scheduleRetry(after wait: TimeAmount) {
-        retryTimer?.cancel()
+        guard retryTimer == nil else { return }
         retryTimer = eventLoop.assumeIsolated().scheduleTask(in: wait) {
+            self.retryTimer = nil
             guard case .backoff = self.state else { return }
             if self.pending.isEmpty { self.state = .idle } else { self.connect() }
         }

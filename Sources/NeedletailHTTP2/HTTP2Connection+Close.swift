@@ -7,7 +7,7 @@ extension HTTP2Connection {
 
     /// Tells the peer to open no more streams; the connection closes when the last has ended.
     public func drain() {
-        guard !isClosed, closingSince == nil, !isDraining || isServer else { return }
+        guard !isClosed, closingSince == nil, !isDraining else { return }
         isDraining = true
         if isServer {
             // Two steps (RFC 9113, section 6.8): requests already on their way are still served.
@@ -30,8 +30,18 @@ extension HTTP2Connection {
         guard !isClosed, closingSince == nil else { return }
         closingSince = .now()
         closeReason = closeReason ?? reason
+        lingers = isServer && code == .noError
         session.terminate(code)
         flushLater()
+    }
+
+    /// Everything is said. A server that closes while bytes from the client lie unread sends a reset, and the client may then lose
+    /// the last answers; so it only ends its own side, and leaves the closing to the client or to the clock.
+    func closeWhenOver(_ context: ChannelHandlerContext) {
+        guard session.isOver, !isEnding else { return }
+        isEnding = true
+        guard lingers else { return context.close(promise: nil) }
+        context.close(mode: .output).assumeIsolated().whenFailure { _ in context.close(promise: nil) }
     }
 
     /// Closes without a word, for a peer that no longer listens.
@@ -48,7 +58,7 @@ extension HTTP2Connection {
             hasReadSinceTick = false
             lastRead = now
         }
-        if let closingSince, now - closingSince > .seconds(2) {
+        if let closingSince, now - closingSince > .seconds(1) {
             return abort(NeedletailError(.unavailable, "The peer did not read the end of the connection.", location: peer))
         }
         checkHandshake(now)
@@ -91,6 +101,8 @@ extension HTTP2Connection {
             return
         }
         guard now - since > .nanoseconds(timeout.nanoseconds) else { return }
+        // A request may be on its way to a server that thinks it is idle; a client knows better.
+        if isServer { return drain() }
         fail(.noError, NeedletailError(.unavailable, "The connection was idle for \(timeout). Retry on a new one.", location: peer))
     }
 

@@ -98,7 +98,7 @@ extension HTTP2Connection {
             return
         }
         finishDrain()
-        if !isClosed, session.isOver { context.close(promise: nil) }
+        if !isClosed { closeWhenOver(context) }
     }
 
     /// Collects frames up to a chunk; false when there are no more.

@@ -62,6 +62,8 @@ public final class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
     // The end.
     var closeReason: NeedletailError?
     var closingSince: NIODeadline?
+    var lingers = false
+    var isEnding = false
     public internal(set) var isDraining = false
     public private(set) var isClosed = false
 
@@ -108,7 +110,7 @@ public final class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
     }
 
     public func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        guard !isClosed else { return }
+        guard !isClosed, !isEnding else { return }
         hasReadSinceTick = true
         input = unwrapInboundIn(data)
         let buffer = input
