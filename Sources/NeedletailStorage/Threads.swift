@@ -1,12 +1,12 @@
-import Glibc
+private import Glibc
 
 /// A mutex with a condition variable, for the module's own threads (`Synchronization.Mutex` has nothing to wait on).
-final class Monitor: @unchecked Sendable {
+public final class Monitor: @unchecked Sendable {
     // Guarded by being a mutex and a condition; the addresses are stable because they are allocated once.
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
 
-    init() {
+    public init() {
         pthread_mutex_init(mutex, nil)
         pthread_cond_init(condition, nil)
     }
@@ -18,19 +18,20 @@ final class Monitor: @unchecked Sendable {
         mutex.deallocate()
     }
 
-    func locked<Result>(_ body: () throws -> Result) rethrows -> Result {
+    public func locked<Result>(_ body: () throws -> Result) rethrows -> Result {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
         return try body()
     }
 
     /// Only inside `locked`: gives the mutex up until woken; may wake for no reason, so callers loop on their condition.
-    func wait() { pthread_cond_wait(condition, mutex) }
-    func wakeAll() { pthread_cond_broadcast(condition) }
+    public func wait() { pthread_cond_wait(condition, mutex) }
+    public func wakeAll() { pthread_cond_broadcast(condition) }
+    public func wakeOne() { pthread_cond_signal(condition) }
 }
 
 /// A thread of our own: storage blocks in fsync, which must not hold a thread of the cooperative pool.
-final class DedicatedThread: @unchecked Sendable {
+public final class DedicatedThread: @unchecked Sendable {
     // Written once in `init`, read by `join`.
     private var handle = pthread_t()
 
@@ -39,7 +40,7 @@ final class DedicatedThread: @unchecked Sendable {
         init(_ body: @escaping @Sendable () -> Void) { self.body = body }
     }
 
-    init(_ body: @escaping @Sendable () -> Void) {
+    public init(_ body: @escaping @Sendable () -> Void) {
         let start = Unmanaged.passRetained(Start(body))
         let result = pthread_create(
             &handle, nil,
@@ -52,16 +53,16 @@ final class DedicatedThread: @unchecked Sendable {
     }
 
     /// Waits for the body to return; call it once.
-    func join() { pthread_join(handle, nil) }
+    public func join() { pthread_join(handle, nil) }
 
     /// Runs `body` on `count` threads at once, the caller's included, and returns when all have finished.
-    static func concurrently(_ count: Int, _ body: @escaping @Sendable () -> Void) {
+    public static func concurrently(_ count: Int, _ body: @escaping @Sendable () -> Void) {
         let others = (1..<max(1, count)).map { _ in DedicatedThread(body) }
         body()
         for thread in others { thread.join() }
     }
 
-    static func sleep(_ duration: Duration) {
+    public static func sleep(_ duration: Duration) {
         let nanoseconds = max(0, duration.components.seconds * 1_000_000_000 + duration.components.attoseconds / 1_000_000_000)
         var time = timespec(tv_sec: Int(nanoseconds / 1_000_000_000), tv_nsec: Int(nanoseconds % 1_000_000_000))
         nanosleep(&time, nil)
