@@ -90,22 +90,7 @@ extension CollectionEntry {
         writer.u8(Self.version)
         writer.u64(incarnation.value)
         writer.u8(state.rawValue)
-        writer.string(spec.name)
-        writer.varint(UInt64(spec.replicationFactor))
-        switch spec.durability {
-        case .everyCommit: writer.varint(0)
-        case .interval(let milliseconds): writer.varint(UInt64(milliseconds))
-        }
-        writer.varint(UInt64(spec.fields.count))
-        for field in spec.fields {
-            writer.string(field.name)
-            writer.varint(UInt64(field.dimensions))
-            writer.u8(field.metric.rawValue)
-            writer.u8(field.element.rawValue)
-            writer.varint(UInt64(field.graph.m))
-            writer.varint(UInt64(field.graph.efConstruction))
-            writer.u64(field.graph.seed)
-        }
+        spec.encode(to: &writer)
         writer.varint(UInt64(shards.count))
         for shard in shards {
             writer.u32(shard.number)
@@ -127,11 +112,7 @@ extension CollectionEntry {
         incarnation = Incarnation(try reader.u64())
         guard let state = State(rawValue: try reader.u8()) else { throw NeedletailError(.dataLoss, "collection metadata are damaged: unknown state") }
         self.state = state
-        let name = try reader.string()
-        let replicationFactor = Int(try reader.u32Varint())
-        let interval = Int(try reader.u32Varint())
-        var fields: [VectorField] = []
-        for _ in 0..<(try reader.count()) { fields.append(try Self.field(&reader)) }
+        spec = try CollectionSpec(from: &reader)
         shards = []
         for _ in 0..<(try reader.count()) {
             let number = try reader.u32()
@@ -142,28 +123,6 @@ extension CollectionEntry {
                     number: number, range: HashRange(first: first, last: last), primary: NodeID(try reader.u64()), epoch: try reader.u64()))
         }
         try reader.expectEnd()
-        spec = CollectionSpec(
-            name: name, fields: fields, shardCount: shards.count, replicationFactor: replicationFactor,
-            durability: interval == 0 ? .everyCommit : .interval(milliseconds: interval))
         try validate()
-    }
-
-    private static func field(_ reader: inout ByteReader) throws(NeedletailError) -> VectorField {
-        let name = try reader.string()
-        let dimensions = Int(try reader.u32Varint())
-        guard let metric = Metric(rawValue: try reader.u8()), let element = VectorElement(rawValue: try reader.u8()) else {
-            throw NeedletailError(.dataLoss, "collection metadata are damaged: unknown metric or element")
-        }
-        let graph = GraphParameters(
-            m: Int(try reader.u32Varint()), efConstruction: Int(try reader.u32Varint()), seed: try reader.u64())
-        return VectorField(name: name, dimensions: dimensions, metric: metric, element: element, graph: graph)
-    }
-}
-
-extension ByteReader {
-    /// A varint that fits 32 bits.
-    fileprivate mutating func u32Varint() throws(NeedletailError) -> UInt32 {
-        guard let value = UInt32(exactly: try varint()) else { throw NeedletailError(.dataLoss, "metadata are damaged: a number is too large") }
-        return value
     }
 }

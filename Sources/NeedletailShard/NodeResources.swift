@@ -1,4 +1,3 @@
-public import NeedletailCore
 public import NeedletailStorage
 
 /// The threads and limits that all replicas of a node share.

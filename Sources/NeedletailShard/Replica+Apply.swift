@@ -205,7 +205,11 @@ extension Replica {
             for vector in added[index].point?.vectors ?? [] {
                 let graph = fields[vector.field].graph
                 graph.store(vector.vector.bytes, slot: added[index].slot)
-                do { try graph.link(slot: added[index].slot, id: added[index].id, scratch: &scratch) } catch { failure.note(error) }
+                do throws(NeedletailError) {
+                    try graph.link(slot: added[index].slot, id: added[index].id, scratch: &scratch)
+                } catch {
+                    failure.note(error)
+                }
             }
         }
         try failure.check()

@@ -1,4 +1,4 @@
-public import NeedletailCore
+internal import NeedletailCore
 internal import NeedletailIndex
 internal import NeedletailStorage
 internal import NeedletailVectors
@@ -114,7 +114,7 @@ final class Replica: @unchecked Sendable {
         return try await withCheckedThrowingContinuation { continuation in
             let isEarly = request.acknowledgement == .durable
             do {
-                try withCommitter { committer in
+                _ = try withCommitter { committer in
                     try committer.append(epoch: request.epoch, payload: request.batch) { [self] result in
                         switch result {
                         case .failure(let error): continuation.resume(throwing: error)
@@ -156,7 +156,9 @@ final class Replica: @unchecked Sendable {
     }
 
     /// Ends writing, applies what is durable, checkpoints, and closes the files.
-    func close() async {
+    ///
+    /// - Parameter discarding: the replica is being dropped: no checkpoint is worth writing.
+    func close(discarding: Bool) async {
         guard !isClosed.exchange(true, ordering: .acquiringAndReleasing) else { return }
         let committer = committer.withLock { committer in
             defer { committer = nil }
@@ -166,7 +168,7 @@ final class Replica: @unchecked Sendable {
         committer?.close()
         await untilIdle()
         await applier.untilCheckpointEnds()
-        if applier.isDirty, applier.failure == nil {
+        if !discarding, applier.isDirty, applier.failure == nil {
             requestCheckpoint()
             await untilIdle()
             await applier.untilCheckpointEnds()

@@ -55,7 +55,7 @@ public final class Disk: Sendable {
     // MARK: Directories and names
 
     /// Creates the directory and its parents; an existing one is no error.
-    func createDirectory(_ path: String) throws {
+    public func createDirectory(_ path: String) throws {
         if mkdir(path, 0o755) == 0 || errno == EEXIST { return }
         let code = errno
         guard code == ENOENT, let slash = path.lastIndex(of: "/"), slash != path.startIndex else { throw systemError("mkdir", code, path) }
@@ -64,7 +64,7 @@ public final class Disk: Sendable {
     }
 
     /// The names in a directory, sorted; empty when the directory does not exist.
-    func list(_ path: String) throws -> [String] {
+    public func list(_ path: String) throws -> [String] {
         guard let directory = opendir(path) else {
             if errno == ENOENT { return [] }
             throw systemError("opendir", errno, path)
@@ -81,7 +81,7 @@ public final class Disk: Sendable {
         return names.sorted()
     }
 
-    func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
+    public func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 
     func sizeBytes(_ path: String) throws -> Int {
         var status = stat()
@@ -98,6 +98,16 @@ public final class Disk: Sendable {
     func remove(_ path: String) throws {
         try check(.remove, path, call: "unlink")
         if unlink(path) != 0 && errno != ENOENT { throw systemError("unlink", errno, path) }
+    }
+
+    func isDirectory(_ path: String) -> Bool {
+        var status = stat()
+        return lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+    }
+
+    /// Removes a directory that has nothing in it.
+    func removeEmptyDirectory(_ path: String) throws {
+        if rmdir(path) != 0 && errno != ENOENT { throw systemError("rmdir", errno, path) }
     }
 
     /// A second name for the same bytes, on the same file system.
