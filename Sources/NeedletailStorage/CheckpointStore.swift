@@ -114,7 +114,8 @@ public final class CheckpointStore: @unchecked Sendable {
                 let old = next.arrays[array].slabs[slab]
                 guard let source = sources[old.generation], let start = image.bytes.baseAddress else { continue }
                 try SlabFile.read(old, from: source, into: start)
-                next.arrays[array].slabs[slab] = try writer.append(UnsafeRawBufferPointer(rebasing: image.bytes[..<old.lengthBytes]))
+                next.arrays[array].slabs[slab] = try writer.append(
+                    UnsafeRawBufferPointer(rebasing: image.bytes[..<old.lengthBytes]))
             }
         }
     }

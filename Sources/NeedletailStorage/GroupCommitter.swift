@@ -62,7 +62,8 @@ public final class GroupCommitter: @unchecked Sendable {
             if closed { throw NeedletailError(.failedPrecondition, "The log is closed.", location: log.directory) }
             guard queuedBytes == 0 || queuedBytes + payload.count <= queueLimitBytes else {
                 throw NeedletailError(
-                    .resourceExhausted, "\(queuedBytes) bytes wait for the disk already; send slower or retry.", location: log.directory)
+                    .resourceExhausted, "\(queuedBytes) bytes wait for the disk already; send slower or retry.",
+                    location: log.directory)
             }
             if let sequence, sequence != nextSequence {
                 // A log that was never written begins wherever its first record says.

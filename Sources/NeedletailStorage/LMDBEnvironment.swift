@@ -14,7 +14,10 @@ import Synchronization
 ///
 /// `@unchecked Sendable`: LMDB locks writers; `readers` is behind a mutex; `activity` keeps growing apart from everything else.
 final class LMDBEnvironment: @unchecked Sendable {
-    enum Table: Int { case entries = 0, figures = 1 }
+    enum Table: Int {
+        case entries = 0
+        case figures = 1
+    }
 
     /// The longest key LMDB takes.
     static let maximumKeyBytes = 511
@@ -266,7 +269,8 @@ struct LMDBTransaction {
     private func check(_ key: [UInt8]) throws {
         guard !key.isEmpty, key.count <= LMDBEnvironment.maximumKeyBytes else {
             throw NeedletailError(
-                .invalidArgument, "A key has \(key.count) bytes; 1 to \(LMDBEnvironment.maximumKeyBytes) are possible.", location: path)
+                .invalidArgument, "A key has \(key.count) bytes; 1 to \(LMDBEnvironment.maximumKeyBytes) are possible.",
+                location: path)
         }
     }
 }
@@ -294,7 +298,8 @@ private func lmdb(_ result: Int32, _ call: String, _ path: String) throws {
     case 0: return
     case MDB_MAP_FULL: throw mapFull(path)
     case MDB_READERS_FULL, MDB_TXN_FULL, MDB_CURSOR_FULL, MDB_DBS_FULL:
-        throw NeedletailError(.resourceExhausted, "LMDB is at a limit (\(describe(result)) in \(call)); retry later.", location: path)
+        throw NeedletailError(
+            .resourceExhausted, "LMDB is at a limit (\(describe(result)) in \(call)); retry later.", location: path)
     case MDB_VERSION_MISMATCH:
         throw NeedletailError(.failedPrecondition, "The file was made by another version of LMDB; use that one.", location: path)
     case MDB_BAD_VALSIZE:

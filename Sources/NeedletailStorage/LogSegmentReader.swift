@@ -45,7 +45,9 @@ final class LogSegmentReader {
         if left == 0 { return .end }
         guard left >= LogFormat.recordHeaderBytes else { return .bad(offset: offset, reason: "a record header is cut off") }
         try fill(LogFormat.recordHeaderBytes)
-        guard let header = view({ LogFormat.RecordHeader($0) }) else { return .bad(offset: offset, reason: "the file became shorter") }
+        guard let header = view({ LogFormat.RecordHeader($0) }) else {
+            return .bad(offset: offset, reason: "the file became shorter")
+        }
         guard header.recordBytes <= left else { return .bad(offset: offset, reason: "a record is longer than the file") }
         try fill(header.recordBytes)
         guard view({ header.verifies($0, salt: salt) }) else { return .bad(offset: offset, reason: "a record's checksum is wrong") }

@@ -80,7 +80,9 @@ extension Manifest {
     init(decoding bytes: [UInt8], path: String) throws {
         guard bytes.count >= 16, Array(bytes[..<8]) == Self.magic else { throw Self.damaged(path, "has no magic number") }
         var trailer = ByteReader(bytes, range: bytes.count - 4..<bytes.count, location: path)
-        guard try trailer.u32() == crc32c(Array(bytes[..<(bytes.count - 4)])) else { throw Self.damaged(path, "has a wrong checksum") }
+        guard try trailer.u32() == crc32c(Array(bytes[..<(bytes.count - 4)])) else {
+            throw Self.damaged(path, "has a wrong checksum")
+        }
         var reader = ByteReader(bytes, range: 8..<bytes.count - 4, location: path)
         let version = try reader.u32()
         guard version == Self.version else {

@@ -129,7 +129,8 @@ public final class PayloadOverlay: Sendable {
     }
 
     /// What is known for sure up to `bound`: nil means up to the end.
-    private func mergedPage(after key: [UInt8]?, limit: Int) throws -> (entries: [(key: [UInt8], value: [UInt8])], bound: [UInt8]?) {
+    private func mergedPage(after key: [UInt8]?, limit: Int) throws -> (entries: [(key: [UInt8], value: [UInt8])], bound: [UInt8]?)
+    {
         // The overlay first: what leaves it afterwards is in the store by then.
         let (current, frozen) = state.withLock { state in
             (
@@ -141,7 +142,9 @@ public final class PayloadOverlay: Sendable {
         try store.scan(after: key, limit: limit) { stored.append(($0, $1)) }
         // A source that gave a full page says nothing about what follows its last key.
         var bound: [UInt8]?
-        for (count, last) in [(current.count, current.last?.key), (frozen.count, frozen.last?.key), (stored.count, stored.last?.key)] {
+        for (count, last) in [
+            (current.count, current.last?.key), (frozen.count, frozen.last?.key), (stored.count, stored.last?.key),
+        ] {
             if count == limit, let last, bound.map({ last.lexicographicallyPrecedes($0) }) ?? true { bound = last }
         }
         var merged = OrderedByteMap<Value>()

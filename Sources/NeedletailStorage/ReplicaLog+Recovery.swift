@@ -125,7 +125,8 @@ extension ReplicaLog {
 
     static func gap(_ path: String, found: UInt64, expected: UInt64) -> NeedletailError {
         NeedletailError(
-            .dataLoss, "The log has a gap: a segment begins at sequence \(found), \(expected) was expected. \(LogFormat.advice(path))",
+            .dataLoss,
+            "The log has a gap: a segment begins at sequence \(found), \(expected) was expected. \(LogFormat.advice(path))",
             location: "\(path):0")
     }
 }

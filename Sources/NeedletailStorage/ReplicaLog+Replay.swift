@@ -7,13 +7,15 @@ extension ReplicaLog {
     ///
     /// - Throws: `outOfRange` when the log begins after `sequence`; `dataLoss` for a damaged record; what `body` throws.
     public func replay(
-        from sequence: UInt64, through last: UInt64 = .max, body: (_ sequence: UInt64, _ epoch: UInt64, _ payload: [UInt8]) throws -> Void
+        from sequence: UInt64, through last: UInt64 = .max,
+        body: (_ sequence: UInt64, _ epoch: UInt64, _ payload: [UInt8]) throws -> Void
     ) throws {
         let segments = state.withLock { $0.segments }
         guard let first = segments.first else { return }
         guard sequence >= first.firstSequence else {
             throw NeedletailError(
-                .outOfRange, "Sequence \(sequence) is no longer in the log, which begins at \(first.firstSequence); start from a checkpoint.",
+                .outOfRange,
+                "Sequence \(sequence) is no longer in the log, which begins at \(first.firstSequence); start from a checkpoint.",
                 location: directory)
         }
         for segment in segments where !segment.isEmpty && segment.lastSequence >= sequence && segment.firstSequence <= last {
@@ -36,7 +38,8 @@ extension ReplicaLog {
                 if record.sequence >= sequence { try body(record.sequence, record.epoch, record.payload) }
             case .bad(let offset, let reason):
                 throw NeedletailError(
-                    .dataLoss, "The log is damaged: \(reason). \(LogFormat.advice(segment.path))", location: "\(segment.path):\(offset)")
+                    .dataLoss, "The log is damaged: \(reason). \(LogFormat.advice(segment.path))",
+                    location: "\(segment.path):\(offset)")
             }
         }
     }
@@ -45,7 +48,9 @@ extension ReplicaLog {
     public func truncatePrefix(upTo sequence: UInt64) throws {
         try active.withLock { _ in
             // Oldest first and one at a time: a crash in between leaves a log without a gap.
-            while let first = state.withLock({ $0.segments.count > 1 && $0.segments[0].lastSequence <= sequence ? $0.segments[0] : nil }) {
+            while let first = state.withLock({
+                $0.segments.count > 1 && $0.segments[0].lastSequence <= sequence ? $0.segments[0] : nil
+            }) {
                 try disk.remove(first.path)
                 state.withLock { _ = $0.segments.removeFirst() }
             }
@@ -60,15 +65,19 @@ extension ReplicaLog {
         try active.withLock { active in
             let (segments, hasPending) = state.withLock { ($0.segments, !$0.pending.isEmpty) }
             if let reason = readOnlyReason { throw reason }
-            guard !hasPending else { throw NeedletailError(.failedPrecondition, "Commit the log before cutting it.", location: directory) }
+            guard !hasPending else {
+                throw NeedletailError(.failedPrecondition, "Commit the log before cutting it.", location: directory)
+            }
             guard let first = segments.first, let last = segments.last, sequence < last.lastSequence else { return }
             guard sequence &+ 1 >= first.firstSequence else {
                 throw NeedletailError(
-                    .outOfRange, "The log begins at \(first.firstSequence) and cannot be cut after \(sequence); start from a checkpoint.",
+                    .outOfRange,
+                    "The log begins at \(first.firstSequence) and cannot be cut after \(sequence); start from a checkpoint.",
                     location: directory)
             }
             // Newest first, for the same reason as above.
-            for segment in segments.reversed() where segment.firstSequence > sequence && segment.firstSequence != first.firstSequence {
+            for segment in segments.reversed()
+            where segment.firstSequence > sequence && segment.firstSequence != first.firstSequence {
                 try disk.remove(segment.path)
                 state.withLock { _ = $0.segments.removeLast() }
             }

@@ -107,7 +107,8 @@ public final class ReplicaLog: Sendable {
     func checkRecord(epoch: UInt64, lastEpoch: UInt64, payload: [UInt8]) throws {
         guard payload.count <= LogFormat.maximumPayloadBytes else {
             throw NeedletailError(
-                .invalidArgument, "A record of \(payload.count) bytes exceeds \(LogFormat.maximumPayloadBytes); send smaller batches.",
+                .invalidArgument,
+                "A record of \(payload.count) bytes exceeds \(LogFormat.maximumPayloadBytes); send smaller batches.",
                 location: directory)
         }
         guard epoch >= lastEpoch else {

@@ -58,7 +58,9 @@ public final class Disk: Sendable {
     public func createDirectory(_ path: String) throws {
         if mkdir(path, 0o755) == 0 || errno == EEXIST { return }
         let code = errno
-        guard code == ENOENT, let slash = path.lastIndex(of: "/"), slash != path.startIndex else { throw systemError("mkdir", code, path) }
+        guard code == ENOENT, let slash = path.lastIndex(of: "/"), slash != path.startIndex else {
+            throw systemError("mkdir", code, path)
+        }
         try createDirectory(String(path[..<slash]))
         if mkdir(path, 0o755) != 0 && errno != EEXIST { throw systemError("mkdir", errno, path) }
     }
@@ -232,13 +234,16 @@ func systemError(_ call: String, _ code: Int32, _ location: String) -> Needletai
     let cause = SystemCallError(call: call, errno: code)
     switch code {
     case ENOSPC, EDQUOT:
-        return NeedletailError(.resourceExhausted, "The disk is full; free space on the file system.", cause: cause, location: location)
+        return NeedletailError(
+            .resourceExhausted, "The disk is full; free space on the file system.", cause: cause, location: location)
     case ENOMEM, EMFILE, ENFILE, EAGAIN:
         return NeedletailError(
-            .resourceExhausted, "The process is out of memory or file descriptors; raise the limit.", cause: cause, location: location)
+            .resourceExhausted, "The process is out of memory or file descriptors; raise the limit.", cause: cause,
+            location: location)
     case EIO:
         return NeedletailError(
-            .dataLoss, "The disk reports an input/output error; check the device and restore this replica from another.", cause: cause,
+            .dataLoss, "The disk reports an input/output error; check the device and restore this replica from another.",
+            cause: cause,
             location: location)
     case ENOENT: return NeedletailError(.notFound, "The file does not exist.", cause: cause, location: location)
     case EACCES, EPERM, EROFS:
@@ -255,12 +260,15 @@ enum SystemMemory {
     static let hugePageBytes = 2 << 20
 
     /// Reserves `count` bytes of addresses, aligned to a huge page, that cost no memory and trap when touched.
-    static func reserve(_ count: Int, location: String) throws -> (mapping: UnsafeMutableRawBufferPointer, base: UnsafeMutableRawPointer) {
+    static func reserve(_ count: Int, location: String) throws -> (
+        mapping: UnsafeMutableRawBufferPointer, base: UnsafeMutableRawPointer
+    ) {
         let whole = count + hugePageBytes
         let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
         guard let address = mmap(nil, whole, PROT_NONE, flags, -1, 0), address != MAP_FAILED else {
             throw NeedletailError(
-                .resourceExhausted, "\(count) bytes of addresses cannot be reserved; lower the capacity or raise the address space limit.",
+                .resourceExhausted,
+                "\(count) bytes of addresses cannot be reserved; lower the capacity or raise the address space limit.",
                 cause: SystemCallError(call: "mmap", errno: errno), location: location)
         }
         // Rounding up moves by less than one huge page, which was added to the size.

@@ -33,7 +33,8 @@ struct CheckpointTests {
 
     private func save(_ store: CheckpointStore, _ sequence: UInt64, _ arrays: [SlabArray], _ body: () throws -> Void = {}) throws {
         for array in arrays { array.beginCheckpoint() }
-        try store.write(sequence: sequence, epoch: 1, metadata: [UInt8(truncatingIfNeeded: sequence)], arrays: arrays, beforePublishing: body)
+        try store.write(
+            sequence: sequence, epoch: 1, metadata: [UInt8(truncatingIfNeeded: sequence)], arrays: arrays, beforePublishing: body)
     }
 
     @Test func whatWasSavedLoads() throws {
@@ -105,7 +106,9 @@ struct CheckpointTests {
         for slot in 0..<5000 { paint(array, slot: slot, version: 1) }
         try save(store, 1, [array])
         let first = bytes(array)
-        let faults: [(DiskOperation.Kind, Int)] = [(.open, 0), (.write, 0), (.write, 2), (.sync, 0), (.sync, 1), (.open, 1), (.sync, 2), (.rename, 0)]
+        let faults: [(DiskOperation.Kind, Int)] = [
+            (.open, 0), (.write, 0), (.write, 2), (.sync, 0), (.sync, 1), (.open, 1), (.sync, 2), (.rename, 0),
+        ]
         for (kind, skip) in faults {
             paint(array, slot: 10 + skip, version: 2)
             paint(array, slot: 4000 + skip, version: 2)
@@ -171,7 +174,9 @@ struct CheckpointTests {
         try directory.copy(to: whole)
         for name in try whole.names() {
             let good = try readFile(whole.path + "/" + name)
-            let all = good.count < 400 ? Array(good.indices) : Array(0..<40) + (0..<200).map { _ in Int.random(in: 0..<good.count, using: &random) }
+            let all =
+                good.count < 400
+                ? Array(good.indices) : Array(0..<40) + (0..<200).map { _ in Int.random(in: 0..<good.count, using: &random) }
             for offset in all {
                 var bad = good
                 bad[offset] ^= 1 << UInt8.random(in: 0..<8, using: &random)

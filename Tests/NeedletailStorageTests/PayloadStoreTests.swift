@@ -55,7 +55,11 @@ struct PayloadStoreTests {
         #expect(try again.get(keys) == keys.map { model[$0] })
         var page: [[UInt8]] = []
         try again.scan(after: key(700), limit: 10) { name, _ in page.append(name) }
-        #expect(page == Array(model.keys.filter { key(700).lexicographicallyPrecedes($0) }.sorted { $0.lexicographicallyPrecedes($1) }.prefix(10)))
+        #expect(
+            page
+                == Array(
+                    model.keys.filter { key(700).lexicographicallyPrecedes($0) }.sorted { $0.lexicographicallyPrecedes($1) }.prefix(
+                        10)))
         try again.copy(to: directory.path + "/copy.mdb")
         let copy = PayloadStore(path: directory.path + "/copy.mdb")
         #expect(try all(copy) == model)
@@ -86,7 +90,8 @@ struct PayloadStoreTests {
         let store = PayloadStore(path: path)
         var sizes: [Int] = []
         for sequence in UInt64(1)...60 {
-            try store.commit(sequence: sequence, changes: (0..<100).map { change($0, [UInt8](repeating: UInt8(sequence), count: 1000)) })
+            try store.commit(
+                sequence: sequence, changes: (0..<100).map { change($0, [UInt8](repeating: UInt8(sequence), count: 1000)) })
             _ = try store.get(key(5))
             sizes.append(try store.sizeBytes())
         }
@@ -192,9 +197,11 @@ struct LMDBKeyValueStoreTests {
     @Test func conditionsGuardTransactions() throws {
         let path = directory.path + "/a/meta.mdb"
         let store = try LMDBKeyValueStore(path: path)
-        #expect(try store.transact([.put(key: [1, 1], value: [1]), .put(key: [1, 2], value: [2]), .put(key: [2], value: [])]) == 1)
+        #expect(
+            try store.transact([.put(key: [1, 1], value: [1]), .put(key: [1, 2], value: [2]), .put(key: [2], value: [])]) == 1)
         #expect(try store.transact(if: [.init(key: [1, 1], value: [9])], [.put(key: [1, 1], value: [3])]) == nil)
-        #expect(try store.transact(if: [.init(key: [7], value: nil), .init(key: [1, 1], value: [1])], [.delete(key: [1, 1])]) == 2)
+        #expect(
+            try store.transact(if: [.init(key: [7], value: nil), .init(key: [1, 1], value: [1])], [.delete(key: [1, 1])]) == 2)
         #expect(try store.get([1, 1]) == nil)
         #expect(try store.get([2]) == [])
         let (entries, revision) = try store.scan(prefix: [1])
@@ -217,7 +224,9 @@ struct LMDBKeyValueStoreTests {
                                 while true {
                                     let old = try store.get([1])
                                     let next = [(old?[0] ?? 0) + 1]
-                                    if try store.transact(if: [.init(key: [1], value: old)], [.put(key: [1], value: next)]) != nil { return }
+                                    if try store.transact(if: [.init(key: [1], value: old)], [.put(key: [1], value: next)]) != nil {
+                                        return
+                                    }
                                 }
                             } == nil)
                     }

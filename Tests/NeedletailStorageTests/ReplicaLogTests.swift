@@ -16,7 +16,9 @@ func contents(_ log: ReplicaLog, from sequence: UInt64? = nil) throws -> [LogRec
 }
 
 /// Appends `count` records of random sizes, committing in batches of `batch`.
-func fill(_ log: ReplicaLog, count: Int, batch: Int = 3, sizes: Range<Int> = 0..<200, _ random: inout SeededRandom) throws -> [LogRecordValue] {
+func fill(_ log: ReplicaLog, count: Int, batch: Int = 3, sizes: Range<Int> = 0..<200, _ random: inout SeededRandom) throws
+    -> [LogRecordValue]
+{
     var records: [LogRecordValue] = []
     for index in 0..<count {
         let record = LogRecordValue(
