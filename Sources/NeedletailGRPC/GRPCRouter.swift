@@ -1,0 +1,98 @@
+public import NIOCore
+
+/// Which handler serves which method. A value, built before the server starts.
+public struct GRPCRouter: Sendable {
+    public typealias Unary = @Sendable (ByteBuffer, ServerContext) async throws -> ByteBuffer
+    public typealias ClientStreaming = @Sendable (RequestStream, ServerContext) async throws -> ByteBuffer
+    public typealias ServerStreaming = @Sendable (ByteBuffer, ResponseWriter, ServerContext) async throws -> Void
+    public typealias Bidirectional = @Sendable (RequestStream, ResponseWriter, ServerContext) async throws -> Void
+
+    private(set) var routes: [GRPCMethod: Route] = [:]
+
+    public init() {}
+
+    public mutating func unary(_ method: GRPCMethod, _ handler: @escaping Unary) { add(method, .unary(handler)) }
+
+    public mutating func clientStreaming(_ method: GRPCMethod, _ handler: @escaping ClientStreaming) {
+        add(method, .clientStreaming(handler))
+    }
+
+    public mutating func serverStreaming(_ method: GRPCMethod, _ handler: @escaping ServerStreaming) {
+        add(method, .serverStreaming(handler))
+    }
+
+    public mutating func bidirectional(_ method: GRPCMethod, _ handler: @escaping Bidirectional) {
+        add(method, .bidirectional(handler))
+    }
+
+    /// The full names of the services, sorted.
+    public func services() -> [String] { Set(routes.keys.map(\.service)).sorted() }
+
+    /// The methods, sorted by path.
+    public func methods() -> [GRPCMethod] { routes.keys.sorted { $0.path < $1.path } }
+
+    private mutating func add(_ method: GRPCMethod, _ handler: Handler) {
+        precondition(routes[method] == nil, "\(method) is registered twice")
+        routes[method] = Route(method: method, handler: handler)
+    }
+}
+
+enum Handler: Sendable {
+    case unary(GRPCRouter.Unary)
+    case clientStreaming(GRPCRouter.ClientStreaming)
+    case serverStreaming(GRPCRouter.ServerStreaming)
+    case bidirectional(GRPCRouter.Bidirectional)
+
+    /// Whether the handler gets its request as one message.
+    var takesOneMessage: Bool {
+        switch self {
+        case .unary, .serverStreaming: true
+        case .clientStreaming, .bidirectional: false
+        }
+    }
+}
+
+final class Route: Sendable {
+    let method: GRPCMethod
+    let handler: Handler
+
+    init(method: GRPCMethod, handler: Handler) {
+        self.method = method
+        self.handler = handler
+    }
+}
+
+/// Finds a route by the bytes of its path, without making a string of them: open addressing, half full at most.
+struct RouteTable: Sendable {
+    private var slots: [(path: [UInt8], route: Route)?]
+    private let mask: Int
+
+    init(_ router: GRPCRouter) {
+        var size = 16
+        while size < router.routes.count * 2 { size *= 2 }
+        slots = Array(repeating: nil, count: size)
+        mask = size - 1
+        for route in router.routes.values {
+            let path = Array(route.method.path.utf8)
+            var index = Self.hash(path.span.bytes) & mask
+            while slots[index] != nil { index = (index + 1) & mask }
+            slots[index] = (path, route)
+        }
+    }
+
+    func find(_ path: RawSpan) -> Route? {
+        var index = Self.hash(path) & mask
+        while let slot = slots[index] {
+            if path.withUnsafeBytes({ slot.path.elementsEqual($0) }) { return slot.route }
+            index = (index + 1) & mask
+        }
+        return nil
+    }
+
+    /// FNV-1a. The table is fixed, so a peer that looks for collisions gains nothing.
+    private static func hash(_ bytes: RawSpan) -> Int {
+        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+        for offset in bytes.byteOffsets { hash = (hash ^ UInt64(bytes.unsafeLoad(fromByteOffset: offset, as: UInt8.self))) &* 0x100_0000_01b3 }
+        return Int(truncatingIfNeeded: hash ^ hash >> 32)
+    }
+}

@@ -1,0 +1,199 @@
+import NIOCore
+import NeedletailCore
+import NeedletailHTTP2
+
+/// One call on a server: reads the request, runs its handler as a task on the connection's event loop, answers.
+final class ServerCall: GRPCStream, @unchecked Sendable {  // the event loop guards every `var`
+    private let server: ServerConnection
+    private var request = RequestHead()
+    private var message: RawMessage?
+    private var task: Task<Void, Never>?
+    private var hasTask = false
+    private var sentHeaders = false
+    private var isFinished = false
+    var initialMetadata = GRPCMetadata()
+    var trailerMetadata = GRPCMetadata()
+
+    init(_ server: ServerConnection, eventLoop: any EventLoop) {
+        self.server = server
+        super.init(eventLoop: eventLoop, messageLimit: server.configuration.maxMessageBytes, budget: server.budget)
+    }
+
+    var peer: String { server.peer }
+
+    // MARK: The request
+
+    override func receiveHeader(name: RawSpan, value: RawSpan) {
+        if !request.isComplete { request.receive(name, value, routes: server.routes) }
+    }
+
+    override func receiveHeadersEnd(isTooLarge: Bool) {
+        guard !request.isComplete else { return }
+        request.isComplete = true
+        switch request.check(isTooLarge: isTooLarge, limit: server.configuration.maxHeaderListBytes) {
+        case .accept(let route): begin(route)
+        case .refuseHTTP(let status): refuse(httpStatus: status)
+        case .refuse(let error): complete(.failure(error))
+        }
+    }
+
+    private func begin(_ route: Route) {
+        receivesGzip = request.encoding == .gzip
+        // Whoever compresses to us gets compressed answers; nobody else pays for it.
+        sendsGzip = receivesGzip && request.acceptsGzip
+        if let timeout = request.timeout { setDeadline(.now() + .nanoseconds(timeout.nanoseconds)) }
+        guard !route.handler.takesOneMessage else { return }
+        inbox = MessageInbox(self, limit: messageLimit)
+        start(route, message: nil)
+    }
+
+    override func receiveMessage(_ message: RawMessage) {
+        guard !isFinished else { return }
+        if let inbox { return inbox.deliver(message) }
+        guard self.message == nil else {
+            return receiveFailed(NeedletailError(.unimplemented, "The method takes one message, and a second one came. Send one."))
+        }
+        self.message = message
+    }
+
+    override func receiveEnd() {
+        guard !isFinished else { return }
+        guard reader.isBetweenMessages else {
+            return receiveFailed(NeedletailError(.internal, "The request ended within a message. Send it again."))
+        }
+        if let inbox { return inbox.finish(.success(())) }
+        guard let route = request.route else { return }
+        guard let message else {
+            return receiveFailed(NeedletailError(.unimplemented, "The method takes one message, and none came. Send one."))
+        }
+        self.message = nil
+        do {
+            start(route, message: try message.unpacked(limit: messageLimit))
+        } catch {
+            complete(.failure(error))
+        }
+    }
+
+    override func receiveFailed(_ error: NeedletailError) {
+        complete(.failure(error))
+        cancelHandler(error)
+    }
+
+    // MARK: The handler
+
+    private func start(_ route: Route, message: ByteBuffer?) {
+        let context = ServerContext(
+            method: route.method, metadata: request.metadata, deadline: request.timeout.map { .after($0) }, call: self)
+        server.handlerStarted()
+        hasTask = true
+        task = Task(executorPreference: server.executor) { [self] in
+            do {
+                let answer = try await Self.run(route.handler, message ?? ByteBuffer(), context, self)
+                onLoop { self.handlerEnded(.success(answer)) }
+            } catch {
+                onLoop { self.handlerEnded(.failure(error)) }
+            }
+        }
+    }
+
+    /// The handler's answer; nil when it has written its own messages.
+    private static func run(
+        _ handler: Handler, _ message: ByteBuffer, _ context: ServerContext, _ call: ServerCall
+    ) async throws -> ByteBuffer? {
+        switch handler {
+        case .unary(let body):
+            return try await body(message, context)
+        case .clientStreaming(let body):
+            return try await body(RequestStream(call.inbox!), context)
+        case .serverStreaming(let body):
+            try await body(message, ResponseWriter(call), context)
+            return nil
+        case .bidirectional(let body):
+            try await body(RequestStream(call.inbox!), ResponseWriter(call), context)
+            return nil
+        }
+    }
+
+    private func handlerEnded(_ result: Result<ByteBuffer?, any Error>) {
+        server.handlerEnded()
+        task = nil
+        hasTask = false
+        complete(result)
+    }
+
+    private func cancelHandler(_ error: NeedletailError) {
+        task?.cancel()
+        inbox?.finish(.failure(error))
+        failWriters(error)
+    }
+
+    // MARK: The answer
+
+    /// Ends the call with an answer or an error; only the first time counts.
+    private func complete(_ result: Result<ByteBuffer?, any Error>) {
+        guard !isFinished, !isClosed else { return }
+        isFinished = true
+        setDeadline(nil)
+        releaseCharge()
+        do {
+            let answer = try result.get()
+            if !trailerMetadata.isEmpty { try trailerMetadata.validate() }
+            if let answer { try enqueue(answer) }
+            finish(trailers: trailerMetadata.isEmpty ? ServerHeaders.trailersOK : ServerHeaders.trailers(nil, trailerMetadata))
+            sendHeaders()
+        } catch {
+            fail(GRPCStatus.wire(error))
+        }
+        failWriters(NeedletailError(.cancelled, "The call has ended; its handler may write no more."))
+        inbox?.finish(.failure(NeedletailError(.cancelled, "The call has ended.")))
+    }
+
+    private func fail(_ error: NeedletailError) {
+        if (try? trailerMetadata.validate()) == nil { trailerMetadata = GRPCMetadata() }
+        guard sentHeaders else {
+            // No message was sent: one block of headers is the whole answer ("Trailers-Only").
+            sentHeaders = true
+            connection?.respond(self, ServerHeaders.trailersOnly(error, trailerMetadata), hasBody: false)
+            return
+        }
+        finish(trailers: ServerHeaders.trailers(error, trailerMetadata))
+    }
+
+    private func refuse(httpStatus: Int) {
+        isFinished = true
+        sentHeaders = true
+        connection?.respond(self, ServerHeaders.http(httpStatus), hasBody: false)
+    }
+
+    override func willWrite() { sendHeaders() }
+
+    private func sendHeaders() {
+        guard !sentHeaders else { return }
+        sentHeaders = true
+        connection?.respond(self, ServerHeaders.initial(gzip: sendsGzip, initialMetadata), hasBody: true)
+    }
+
+    // MARK: The end
+
+    override func deadlineExpired() {
+        let error = NeedletailError(.deadlineExceeded, "The deadline passed before the answer was ready. Allow more time.")
+        complete(.failure(error))
+        cancelHandler(error)
+    }
+
+    override func closed(_ code: HTTP2ErrorCode, connectionLost reason: (any Error)?) {
+        let wasFinished = isFinished
+        isFinished = true
+        releaseCharge()
+        if !wasFinished || hasTask { cancelHandler(NeedletailError(.cancelled, "The client went away.")) }
+        inbox?.finish(.failure(NeedletailError(.cancelled, "The call has ended.")))
+        failWriters(NeedletailError(.cancelled, "The call has ended."))
+    }
+
+    /// Ends the call because the server goes down.
+    func shutDown() {
+        let error = NeedletailError(.unavailable, "The server is shutting down. Retry elsewhere.")
+        complete(.failure(error))
+        cancelHandler(error)
+    }
+}

@@ -1,0 +1,60 @@
+import Logging
+import NIOCore
+import NeedletailCore
+import NeedletailHTTP2
+
+/// One client's connection: makes its calls and bounds how many handlers run for it.
+final class ServerConnection: HTTP2ConnectionDelegate, @unchecked Sendable {  // the event loop guards every `var`
+    let configuration: GRPCServerConfiguration
+    let routes: RouteTable
+    let budget: MemoryBudget
+    private let registry: ConnectionRegistry
+    private let logger: Logger?
+    private let eventLoop: any EventLoop
+    private(set) var http2: HTTP2Connection!
+    /// Handlers still running, also of calls that have ended: a client that resets its calls gets no more work out of us than one
+    /// that waits (CVE-2023-44487).
+    private var runningHandlers = 0
+
+    init(_ server: GRPCServer, registry: ConnectionRegistry, eventLoop: any EventLoop) throws {
+        configuration = server.configuration
+        routes = server.routes
+        budget = server.budget
+        logger = server.logger
+        self.registry = registry
+        self.eventLoop = eventLoop
+        http2 = try HTTP2Connection(server: true, settings: configuration.http2, eventLoop: eventLoop, delegate: self)
+    }
+
+    var executor: LoopExecutor { http2.executor }
+    var peer: String { http2.peer }
+
+    func makeStream(for connection: HTTP2Connection) -> HTTP2Stream? {
+        guard runningHandlers < configuration.maxConcurrentStreams * 2 else { return nil }
+        return ServerCall(self, eventLoop: eventLoop)
+    }
+
+    func handlerStarted() { runningHandlers += 1 }
+    func handlerEnded() { runningHandlers -= 1 }
+
+    func connectionIsReady(_ connection: HTTP2Connection) {}
+    func connectionHasRoom(_ connection: HTTP2Connection) {}
+    func connectionIsDraining(_ connection: HTTP2Connection) {}
+
+    func connectionClosed(_ connection: HTTP2Connection, _ reason: NeedletailError) {
+        logger?.debug("connection closed", metadata: ["peer": "\(peer)", "reason": "\(reason)"])
+        registry.remove(self)
+    }
+
+    // MARK: Shutdown, from any thread
+
+    func drain() { eventLoop.execute { self.http2.drain() } }
+
+    /// Ends every call with `unavailable`, then the connection.
+    func close() {
+        eventLoop.execute {
+            self.http2.forEachStream { ($0 as? ServerCall)?.shutDown() }
+            self.http2.fail(.noError, NeedletailError(.unavailable, "The server is shutting down. Retry elsewhere."))
+        }
+    }
+}

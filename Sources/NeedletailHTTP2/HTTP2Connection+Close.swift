@@ -1,0 +1,120 @@
+import NIOCore
+public import NeedletailCore
+
+/// Clocks, draining and failing.
+extension HTTP2Connection {
+    // MARK: Ending on purpose
+
+    /// Tells the peer to open no more streams; the connection closes when the last has ended.
+    public func drain() {
+        guard !isClosed, closingSince == nil, !isDraining else { return }
+        isDraining = true
+        if isServer {
+            // Two steps (RFC 9113, section 6.8): requests already on their way are still served.
+            session.announceShutdown()
+            session.ping()
+            pingSentAt = .now()
+        }
+        flushLater()
+    }
+
+    /// A drained connection ends with its last stream. A client that was told to go simply closes.
+    func finishDrain() {
+        guard isDraining, streams.isEmpty, closingSince == nil else { return }
+        if isServer, pingSentAt != nil, hasSettings { return }
+        fail(.noError, NeedletailError(.unavailable, "The connection was shut down. Retry on a new one.", location: peer))
+    }
+
+    /// Sends GOAWAY with `code` and closes. Open streams end with `reason`.
+    public func fail(_ code: HTTP2ErrorCode, _ reason: NeedletailError) {
+        guard !isClosed, closingSince == nil else { return }
+        closingSince = .now()
+        closeReason = closeReason ?? reason
+        lingers = isServer && code == .noError
+        session.terminate(code)
+        flushLater()
+    }
+
+    /// Everything is said. A server that closes while bytes from the client lie unread sends a reset, and the client may then lose
+    /// the last answers; so it only ends its own side, and leaves the closing to the client or to the clock.
+    func closeWhenOver(_ context: ChannelHandlerContext) {
+        guard session.isOver, !isEnding else { return }
+        isEnding = true
+        guard lingers else { return context.close(promise: nil) }
+        context.close(mode: .output).assumeIsolated().whenFailure { _ in context.close(promise: nil) }
+    }
+
+    /// Closes without a word, for a peer that no longer listens.
+    public func abort(_ reason: NeedletailError) {
+        closeReason = closeReason ?? reason
+        context?.close(promise: nil)
+    }
+
+    // MARK: Clocks
+
+    func tick(_ now: NIODeadline) {
+        guard !isClosed else { return }
+        if hasReadSinceTick {
+            hasReadSinceTick = false
+            lastRead = now
+        }
+        if let closingSince, now - closingSince > .seconds(1) {
+            return abort(NeedletailError(.unavailable, "The peer did not read the end of the connection.", location: peer))
+        }
+        checkHandshake(now)
+        checkKeepalive(now)
+        checkIdle(now)
+    }
+
+    private func checkHandshake(_ now: NIODeadline) {
+        guard !hasSettings, now - openedAt > .nanoseconds(settings.handshakeTimeout.nanoseconds) else { return }
+        abort(
+            NeedletailError(
+                .unavailable, "The peer sent no HTTP/2 SETTINGS in \(settings.handshakeTimeout). Check that it speaks gRPC on this port.",
+                location: peer))
+    }
+
+    private func checkKeepalive(_ now: NIODeadline) {
+        if let sent = pingSentAt {
+            if now - sent > .nanoseconds(settings.keepaliveTimeout.nanoseconds) {
+                abort(
+                    NeedletailError(
+                        .unavailable, "The peer answered no ping for \(settings.keepaliveTimeout). Retry elsewhere.", location: peer))
+            }
+            return
+        }
+        guard let interval = settings.keepaliveInterval, hasSettings, closingSince == nil else { return }
+        guard settings.keepaliveWithoutStreams || !streams.isEmpty else { return }
+        guard now - lastRead >= .nanoseconds(interval.nanoseconds) else { return }
+        pingSentAt = now
+        session.ping()
+        flushLater()
+    }
+
+    private func checkIdle(_ now: NIODeadline) {
+        guard let timeout = settings.idleTimeout, streams.isEmpty, closingSince == nil else {
+            idleSince = nil
+            return
+        }
+        guard let since = idleSince else {
+            idleSince = now
+            return
+        }
+        guard now - since > .nanoseconds(timeout.nanoseconds) else { return }
+        // A request may be on its way to a server that thinks it is idle; a client knows better.
+        if isServer { return drain() }
+        fail(.noError, NeedletailError(.unavailable, "The connection was idle for \(timeout). Retry on a new one.", location: peer))
+    }
+
+    /// Expires the streams that are due; the next deadline, if any.
+    func expireStreams(_ now: NIODeadline) -> NIODeadline? {
+        var next: NIODeadline?
+        var due: [HTTP2Stream] = []
+        for stream in streams.values {
+            guard let deadline = stream.deadline else { continue }
+            if deadline <= now { due.append(stream) } else { next = min(next ?? deadline, deadline) }
+        }
+        for stream in due { stream.expire() }
+        return next
+    }
+}

@@ -1,0 +1,176 @@
+public import NIOCore
+public import NeedletailCore
+
+/// What the owner of a connection is told. All on the connection's event loop.
+public protocol HTTP2ConnectionDelegate: AnyObject {
+    /// Server: the peer opens a stream. Nil refuses it.
+    func makeStream(for connection: HTTP2Connection) -> HTTP2Stream?
+    /// The peer's first SETTINGS arrived: the connection is usable.
+    func connectionIsReady(_ connection: HTTP2Connection)
+    /// The peer's limit changed, or a stream closed: there may be room for another.
+    func connectionHasRoom(_ connection: HTTP2Connection)
+    /// The peer wants no new streams (GOAWAY).
+    func connectionIsDraining(_ connection: HTTP2Connection)
+    /// The last call; every stream has been closed before.
+    func connectionClosed(_ connection: HTTP2Connection, _ reason: NeedletailError)
+}
+
+/// One HTTP/2 connection: an nghttp2 session in a channel.
+///
+/// Bytes go in through `channelRead`; what they cause goes out in `flushNow`, once per turn of the event loop. The channel's
+/// writability bounds what waits in the socket's buffer, flow control what waits in the streams.
+public final class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {  // the event loop guards every `var`
+    public typealias InboundIn = ByteBuffer
+    public typealias OutboundOut = ByteBuffer
+
+    public let eventLoop: any EventLoop
+    public let executor: LoopExecutor
+    public let settings: HTTP2Settings
+    /// The peer's address, for logs and handlers.
+    public private(set) var peer = "unknown"
+    let isServer: Bool
+    var delegate: (any HTTP2ConnectionDelegate)?
+    var session: HTTP2Session!
+    var streams: [Int32: HTTP2Stream] = [:]
+    var context: ChannelHandlerContext?
+
+    // Output.
+    var output: ByteBuffer
+    /// Whether `output` was handed to the channel and must not be appended to.
+    var outputIsWritten = false
+    var isFlushing = false
+    var willFlush = false
+    /// Bytes of long bodies handed to the channel since the count was last reset.
+    var largeBytes = 0
+
+    // Input: where the buffer being parsed starts, so that a body is a slice of it and not a copy.
+    var input = ByteBuffer()
+    var inputBase: UnsafeRawPointer?
+    var uncreditedBytes = 0
+
+    // Limits and clocks.
+    var guardTokens: FloodGuard
+    lazy var deadlines = DeadlineTimer(on: eventLoop) { [unowned self] in self.expireStreams($0) }
+    var clock: RepeatedTask?
+    let openedAt = NIODeadline.now()
+    var lastRead: NIODeadline
+    var hasReadSinceTick = false
+    var pingSentAt: NIODeadline?
+    var idleSince: NIODeadline?
+    var hasSettings = false
+
+    // The end.
+    var closeReason: NeedletailError?
+    var closingSince: NIODeadline?
+    var lingers = false
+    var isEnding = false
+    public internal(set) var isDraining = false
+    public private(set) var isClosed = false
+
+    /// Call on `eventLoop`, then add the connection to its channel's pipeline.
+    public init(server isServer: Bool, settings: HTTP2Settings, eventLoop: any EventLoop, delegate: any HTTP2ConnectionDelegate) throws {
+        self.isServer = isServer
+        self.settings = settings
+        self.eventLoop = eventLoop
+        self.delegate = delegate
+        executor = LoopExecutor.on(eventLoop)
+        output = ByteBufferAllocator().buffer(capacity: Self.outputChunkBytes)
+        lastRead = openedAt
+        guardTokens = FloodGuard(perSecond: settings.controlFramesPerSecond, burst: settings.controlFrameBurst, now: openedAt)
+        session = try HTTP2Session(role: isServer ? .server : .client, settings: settings, connection: self)
+    }
+
+    static let outputChunkBytes = 16 << 10
+
+    // MARK: Channel events
+
+    public func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        if context.channel.isActive { start(context) }
+    }
+
+    public func channelActive(context: ChannelHandlerContext) {
+        start(context)
+        context.fireChannelActive()
+    }
+
+    private func start(_ context: ChannelHandlerContext) {
+        guard clock == nil, !isClosed else { return }
+        peer = context.channel.remoteAddress.map(Self.describe) ?? "unknown"
+        let tick = TimeAmount.nanoseconds(settings.tick.nanoseconds)
+        clock = eventLoop.scheduleRepeatedTask(initialDelay: tick, delay: tick) { [weak self] _ in
+            self?.tick(.now())
+        }
+        flushLater()
+    }
+
+    private static func describe(_ address: SocketAddress) -> String {
+        guard let host = address.ipAddress, let port = address.port else { return address.description }
+        return host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+    }
+
+    public func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard !isClosed, !isEnding else { return }
+        hasReadSinceTick = true
+        input = unwrapInboundIn(data)
+        let buffer = input
+        let failure = buffer.withUnsafeReadableBytes { bytes in
+            inputBase = bytes.baseAddress
+            return session.receive(bytes)
+        }
+        inputBase = nil
+        input = ByteBuffer()
+        if uncreditedBytes > 0 {
+            session.consumeConnection(uncreditedBytes)
+            uncreditedBytes = 0
+        }
+        if let failure {
+            fail(.enhanceYourCalm, NeedletailError(.unavailable, "The peer broke HTTP/2: \(failure).", location: peer))
+        }
+        flushLater()
+    }
+
+    public func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if context.channel.isWritable { flushLater() }
+        context.fireChannelWritabilityChanged()
+    }
+
+    public func channelInactive(context: ChannelHandlerContext) {
+        finishClose()
+        context.fireChannelInactive()
+    }
+
+    public func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        if closeReason == nil {
+            closeReason = NeedletailError(
+                .unavailable, "The connection failed: \(error). Retry; if it persists, check the network and TLS settings.",
+                cause: error, location: peer)
+        }
+        context.close(promise: nil)
+    }
+
+    public func handlerRemoved(context: ChannelHandlerContext) {
+        finishClose()
+        self.context = nil
+    }
+
+    /// Closes every stream and tells the delegate; once.
+    private func finishClose() {
+        guard !isClosed else { return }
+        isClosed = true
+        clock?.cancel()
+        deadlines.cancel()
+        let reason = closeReason ?? NeedletailError(.unavailable, "The peer closed the connection. Retry.", location: peer)
+        let open = streams
+        streams = [:]
+        for (id, stream) in open {
+            session.detach(id)
+            stream.connection = nil
+            stream.isClosed = true
+            stream.outbound.removeAll()
+            stream.closed(.cancel, connectionLost: reason)
+        }
+        delegate?.connectionClosed(self, reason)
+        delegate = nil
+    }
+}
