@@ -132,6 +132,6 @@ let package = Package(
             name: "NeedletailIndexTests",
             dependencies: ["NeedletailIndex", "NeedletailVectors", "NeedletailTestSupport"], swiftSettings: strict),
         .testTarget(
-            name: "NeedletailShardTests", dependencies: ["NeedletailShard", "NeedletailTestSupport"], swiftSettings: strict),
+            name: "NeedletailShardTests", dependencies: ["NeedletailShard", "NeedletailStorage", "NeedletailTestSupport"], swiftSettings: strict),
     ]
 )
