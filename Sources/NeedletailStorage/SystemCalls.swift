@@ -112,6 +112,22 @@ public final class Disk: Sendable {
         if rmdir(path) != 0 && errno != ENOENT { throw systemError("rmdir", errno, path) }
     }
 
+    /// Claims a folder for this process until the returned lock goes away, also by a crash.
+    ///
+    /// - Throws: `failedPrecondition` when another process has claimed it.
+    public func lock(_ directory: String) throws -> DirectoryLock {
+        try createDirectory(directory)
+        let path = directory + "/LOCK"
+        let descriptor = Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
+        guard descriptor >= 0 else { throw systemError("open", errno, path) }
+        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+            close(descriptor)
+            throw NeedletailError(
+                .failedPrecondition, "another process uses this data folder; stop it, or name another folder with --data", location: directory)
+        }
+        return DirectoryLock(descriptor: descriptor)
+    }
+
     /// A second name for the same bytes, on the same file system.
     func hardLink(_ from: String, to: String) throws {
         if link(from, to) != 0 { throw systemError("link", errno, to) }
@@ -288,4 +304,11 @@ enum SystemMemory {
     }
 
     static func release(_ mapping: UnsafeMutableRawBufferPointer) { munmap(mapping.baseAddress, mapping.count) }
+}
+
+/// Owns the descriptor of a locked file; the kernel releases the lock when it is closed.
+public final class DirectoryLock: Sendable {
+    private let descriptor: Int32
+    init(descriptor: Int32) { self.descriptor = descriptor }
+    deinit { close(descriptor) }
 }
