@@ -113,7 +113,7 @@ let package = Package(
         .executableTarget(
             name: "needletail-bench",
             dependencies: [
-                "NeedletailClient", "NeedletailShard", "NeedletailIndex", "NeedletailVectors", "NeedletailGRPC", "NeedletailHTTP2",
+                "NeedletailClient", "NeedletailShard", "NeedletailStorage", "NeedletailIndex", "NeedletailVectors", "NeedletailGRPC", "NeedletailHTTP2",
                 "NeedletailCore", arguments, nio, nioPosix,
             ],
             swiftSettings: strict),

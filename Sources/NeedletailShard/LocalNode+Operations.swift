@@ -84,7 +84,7 @@ private final class NodeSearch: Sendable {
             var isTruncated = false
             for query in request.queries {
                 let hits = try replica.search(query, deadline: request.deadline, scratch: &scratch)
-                found.append(try replica.complete(hits.points, parts: request.parts))
+                found.append(hits.points)
                 work += hits.work
                 isTruncated = isTruncated || hits.isTruncated
             }
@@ -106,12 +106,31 @@ private final class NodeSearch: Sendable {
         if state.withLock({ state in state.remaining -= 1; return state.remaining == 0 }) { finish() }
     }
 
+    /// Runs in the job of the shard that was last (or on the caller, when no shard is here): merges, then fetches what the answers
+    /// carry, for those points only that are in the answer.
     private func finish() {
         let state = state.withLock { $0 }
         if let refusal = state.refusal { return completion(.failure(refusal)) }
-        let results = zip(request.queries, state.lists).map { query, lists in
-            lists.isEmpty ? [] : TopMerge.merge(lists, limit: query.limit)
+        completion(
+            Result {
+                let results = try zip(request.queries, state.lists).map { query, lists in
+                    try complete(lists.isEmpty ? [] : TopMerge.merge(lists, limit: query.limit))
+                }
+                return NodeSearchResponse(results: results, reports: state.reports.sorted { $0.shard < $1.shard }, work: state.work)
+            })
+    }
+
+    private func complete(_ points: [ScoredPoint]) throws -> [ScoredPoint] {
+        guard request.parts.payload || request.parts.vectors else { return points }
+        return try points.compactMap { point in
+            let hash = point.id.placementHash
+            let replica = replicas.first { $0.assignment.range.contains(hash) }
+            // Deleted since it was found: then it is no longer an answer.
+            guard let stored = try replica?.read(point.id, parts: request.parts) else { return nil }
+            var completed = point
+            completed.payload = stored.payload
+            completed.vectors = stored.vectors
+            return completed
         }
-        completion(.success(NodeSearchResponse(results: results, reports: state.reports.sorted { $0.shard < $1.shard }, work: state.work)))
     }
 }

@@ -159,6 +159,11 @@ public final class LocalNode: ShardOperations {
         for case .ready(let replica) in replicas.withLock({ Array($0.values) }) { replica.tick(now: now) }
     }
 
+    /// Asks every replica that has changed for a checkpoint; returns at once.
+    public func checkpointNow() {
+        for case .ready(let replica) in replicas.withLock({ Array($0.values) }) { replica.requestCheckpoint() }
+    }
+
     /// Takes no more requests, finishes what is under way, checkpoints, and ends all threads.
     public func close() async {
         let hosted = replicas.withLock { replicas in

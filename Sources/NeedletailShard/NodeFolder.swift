@@ -1,4 +1,4 @@
-public import NeedletailCore
+internal import NeedletailCore
 internal import NeedletailStorage
 internal import Synchronization
 

@@ -15,9 +15,9 @@ public final class NodeResources: Sendable {
 
     public init(searchThreads: Int, buildThreads: Int, configuration: ReplicaConfiguration = ReplicaConfiguration(), disk: Disk = .real) {
         searchPool = WorkerPool(threads: searchThreads)
-        buildPool = WorkerPool(threads: buildThreads, queueLimit: 1 << 20)
+        buildPool = WorkerPool(threads: buildThreads, queueLimit: 1 << 20, niceness: 5)
         intakePool = WorkerPool(threads: 1, queueLimit: 1 << 16)
-        maintenancePool = WorkerPool(threads: 1, queueLimit: 1 << 20)
+        maintenancePool = WorkerPool(threads: 1, queueLimit: 1 << 20, niceness: 10)
         self.configuration = configuration
         self.disk = disk
     }

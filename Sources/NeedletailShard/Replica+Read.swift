@@ -4,12 +4,6 @@ internal import NeedletailQuery
 internal import NeedletailStorage
 internal import Synchronization
 
-/// A found point before its payload is fetched: enough to merge by.
-struct Hit: Sendable {
-    var point: ScoredPoint
-    var slot: UInt32
-}
-
 /// What one shard found for one query.
 struct ShardHits: Sendable {
     var points: [ScoredPoint]
@@ -52,18 +46,6 @@ extension Replica {
 
     private func vectors(of slot: UInt32) -> [FieldVector] {
         fields.indices.compactMap { field in fields[field].graph.vector(slot: slot).map { FieldVector(field: field, vector: $0) } }
-    }
-
-    /// Adds what was asked for to found points; a point deleted meanwhile is left out.
-    func complete(_ found: [ScoredPoint], parts: PointParts) throws -> [ScoredPoint] {
-        guard parts.payload || parts.vectors else { return found }
-        return try found.compactMap { point in
-            guard let stored = try read(point.id, parts: parts) else { return nil }
-            var completed = point
-            completed.payload = stored.payload
-            completed.vectors = stored.vectors
-            return completed
-        }
     }
 
     func scroll(_ request: ShardScroll) throws -> ScrollPage {

@@ -175,7 +175,7 @@ final class Replica: @unchecked Sendable {
         }
     }
 
-    private func requestCheckpoint() {
+    func requestCheckpoint() {
         let mustStart = queue.withLock { queue in
             queue.wantsCheckpoint = true
             defer { queue.isRunning = true }

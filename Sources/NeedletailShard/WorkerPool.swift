@@ -19,15 +19,17 @@ public final class WorkerPool: @unchecked Sendable {
     private var isClosed = false
     private var threads: [DedicatedThread] = []
 
-    public init(threads count: Int, queueLimit: Int = 4096) {
+    /// - Parameter niceness: how far these threads stand behind others when processors are scarce, 0 … 19.
+    public init(threads count: Int, queueLimit: Int = 4096, niceness: Int32 = 0) {
         precondition(count > 0, "a pool has at least one thread")
         threadCount = count
         self.queueLimit = queueLimit
         readers = ReaderEpochs(count: count)
-        threads = (0..<count).map { index in DedicatedThread { [self] in work(index) } }
+        threads = (0..<count).map { index in DedicatedThread { [self] in work(index, niceness: niceness) } }
     }
 
-    private func work(_ index: Int) {
+    private func work(_ index: Int, niceness: Int32) {
+        DedicatedThread.yieldToOthers(niceness: niceness)
         var scratch = SearchScratch()
         while let job = next() {
             readers.enter(index)

@@ -62,6 +62,12 @@ public final class DedicatedThread: @unchecked Sendable {
         for thread in others { thread.join() }
     }
 
+    /// Lets other threads go first when processors are scarce: raises the calling thread's nice value.
+    public static func yieldToOthers(niceness: Int32) {
+        // On Linux the call is per thread for id 0. Refused by no system for raising; a failure would only cost latency.
+        if niceness > 0 { _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, niceness) }
+    }
+
     public static func sleep(_ duration: Duration) {
         let nanoseconds = max(0, duration.components.seconds * 1_000_000_000 + duration.components.attoseconds / 1_000_000_000)
         var time = timespec(tv_sec: Int(nanoseconds / 1_000_000_000), tv_nsec: Int(nanoseconds % 1_000_000_000))
