@@ -102,14 +102,15 @@ let package = Package(
             name: "needletail",
             dependencies: [
                 "NeedletailClient", "NeedletailCoordinator", "NeedletailWorker", "NeedletailCore", "NeedletailTelemetry", arguments,
+                lifecycle, logging,
             ],
             resources: [.copy("Resources/sample")], swiftSettings: strict),
         .executableTarget(
             name: "needletail-coordinator",
-            dependencies: ["NeedletailCoordinator", "NeedletailCore", "NeedletailTelemetry", arguments], swiftSettings: strict),
+            dependencies: ["NeedletailCoordinator", "NeedletailCore", "NeedletailTelemetry", arguments, lifecycle], swiftSettings: strict),
         .executableTarget(
             name: "needletail-shard",
-            dependencies: ["NeedletailWorker", "NeedletailCore", "NeedletailTelemetry", arguments], swiftSettings: strict),
+            dependencies: ["NeedletailWorker", "NeedletailCore", "NeedletailTelemetry", arguments, lifecycle], swiftSettings: strict),
         .executableTarget(
             name: "needletail-bench",
             dependencies: [
