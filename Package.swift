@@ -102,18 +102,19 @@ let package = Package(
             name: "needletail",
             dependencies: [
                 "NeedletailClient", "NeedletailCoordinator", "NeedletailWorker", "NeedletailCore", "NeedletailTelemetry", arguments,
+                lifecycle, logging,
             ],
             resources: [.copy("Resources/sample")], swiftSettings: strict),
         .executableTarget(
             name: "needletail-coordinator",
-            dependencies: ["NeedletailCoordinator", "NeedletailCore", "NeedletailTelemetry", arguments], swiftSettings: strict),
+            dependencies: ["NeedletailCoordinator", "NeedletailCore", "NeedletailTelemetry", arguments, lifecycle], swiftSettings: strict),
         .executableTarget(
             name: "needletail-shard",
-            dependencies: ["NeedletailWorker", "NeedletailCore", "NeedletailTelemetry", arguments], swiftSettings: strict),
+            dependencies: ["NeedletailWorker", "NeedletailCore", "NeedletailTelemetry", arguments, lifecycle], swiftSettings: strict),
         .executableTarget(
             name: "needletail-bench",
             dependencies: [
-                "NeedletailClient", "NeedletailShard", "NeedletailIndex", "NeedletailVectors", "NeedletailGRPC", "NeedletailHTTP2",
+                "NeedletailClient", "NeedletailShard", "NeedletailStorage", "NeedletailIndex", "NeedletailVectors", "NeedletailGRPC", "NeedletailHTTP2",
                 "NeedletailCore", arguments, nio, nioPosix,
             ],
             swiftSettings: strict),
@@ -132,6 +133,6 @@ let package = Package(
             name: "NeedletailIndexTests",
             dependencies: ["NeedletailIndex", "NeedletailVectors", "NeedletailTestSupport"], swiftSettings: strict),
         .testTarget(
-            name: "NeedletailShardTests", dependencies: ["NeedletailShard", "NeedletailTestSupport"], swiftSettings: strict),
+            name: "NeedletailShardTests", dependencies: ["NeedletailShard", "NeedletailStorage", "NeedletailTestSupport"], swiftSettings: strict),
     ]
 )

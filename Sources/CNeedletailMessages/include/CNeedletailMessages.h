@@ -1,1 +1,17 @@
 #pragma once
+
+#include "grpc/health/v1/health.pb-c.h"
+#include "grpc/reflection/v1/reflection.pb-c.h"
+#include "grpc/reflection/v1alpha/reflection.pb-c.h"
+#include "needletail/internal/v1/shard.pb-c.h"
+#include "needletail/v1/cluster.pb-c.h"
+#include "needletail/v1/collections.pb-c.h"
+#include "needletail/v1/common.pb-c.h"
+#include "needletail/v1/points.pb-c.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/// A google.protobuf.FileDescriptorSet of every file in Proto/, imports before importers.
+extern const uint8_t nt_descriptor_set[];
+extern const size_t nt_descriptor_set_size;

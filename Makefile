@@ -1,0 +1,41 @@
+# The commands of the project. `make demo` and `make test` work on a fresh machine with Swift, make, git and Python 3.
+
+SHELL := /bin/bash
+BUILD := .build/release
+VENV  := .build/venv
+MESSAGES := Sources/CNeedletailMessages
+PROTOS := $(shell cd Proto && find . -name '*.proto' | sed 's,^\./,,' | sort)
+DEBIAN := libnghttp2-dev libprotobuf-c-dev liblmdb-dev zlib1g-dev pkg-config python3-venv
+
+.PHONY: deps build demo test bench proto format lint clean
+
+# Installs the Debian packages that are missing; says plainly when Swift is absent or too old.
+deps:
+	@bash Deploy/setup.sh $(DEBIAN)
+
+build: deps
+	swift build -c release
+
+demo: build
+	$(BUILD)/needletail demo
+
+# Regenerates the protobuf-c code and the descriptors for reflection, which are committed.
+proto:
+	@bash Deploy/setup.sh $(DEBIAN) protobuf-c-compiler protobuf-compiler
+	rm -rf $(MESSAGES)/generated $(MESSAGES)/include/needletail $(MESSAGES)/include/grpc $(MESSAGES)/include/google
+	mkdir -p $(MESSAGES)/generated $(MESSAGES)/include
+	cd Proto && protoc-c --c_out=../$(MESSAGES)/include -I. $(PROTOS)
+	cd $(MESSAGES)/include && for f in $$(find . -name '*.pb-c.c' | sed 's,^\./,,'); do mv $$f ../generated/$$(echo $$f | tr / _); done
+	cd Proto && protoc --include_imports --descriptor_set_out=../$(MESSAGES)/descriptors.bin -I. $(PROTOS)
+	python3 Deploy/embed.py $(MESSAGES)/descriptors.bin nt_descriptor_set > $(MESSAGES)/generated/descriptors.c
+	rm $(MESSAGES)/descriptors.bin
+	(echo '#pragma once'; echo; cd $(MESSAGES)/include && find . -name '*.pb-c.h' | sed 's,^\./,,' | sort | sed 's/.*/#include "&"/'; \
+	 echo; echo '#include <stddef.h>'; echo '#include <stdint.h>'; echo; \
+	 echo '/// A google.protobuf.FileDescriptorSet of every file in Proto/, imports before importers.'; \
+	 echo 'extern const uint8_t nt_descriptor_set[];'; echo 'extern const size_t nt_descriptor_set_size;') > $(MESSAGES)/include/CNeedletailMessages.h
+
+format:
+	swift format --in-place --recursive --parallel Sources Tests Package.swift
+
+clean:
+	rm -rf .build

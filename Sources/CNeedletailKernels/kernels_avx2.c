@@ -1,0 +1,82 @@
+#if defined(__x86_64__)
+#include "kernels.h"
+
+#include <immintrin.h>
+
+// AVX2, FMA and F16C: 8 floats a step, four sums in flight; the tail is copied into a zeroed block, so nothing beyond it is read.
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c,popcnt"))), apply_to = function)
+
+static inline __m256 load_f32(const uint8_t *p, size_t i) { return _mm256_loadu_ps((const float *)p + i); }
+static inline __m256 load_f16(const uint8_t *p, size_t i) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(p + 2 * i))); }
+static inline __m256 load_u8(const uint8_t *p, size_t i) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(p + i))));
+}
+enum { size_f32 = 4, size_f16 = 2, size_u8 = 1 };
+
+static inline __m256 step_l2(__m256 sum, __m256 q, __m256 x) {
+    __m256 difference = _mm256_sub_ps(q, x);
+    return _mm256_fmadd_ps(difference, difference, sum);
+}
+static inline __m256 step_dot(__m256 sum, __m256 q, __m256 x) { return _mm256_fmadd_ps(q, x, sum); }
+
+static inline float total(__m256 sum) {
+    __m128 half = _mm_add_ps(_mm256_castps256_ps128(sum), _mm256_extractf128_ps(sum, 1));
+    half = _mm_add_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
+}
+
+#define NT_ROW(metric, element)                                                                                   \
+    static inline float metric##_##element(const float *query, const uint8_t *stored, size_t dimensions) {        \
+        __m256 s0 = _mm256_setzero_ps(), s1 = s0, s2 = s0, s3 = s0;                                               \
+        size_t i = 0;                                                                                             \
+        for (; i + 32 <= dimensions; i += 32) {                                                                   \
+            s0 = step_##metric(s0, _mm256_loadu_ps(query + i), load_##element(stored, i));                        \
+            s1 = step_##metric(s1, _mm256_loadu_ps(query + i + 8), load_##element(stored, i + 8));                \
+            s2 = step_##metric(s2, _mm256_loadu_ps(query + i + 16), load_##element(stored, i + 16));              \
+            s3 = step_##metric(s3, _mm256_loadu_ps(query + i + 24), load_##element(stored, i + 24));              \
+        }                                                                                                         \
+        for (; i + 8 <= dimensions; i += 8) s0 = step_##metric(s0, _mm256_loadu_ps(query + i), load_##element(stored, i)); \
+        if (i < dimensions) {                                                                                     \
+            float q[8] = {0};                                                                                     \
+            uint8_t x[32] = {0};                                                                                  \
+            memcpy(q, query + i, (dimensions - i) * 4);                                                           \
+            memcpy(x, stored + i * size_##element, (dimensions - i) * size_##element);                            \
+            s1 = step_##metric(s1, _mm256_loadu_ps(q), load_##element(x, 0));                                     \
+        }                                                                                                         \
+        return total(_mm256_add_ps(_mm256_add_ps(s0, s1), _mm256_add_ps(s2, s3)));                                \
+    }
+
+NT_ROW(l2, f32)
+NT_ROW(l2, f16)
+NT_ROW(l2, u8)
+NT_ROW(dot, f32)
+NT_ROW(dot, f16)
+NT_ROW(dot, u8)
+
+static inline float hamming(const uint8_t *query, const uint8_t *stored, size_t dimensions) {
+    size_t bytes = (dimensions + 7) / 8, i = 0;
+    uint64_t count = 0;
+    for (; i + 8 <= bytes; i += 8) count += (uint64_t)_mm_popcnt_u64(nt_load_u64(query + i) ^ nt_load_u64(stored + i));
+    for (; i < bytes; i++) count += (uint64_t)_mm_popcnt_u32((unsigned)(query[i] ^ stored[i]));
+    return (float)count;
+}
+
+static void widen_f16(const void *source, size_t count, float *target) {
+    const uint8_t *bytes = (const uint8_t *)source;
+    size_t i = 0;
+    for (; i + 8 <= count; i += 8) _mm256_storeu_ps(target + i, load_f16(bytes, i));
+    for (; i < count; i++) target[i] = nt_widen_half((uint16_t)(bytes[2 * i] | bytes[2 * i + 1] << 8));
+}
+
+static void widen_u8(const void *source, size_t count, float *target) {
+    const uint8_t *bytes = (const uint8_t *)source;
+    size_t i = 0;
+    for (; i + 8 <= count; i += 8) _mm256_storeu_ps(target + i, load_u8(bytes, i));
+    for (; i < count; i++) target[i] = (float)bytes[i];
+}
+
+NT_ALL_ROWS
+NT_TABLE(nt_kernels_avx2, NT_LEVEL_AVX2)
+
+#pragma clang attribute pop
+#endif

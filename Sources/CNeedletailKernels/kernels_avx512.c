@@ -1,0 +1,84 @@
+#if defined(__x86_64__)
+#include "kernels.h"
+
+#include <immintrin.h>
+
+// AVX-512 F, BW, VL, DQ and VPOPCNTDQ: 16 floats a step, four sums in flight, the tail by mask.
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vpopcntdq,f16c,fma,popcnt"))), apply_to = function)
+
+#define LOAD_f32(p, i) _mm512_loadu_ps((const float *)(p) + (i))
+#define LOAD_f16(p, i) _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)((p) + 2 * (i))))
+#define LOAD_u8(p, i) _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)((p) + (i)))))
+#define TAIL_f32(p, i, m) _mm512_maskz_loadu_ps(m, (const float *)(p) + (i))
+#define TAIL_f16(p, i, m) _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(m, (p) + 2 * (i)))
+#define TAIL_u8(p, i, m) _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(m, (p) + (i))))
+
+static inline __m512 step_l2(__m512 sum, __m512 q, __m512 x) {
+    __m512 difference = _mm512_sub_ps(q, x);
+    return _mm512_fmadd_ps(difference, difference, sum);
+}
+static inline __m512 step_dot(__m512 sum, __m512 q, __m512 x) { return _mm512_fmadd_ps(q, x, sum); }
+
+#define NT_ROW(metric, element)                                                                                      \
+    static inline float metric##_##element(const float *query, const uint8_t *stored, size_t dimensions) {           \
+        __m512 s0 = _mm512_setzero_ps(), s1 = s0, s2 = s0, s3 = s0;                                                  \
+        size_t i = 0;                                                                                                \
+        for (; i + 64 <= dimensions; i += 64) {                                                                      \
+            s0 = step_##metric(s0, _mm512_loadu_ps(query + i), LOAD_##element(stored, i));                           \
+            s1 = step_##metric(s1, _mm512_loadu_ps(query + i + 16), LOAD_##element(stored, i + 16));                 \
+            s2 = step_##metric(s2, _mm512_loadu_ps(query + i + 32), LOAD_##element(stored, i + 32));                 \
+            s3 = step_##metric(s3, _mm512_loadu_ps(query + i + 48), LOAD_##element(stored, i + 48));                 \
+        }                                                                                                            \
+        for (; i + 16 <= dimensions; i += 16) s0 = step_##metric(s0, _mm512_loadu_ps(query + i), LOAD_##element(stored, i)); \
+        if (i < dimensions) {                                                                                        \
+            __mmask16 mask = (__mmask16)((1u << (dimensions - i)) - 1u);                                             \
+            s1 = step_##metric(s1, _mm512_maskz_loadu_ps(mask, query + i), TAIL_##element(stored, i, mask));         \
+        }                                                                                                            \
+        return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(s0, s1), _mm512_add_ps(s2, s3)));                    \
+    }
+
+NT_ROW(l2, f32)
+NT_ROW(l2, f16)
+NT_ROW(l2, u8)
+NT_ROW(dot, f32)
+NT_ROW(dot, f16)
+NT_ROW(dot, u8)
+
+static inline float hamming(const uint8_t *query, const uint8_t *stored, size_t dimensions) {
+    size_t bytes = (dimensions + 7) / 8, i = 0;
+    __m512i count = _mm512_setzero_si512();
+    for (; i + 64 <= bytes; i += 64)
+        count = _mm512_add_epi64(count, _mm512_popcnt_epi64(_mm512_xor_si512(_mm512_loadu_si512(query + i), _mm512_loadu_si512(stored + i))));
+    if (i < bytes) {
+        __mmask64 mask = ~0ull >> (64 - (bytes - i));
+        __m512i difference = _mm512_xor_si512(_mm512_maskz_loadu_epi8(mask, query + i), _mm512_maskz_loadu_epi8(mask, stored + i));
+        count = _mm512_add_epi64(count, _mm512_popcnt_epi64(difference));
+    }
+    return (float)_mm512_reduce_add_epi64(count);
+}
+
+static void widen_f16(const void *source, size_t count, float *target) {
+    const uint8_t *bytes = (const uint8_t *)source;
+    size_t i = 0;
+    for (; i + 16 <= count; i += 16) _mm512_storeu_ps(target + i, LOAD_f16(bytes, i));
+    if (i < count) {
+        __mmask16 mask = (__mmask16)((1u << (count - i)) - 1u);
+        _mm512_mask_storeu_ps(target + i, mask, TAIL_f16(bytes, i, mask));
+    }
+}
+
+static void widen_u8(const void *source, size_t count, float *target) {
+    const uint8_t *bytes = (const uint8_t *)source;
+    size_t i = 0;
+    for (; i + 16 <= count; i += 16) _mm512_storeu_ps(target + i, LOAD_u8(bytes, i));
+    if (i < count) {
+        __mmask16 mask = (__mmask16)((1u << (count - i)) - 1u);
+        _mm512_mask_storeu_ps(target + i, mask, TAIL_u8(bytes, i, mask));
+    }
+}
+
+NT_ALL_ROWS
+NT_TABLE(nt_kernels_avx512, NT_LEVEL_AVX512)
+
+#pragma clang attribute pop
+#endif

@@ -1,0 +1,128 @@
+public import NeedletailCore
+
+/// Names a shard worker for life: made when its data folder is first used.
+public struct NodeID: Sendable, Hashable, Comparable, CustomStringConvertible {
+    public var value: UInt64
+    public init(_ value: UInt64) { self.value = value }
+    public var description: String { Incarnation(value).description }
+    public static func < (left: NodeID, right: NodeID) -> Bool { left.value < right.value }
+}
+
+/// Where one shard lives.
+public struct ShardPlace: Sendable, Hashable {
+    public var number: UInt32
+    public var range: HashRange
+    /// The node that holds the primary replica.
+    public var primary: NodeID
+    /// Grows each time the primary changes.
+    public var epoch: UInt64
+
+    public init(number: UInt32, range: HashRange, primary: NodeID, epoch: UInt64) {
+        self.number = number
+        self.range = range
+        self.primary = primary
+        self.epoch = epoch
+    }
+}
+
+/// A collection as the metadata store knows it.
+public struct CollectionEntry: Sendable, Hashable {
+    /// A collection is visible to clients while `active`. One that is being made or removed survives a crash of the coordinator in
+    /// that state, and the next one finishes the work.
+    public enum State: UInt8, Sendable {
+        case creating = 1
+        case active = 2
+        case deleting = 3
+    }
+
+    public var spec: CollectionSpec
+    public var incarnation: Incarnation
+    public var state: State
+    /// In order of their ranges, which tile the hash space.
+    public var shards: [ShardPlace]
+
+    public init(spec: CollectionSpec, incarnation: Incarnation, state: State, shards: [ShardPlace]) {
+        self.spec = spec
+        self.incarnation = incarnation
+        self.state = state
+        self.shards = shards
+    }
+
+    public func shardID(_ place: ShardPlace) -> ShardID { ShardID(incarnation: incarnation, number: place.number) }
+
+    /// The shard that holds this id: ranges are sorted, so a binary search.
+    public func place(of id: PointID) -> ShardPlace {
+        let hash = id.placementHash
+        var (low, high) = (0, shards.count - 1)
+        while low < high {
+            let middle = (low + high) / 2
+            if shards[middle].range.last < hash { low = middle + 1 } else { high = middle }
+        }
+        return shards[low]
+    }
+
+    public func assignment(_ place: ShardPlace) -> ReplicaAssignment {
+        ReplicaAssignment(shard: shardID(place), range: place.range, epoch: place.epoch, collection: spec)
+    }
+
+    /// Checks that the shards tile the hash space, upon which routing relies.
+    /// - Throws: `dataLoss` when they do not.
+    public func validate() throws(NeedletailError) {
+        var next: UInt64? = 0
+        for shard in shards {
+            guard shard.range.first == next else { throw damaged }
+            next = shard.range.last == .max ? nil : shard.range.last + 1
+        }
+        guard next == nil else { throw damaged }
+    }
+
+    private var damaged: NeedletailError {
+        NeedletailError(.dataLoss, "the shard map of collection \"\(spec.name)\" is damaged: its ranges do not tile the hash space; restore the metadata")
+    }
+}
+
+extension CollectionEntry {
+    private static let version: UInt8 = 1
+
+    /// The form in which the metadata store keeps it.
+    public var encoded: [UInt8] {
+        var writer = ByteWriter()
+        writer.u8(Self.version)
+        writer.u64(incarnation.value)
+        writer.u8(state.rawValue)
+        spec.encode(to: &writer)
+        writer.varint(UInt64(shards.count))
+        for shard in shards {
+            writer.u32(shard.number)
+            writer.u64(shard.range.first)
+            writer.u64(shard.range.last)
+            writer.u64(shard.primary.value)
+            writer.u64(shard.epoch)
+        }
+        return writer.bytes
+    }
+
+    /// - Throws: `dataLoss` when the bytes are damaged, `unimplemented` when a newer version wrote them.
+    public init(encoded bytes: [UInt8]) throws(NeedletailError) {
+        var reader = ByteReader(bytes)
+        let version = try reader.u8()
+        guard version == Self.version else {
+            throw NeedletailError(.unimplemented, "collection metadata have format \(version), this build reads \(Self.version); upgrade the coordinator")
+        }
+        incarnation = Incarnation(try reader.u64())
+        guard let state = State(rawValue: try reader.u8()) else { throw NeedletailError(.dataLoss, "collection metadata are damaged: unknown state") }
+        self.state = state
+        spec = try CollectionSpec(from: &reader)
+        shards = []
+        for _ in 0..<(try reader.count()) {
+            let number = try reader.u32()
+            let (first, last) = (try reader.u64(), try reader.u64())
+            guard first <= last else { throw NeedletailError(.dataLoss, "collection metadata are damaged: a hash range runs backwards") }
+            shards.append(
+                ShardPlace(
+                    number: number, range: HashRange(first: first, last: last), primary: NodeID(try reader.u64()), epoch: try reader.u64()))
+        }
+        try reader.expectEnd()
+        try validate()
+    }
+}

@@ -1,0 +1,44 @@
+public import NeedletailCore
+
+/// Which shard workers there are and which of them live, from their heartbeats. Pure: time comes in as a parameter.
+public struct Membership: Sendable {
+    public struct Node: Sendable {
+        public var id: NodeID
+        /// host:port
+        public var address: String
+        public var status: NodeStatus
+        public var isDraining: Bool
+        public var lastHeartbeat: ContinuousClock.Instant
+
+        public func isAlive(at now: ContinuousClock.Instant, lease: Duration) -> Bool { lastHeartbeat.duration(to: now) <= lease }
+    }
+
+    /// What the world should do after an event.
+    public enum Action: Sendable, Equatable {
+        /// A node is new or has moved: connect to this address.
+        case connect(NodeID, address: String)
+    }
+
+    public private(set) var nodes: [NodeID: Node] = [:]
+    public let lease: Duration
+
+    public init(lease: Duration) { self.lease = lease }
+
+    public mutating func heartbeat(
+        from id: NodeID, address: String, status: NodeStatus, isDraining: Bool, now: ContinuousClock.Instant
+    ) -> [Action] {
+        let known = nodes[id]
+        nodes[id] = Node(id: id, address: address, status: status, isDraining: isDraining, lastHeartbeat: now)
+        return known?.address == address ? [] : [.connect(id, address: address)]
+    }
+
+    public func isAlive(_ id: NodeID, now: ContinuousClock.Instant) -> Bool { nodes[id]?.isAlive(at: now, lease: lease) ?? false }
+
+    /// Nodes that may take new shards, by id.
+    public func placeable(now: ContinuousClock.Instant) -> [NodeID] {
+        nodes.values.filter { $0.isAlive(at: now, lease: lease) && !$0.isDraining }.map(\.id).sorted()
+    }
+
+    /// How a shard's replica on a node is, by the node's last word.
+    public func replica(_ shard: ShardID, on id: NodeID) -> ReplicaStatus? { nodes[id]?.status.replicas.first { $0.shard == shard } }
+}

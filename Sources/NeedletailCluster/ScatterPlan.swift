@@ -1,0 +1,47 @@
+public import NeedletailCore
+
+/// One request a node, not one a shard: which shards to ask where.
+public struct ScatterPlan: Sendable {
+    public struct Part: Sendable {
+        public var node: NodeID
+        public var shards: [ShardID]
+    }
+
+    public var parts: [Part]
+
+    /// Asks the primary of every shard.
+    public init(_ collection: CollectionEntry) {
+        var byNode: [NodeID: [ShardID]] = [:]
+        for place in collection.shards { byNode[place.primary, default: []].append(collection.shardID(place)) }
+        parts = byNode.map { Part(node: $0.key, shards: $0.value) }.sorted { $0.node < $1.node }
+    }
+}
+
+/// Judges the shard reports of an answer: complete, partial as allowed, or failed.
+public enum CoverageVerdict {
+    /// - Throws: when something is missing and the caller did not allow that: the first shard's error, `deadlineExceeded` when
+    ///   searches were cut short. When nothing at all answered, it fails even if partial answers are allowed.
+    public static func check(_ reports: [ShardReport], allowPartial: Bool) throws(NeedletailError) {
+        var firstError: NeedletailError?
+        var isTruncated = false
+        var answered = 0
+        for report in reports {
+            switch report.outcome {
+            case .complete: answered += 1
+            case .truncated:
+                answered += 1
+                isTruncated = true
+            case .failed(let error): firstError = firstError ?? error
+            }
+        }
+        if let firstError, !allowPartial || answered == 0 {
+            var error = firstError
+            error.message = "\(reports.count - answered) of \(reports.count) shards did not answer: \(firstError.message)"
+            throw error
+        }
+        if isTruncated, !allowPartial {
+            throw NeedletailError(
+                .deadlineExceeded, "the deadline cut the search short; allow more time, lower ef, or set allow_partial")
+        }
+    }
+}

@@ -1,0 +1,86 @@
+internal import NeedletailCluster
+public import NeedletailCore
+internal import Synchronization
+
+extension Coordinator {
+    public func heartbeat(_ heartbeat: Heartbeat) async throws -> HeartbeatAnswer {
+        guard heartbeat.cluster == 0 || heartbeat.cluster == clusterID else {
+            throw NeedletailError(
+                .failedPrecondition,
+                "shard worker \(NodeID(heartbeat.node)) belongs to cluster \(NodeID(heartbeat.cluster)), this is \(NodeID(clusterID)); give it another data folder or another coordinator")
+        }
+        let node = NodeID(heartbeat.node)
+        let (actions, assignments) = state.withLock { state in
+            let actions = state.membership.heartbeat(
+                from: node, address: heartbeat.address, status: heartbeat.status, isDraining: heartbeat.isDraining, now: .now)
+            let assignments = state.collections.values.flatMap { entry in
+                entry.state == .deleting ? [] : entry.shards.filter { $0.primary == node }.map(entry.assignment)
+            }
+            return (actions, assignments)
+        }
+        for case .connect(let node, let address) in actions {
+            let worker = try connect(address)
+            state.withLock { $0.workers[node] = worker }
+        }
+        return HeartbeatAnswer(cluster: clusterID, assignments: assignments)
+    }
+
+    /// Whether every shard of every collection has a replica that answers searches.
+    public var isReady: Bool { state.withLock { $0.readyShards == $0.shardCount } }
+
+    public func clusterStatus(deadline: Deadline?) async throws -> ClusterStatus {
+        state.withLock { state in
+            let now = ContinuousClock.now
+            let alive = state.membership.nodes.values.filter { $0.isAlive(at: now, lease: Self.lease) }
+            return ClusterStatus(
+                clusterID: clusterID, version: Needletail.version, nodesTotal: state.membership.nodes.count, nodesAlive: alive.count,
+                collections: state.collections.values.count { $0.state == .active }, shardsTotal: state.shardCount,
+                shardsReady: state.readyShards, points: alive.reduce(0) { $0 + $1.status.replicas.reduce(0) { $0 + $1.pointCount } })
+        }
+    }
+
+    public func nodes(deadline: Deadline?) async throws -> [NodeInfo] {
+        let now = ContinuousClock.now
+        return state.withLock { Array($0.membership.nodes.values) }.sorted { $0.id < $1.id }.map { node in
+            NodeInfo(
+                id: node.id.value, address: node.address, isAlive: node.isAlive(at: now, lease: Self.lease),
+                replicas: node.status.replicas.count, points: node.status.replicas.reduce(0) { $0 + $1.pointCount },
+                memoryBytes: node.status.replicas.reduce(0) { $0 + $1.memoryBytes },
+                diskBytes: node.status.replicas.reduce(0) { $0 + $1.diskBytes }, heartbeatAge: node.lastHeartbeat.duration(to: now))
+        }
+    }
+
+    public func shards(of collection: String?, deadline: Deadline?) async throws -> [ShardInfo] {
+        if let collection { _ = try entry(collection) }
+        return state.withLock { state in
+            state.collections.values
+                .filter { $0.state == .active && (collection == nil || $0.spec.name == collection) }
+                .sorted { $0.spec.name < $1.spec.name }
+                .flatMap { entry in entry.shards.map { state.info($0, of: entry) } }
+        }
+    }
+}
+
+extension Coordinator.State {
+    fileprivate var active: [CollectionEntry] { collections.values.filter { $0.state == .active } }
+    var shardCount: Int { active.reduce(0) { $0 + $1.shards.count } }
+
+    var readyShards: Int {
+        let now = ContinuousClock.now
+        return active.reduce(0) { sum, entry in
+            sum + entry.shards.count { place in
+                guard membership.isAlive(place.primary, now: now) else { return false }
+                let status = membership.replica(entry.shardID(place), on: place.primary)
+                return status?.state == .ready || status?.state == .readOnly
+            }
+        }
+    }
+
+    fileprivate func info(_ place: ShardPlace, of entry: CollectionEntry) -> ShardInfo {
+        let isAlive = membership.isAlive(place.primary, now: .now)
+        let status = isAlive ? membership.replica(entry.shardID(place), on: place.primary) : nil
+        return ShardInfo(
+            collection: entry.spec.name, number: place.number, range: place.range, epoch: place.epoch,
+            replicas: [.init(node: place.primary.value, isPrimary: true, status: status)])
+    }
+}

@@ -1,0 +1,72 @@
+internal import NeedletailCluster
+public import NeedletailCore
+internal import NeedletailQuery
+
+extension Coordinator {
+    public func search(_ request: PointsSearch) async throws -> SearchAnswer {
+        let entry = try entry(request.collection)
+        let names = FieldNames(entry.spec)
+        let queries = try validated(request.queries, names)
+        var parts = PointParts()
+        for query in request.queries {
+            parts.payload = parts.payload || query.parts.payload
+            parts.vectors = parts.vectors || query.parts.vectors
+        }
+        let responses = await scatter(ScatterPlan(entry), queries: queries, parts: parts, deadline: request.deadline)
+        let reports = responses.flatMap(\.reports).sorted { $0.shard < $1.shard }
+        try CoverageVerdict.check(reports, allowPartial: request.allowPartial)
+        var work = SearchWork()
+        for response in responses { work += response.work }
+        let results = queries.indices.map { index in
+            let lists = responses.compactMap { $0.results.indices.contains(index) ? $0.results[index] : nil }
+            return TopMerge.merge(lists, limit: queries[index].limit).map { names.name($0, field: queries[index].field) }
+        }
+        return SearchAnswer(results: results, coverage: Coverage(shards: reports), work: work)
+    }
+
+    private func validated(_ queries: [NamedQuery], _ names: FieldNames) throws(NeedletailError) -> [SearchQuery] {
+        guard (1...Limits.queriesPerBatch).contains(queries.count) else {
+            throw NeedletailError(.invalidArgument, "a batch has 1 to \(Limits.queriesPerBatch) queries, not \(queries.count)")
+        }
+        var result: [SearchQuery] = []
+        for query in queries {
+            guard (1...Limits.searchLimit).contains(query.limit) else {
+                throw NeedletailError(.invalidArgument, "limit must be 1 to \(Limits.searchLimit), not \(query.limit)")
+            }
+            guard query.ef.map({ (1...Limits.ef).contains($0) }) ?? true else {
+                throw NeedletailError(.invalidArgument, "ef must be 1 to \(Limits.ef), not \(query.ef ?? 0)")
+            }
+            result.append(
+                SearchQuery(field: try names.number(query.field), vector: query.vector, limit: query.limit, ef: query.ef, exact: query.exact))
+        }
+        return result
+    }
+
+    /// Asks all nodes of a plan side by side. A node that fails is a report for each of its shards, not an error.
+    private func scatter(_ plan: ScatterPlan, queries: [SearchQuery], parts: PointParts, deadline: Deadline?) async -> [NodeSearchResponse] {
+        if plan.parts.count == 1 { return [await ask(plan.parts[0], queries: queries, parts: parts, deadline: deadline)] }
+        return await withTaskGroup(of: NodeSearchResponse.self) { group in
+            for part in plan.parts { group.addTask { await self.ask(part, queries: queries, parts: parts, deadline: deadline) } }
+            var responses: [NodeSearchResponse] = []
+            for await response in group { responses.append(response) }
+            return responses
+        }
+    }
+
+    private func ask(_ part: ScatterPlan.Part, queries: [SearchQuery], parts: PointParts, deadline: Deadline?) async -> NodeSearchResponse {
+        let request = NodeSearchRequest(shards: part.shards, queries: queries, parts: parts, deadline: deadline.map(Self.forShards))
+        do {
+            return try await worker(part.node).search(request)
+        } catch {
+            let failure = Self.wrap(error)
+            let reports = part.shards.map { ShardReport(shard: $0, outcome: .failed(failure), appliedSequence: 0) }
+            return NodeSearchResponse(results: [], reports: reports)
+        }
+    }
+
+    /// The deadline that shards are given: earlier by what the way back and the merge need, a tenth of what is left, at most 5 ms.
+    private static func forShards(_ deadline: Deadline) -> Deadline {
+        let margin = min(max(deadline.remaining / 10, .zero), .milliseconds(5))
+        return deadline.moved(by: .zero - margin)
+    }
+}

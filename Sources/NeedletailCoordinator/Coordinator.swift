@@ -1,0 +1,90 @@
+internal import NeedletailCluster
+public import NeedletailCore
+public import NeedletailMetadata
+internal import Synchronization
+
+/// The door for clients and the control plane of a cluster.
+///
+/// It answers from a copy of the cluster map in memory, which is changed only after the metadata store was; what it decides is decided
+/// in NeedletailCluster, and done here.
+public final class Coordinator: ClusterOperations, MembershipOperations {
+    /// Reaches the shard worker at an address. In one process this gives the node itself.
+    public typealias Connect = @Sendable (_ address: String) throws -> any ShardOperations
+
+    struct State {
+        /// Every entry of the metadata store, those being made or removed included.
+        var collections: [String: CollectionEntry] = [:]
+        var membership: Membership
+        var workers: [NodeID: any ShardOperations] = [:]
+        /// Names on which a creation or removal is at work, so that the clean-up does not run beside it.
+        var busy: Set<String> = []
+    }
+
+    public let clusterID: UInt64
+    let metadata: any MetadataStore
+    let connect: Connect
+    let state: Mutex<State>
+
+    /// How long a worker counts as alive after its last heartbeat.
+    public static let lease = Duration.seconds(5)
+
+    /// Reads the cluster's metadata, or makes a new cluster when there are none.
+    /// - Throws: `dataLoss` when they are damaged, `unimplemented` when a newer version wrote them.
+    public static func open(metadata: any MetadataStore, connect: @escaping Connect) async throws -> Coordinator {
+        let cluster = try await identity(metadata)
+        var collections: [String: CollectionEntry] = [:]
+        for entry in try await metadata.entries(prefix: Self.collectionsPrefix) {
+            let collection = try CollectionEntry(encoded: entry.value)
+            collections[collection.spec.name] = collection
+        }
+        return Coordinator(cluster: cluster, collections: collections, metadata: metadata, connect: connect)
+    }
+
+    private init(cluster: UInt64, collections: [String: CollectionEntry], metadata: any MetadataStore, connect: @escaping Connect) {
+        clusterID = cluster
+        self.metadata = metadata
+        self.connect = connect
+        state = Mutex(State(collections: collections, membership: Membership(lease: Self.lease)))
+    }
+
+    static let collectionsPrefix = "collections/"
+
+    private static func identity(_ metadata: any MetadataStore) async throws -> UInt64 {
+        let key = "cluster"
+        while true {
+            if let bytes = try await metadata.get(key) {
+                var reader = ByteReader(bytes)
+                return try reader.u64()
+            }
+            var writer = ByteWriter()
+            writer.u64(UInt64.random(in: 1...UInt64.max))
+            // Another coordinator may be first; then its identity is read.
+            _ = try await metadata.replace(key, expected: nil, with: writer.bytes)
+        }
+    }
+
+    /// The living collection of this name.
+    /// - Throws: `notFound`.
+    func entry(_ name: String) throws(NeedletailError) -> CollectionEntry {
+        guard let entry = state.withLock({ $0.collections[name] }), entry.state == .active else {
+            throw NeedletailError(.notFound, "there is no collection \"\(name)\"; `needletail collection list` shows those there are")
+        }
+        return entry
+    }
+
+    /// The worker that hosts a node's replicas.
+    /// - Throws: `unavailable` when it has not been heard of lately.
+    func worker(_ node: NodeID) throws(NeedletailError) -> any ShardOperations {
+        let (worker, isAlive) = state.withLock { ($0.workers[node], $0.membership.isAlive(node, now: .now)) }
+        guard let worker, isAlive else {
+            throw NeedletailError(.unavailable, "shard worker \(node) is not answering; see `needletail status`, and try again when it is back")
+        }
+        return worker
+    }
+
+    static func wrap(_ error: any Error) -> NeedletailError {
+        if let error = error as? NeedletailError { return error }
+        return error is CancellationError
+            ? NeedletailError(.cancelled, "the request was cancelled") : NeedletailError(.internal, "an unexpected error", cause: error)
+    }
+}

@@ -1,0 +1,104 @@
+public import Logging
+internal import NeedletailAPI
+public import NeedletailCore
+internal import NeedletailGRPC
+public import NeedletailMetadata
+public import ServiceLifecycle
+
+/// What a coordinator process is told at its start.
+public struct CoordinatorConfiguration: Sendable {
+    public var host = "127.0.0.1"
+    /// 0: any free port.
+    public var port = 7460
+    public var dataDirectory = "needletail-data/coordinator"
+    public var transportThreads = 1
+    /// How long requests under way may take when the process is asked to stop.
+    public var drainTime = Duration.seconds(10)
+
+    public init() {}
+}
+
+/// A coordinator process: serves the public API and the workers' heartbeats on one port.
+public final class CoordinatorService: Service {
+    private let configuration: CoordinatorConfiguration
+    private let logger: Logger
+    private let whenListening: @Sendable (Int) -> Void
+    private let connectLocally: (@Sendable (String) -> (any ShardOperations)?)?
+
+    /// - Parameters:
+    ///   - connectLocally: gives the worker at an address when it lives in this process; others are reached over the network.
+    ///   - whenListening: called with the port once the coordinator listens.
+    public init(
+        configuration: CoordinatorConfiguration, logger: Logger, connectLocally: (@Sendable (String) -> (any ShardOperations)?)? = nil,
+        whenListening: @escaping @Sendable (Int) -> Void = { _ in }
+    ) {
+        self.configuration = configuration
+        self.logger = logger
+        self.connectLocally = connectLocally
+        self.whenListening = whenListening
+    }
+
+    public func run() async throws {
+        let threads = TransportThreads(count: configuration.transportThreads)
+        let metadata = try EmbeddedMetadataStore(directory: configuration.dataDirectory)
+        let coordinator = try await Coordinator.open(metadata: metadata) { [connectLocally] address in
+            if let local = connectLocally?(address) { return local }
+            let (host, port) = try Endpoint.parse(address)
+            return RemoteShardWorker(client: GRPCClient(host: host, port: port, group: threads.group))
+        }
+        let health = HealthService()
+        for service in [Self.overall] + Self.readyWithShards { health.setStatus(.notServing, for: service) }
+        for service in Self.readyAtOnce { health.setStatus(.serving, for: service) }
+        let server = makeServer(coordinator, health, threads)
+        let port = try await server.listen()
+        logger.info("coordinator listens", metadata: ["port": "\(port)", "cluster": "\(Incarnation(coordinator.clusterID))"])
+        whenListening(port)
+        await serve(coordinator, health)
+
+        logger.info("coordinator drains")
+        for service in [Self.overall] + Self.readyWithShards + Self.readyAtOnce { health.setStatus(.notServing, for: service) }
+        await server.shutdown(grace: configuration.drainTime)
+        await threads.shutdown()
+        logger.info("coordinator has stopped")
+    }
+
+    private static let overall = ""
+    /// Answers need every shard.
+    private static let readyWithShards = ["needletail.v1.Points"]
+    /// Answers need the metadata only, which are read before the port opens.
+    private static let readyAtOnce = ["needletail.v1.Collections", "needletail.v1.Cluster", "needletail.internal.v1.Membership"]
+
+    private func makeServer(_ coordinator: Coordinator, _ health: HealthService, _ threads: TransportThreads) -> GRPCServer {
+        var router = GRPCRouter()
+        router.registerCluster(coordinator)
+        router.registerMembership(coordinator)
+        router.registerHealth(health)
+        router.registerReflection(services: router.services())
+        var server = GRPCServerConfiguration()
+        server.host = configuration.host
+        server.port = configuration.port
+        return GRPCServer(configuration: server, router: router, group: threads.group, logger: logger)
+    }
+
+    /// Until the process is asked to stop.
+    private func serve(_ coordinator: Coordinator, _ health: HealthService) async {
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask {
+                while !Task.isCancelled {
+                    for service in [Self.overall] + Self.readyWithShards {
+                        health.setStatus(coordinator.isReady ? .serving : .notServing, for: service)
+                    }
+                    try? await Task.sleep(for: .milliseconds(100))
+                }
+            }
+            group.addTask {
+                while !Task.isCancelled {
+                    await coordinator.cleanUp()
+                    try? await Task.sleep(for: .seconds(1))
+                }
+            }
+            try? await gracefulShutdown()
+            group.cancelAll()
+        }
+    }
+}

@@ -1,0 +1,358 @@
+/// What a client can ask of the cluster: the public API in plain values. A coordinator implements it; the client library is the same
+/// protocol over the network, so tools and tests do not care which one they hold.
+///
+/// All methods throw `NeedletailError`. Requests are validated by the implementation; field names stand for themselves ("" is the
+/// only field of a collection that has one).
+public protocol ClusterOperations: Sendable {
+    func createCollection(_ spec: CollectionSpec, deadline: Deadline?) async throws -> CollectionInfo
+    func collection(_ name: String, deadline: Deadline?) async throws -> CollectionInfo
+    func collections(deadline: Deadline?) async throws -> [CollectionInfo]
+    func updateCollection(_ name: String, durability: Durability?, deadline: Deadline?) async throws -> CollectionInfo
+    /// Returns whether there was one; throws `notFound` instead of false unless `ignoreMissing`.
+    func deleteCollection(_ name: String, ignoreMissing: Bool, deadline: Deadline?) async throws -> Bool
+
+    func write(_ request: PointsWrite) async throws -> WriteSummary
+    func get(_ request: PointsGet) async throws -> PointsAnswer
+    /// One page; the streaming RPC is made of these.
+    func scroll(_ request: PointsScroll) async throws -> NamedScrollPage
+    func count(_ collection: String, deadline: Deadline?) async throws -> CountAnswer
+    func search(_ request: PointsSearch) async throws -> SearchAnswer
+
+    func clusterStatus(deadline: Deadline?) async throws -> ClusterStatus
+    func nodes(deadline: Deadline?) async throws -> [NodeInfo]
+    /// nil: of all collections.
+    func shards(of collection: String?, deadline: Deadline?) async throws -> [ShardInfo]
+}
+
+public struct CollectionInfo: Sendable, Hashable {
+    public var spec: CollectionSpec
+    public var incarnation: Incarnation
+
+    public init(spec: CollectionSpec, incarnation: Incarnation) {
+        self.spec = spec
+        self.incarnation = incarnation
+    }
+}
+
+/// A vector under its field's name.
+public struct NamedVector: Sendable, Equatable {
+    public var field: String
+    public var vector: DenseVector
+
+    public init(field: String, vector: DenseVector) {
+        self.field = field
+        self.vector = vector
+    }
+}
+
+/// A change to one point, with field names instead of numbers.
+public enum NamedOperation: Sendable, Equatable {
+    /// `payload` is `PayloadCoding.encode`d.
+    case upsert(id: PointID, vectors: [NamedVector], payload: [UInt8])
+    case delete(PointID)
+    case setPayload(PointID, Payload)
+    case overwritePayload(PointID, Payload)
+    case deletePayloadKeys(PointID, [String])
+
+    public var id: PointID {
+        switch self {
+        case .upsert(let id, _, _), .delete(let id), .setPayload(let id, _), .overwritePayload(let id, _), .deletePayloadKeys(let id, _): id
+        }
+    }
+}
+
+public struct PointsWrite: Sendable {
+    public var collection: String
+    /// 1 … 10,000. Of two operations on one id the later one wins.
+    public var operations: [NamedOperation]
+    public var acknowledgement: ShardWrite.Acknowledgement
+    public var deadline: Deadline?
+
+    public init(
+        collection: String, operations: [NamedOperation], acknowledgement: ShardWrite.Acknowledgement = .applied, deadline: Deadline? = nil
+    ) {
+        self.collection = collection
+        self.operations = operations
+        self.acknowledgement = acknowledgement
+        self.deadline = deadline
+    }
+}
+
+public struct WriteSummary: Sendable {
+    public var applied: UInt64
+    public var notFound: UInt64
+    /// Shard number → sequence number the write got there.
+    public var sequences: [UInt32: UInt64]
+
+    public init(applied: UInt64 = 0, notFound: UInt64 = 0, sequences: [UInt32: UInt64] = [:]) {
+        self.applied = applied
+        self.notFound = notFound
+        self.sequences = sequences
+    }
+}
+
+/// A point as it is read back, with field names.
+public struct NamedPoint: Sendable, Equatable {
+    public var id: PointID
+    public var vectors: [NamedVector]
+    /// As `PayloadCoding` encodes it.
+    public var payload: [UInt8]
+    public var sequence: UInt64
+
+    public init(id: PointID, vectors: [NamedVector], payload: [UInt8], sequence: UInt64) {
+        self.id = id
+        self.vectors = vectors
+        self.payload = payload
+        self.sequence = sequence
+    }
+}
+
+public struct PointsGet: Sendable {
+    public var collection: String
+    public var ids: [PointID]
+    public var parts: PointParts
+    public var deadline: Deadline?
+
+    public init(collection: String, ids: [PointID], parts: PointParts = PointParts(payload: true), deadline: Deadline? = nil) {
+        self.collection = collection
+        self.ids = ids
+        self.parts = parts
+        self.deadline = deadline
+    }
+}
+
+public struct PointsAnswer: Sendable {
+    /// Those that exist, in the order of the request.
+    public var points: [NamedPoint]
+    public var coverage: Coverage
+
+    public init(points: [NamedPoint], coverage: Coverage) {
+        self.points = points
+        self.coverage = coverage
+    }
+}
+
+/// A page of a collection in id order, after `after`.
+public struct PointsScroll: Sendable {
+    public var collection: String
+    public var after: PointID?
+    /// 1 … 10,000.
+    public var limit: Int
+    public var parts: PointParts
+    public var deadline: Deadline?
+
+    public init(collection: String, after: PointID? = nil, limit: Int = 256, parts: PointParts = PointParts(payload: true), deadline: Deadline? = nil) {
+        self.collection = collection
+        self.after = after
+        self.limit = limit
+        self.parts = parts
+        self.deadline = deadline
+    }
+}
+
+public struct NamedScrollPage: Sendable {
+    public var points: [NamedPoint]
+    public var hasMore: Bool
+
+    public init(points: [NamedPoint], hasMore: Bool) {
+        self.points = points
+        self.hasMore = hasMore
+    }
+}
+
+public struct CountAnswer: Sendable {
+    public var count: UInt64
+    public var coverage: Coverage
+
+    public init(count: UInt64, coverage: Coverage) {
+        self.count = count
+        self.coverage = coverage
+    }
+}
+
+/// One query with its field's name and what its answers carry.
+public struct NamedQuery: Sendable {
+    public var field: String
+    public var vector: DenseVector
+    public var limit: Int
+    public var ef: Int?
+    public var exact: Bool
+    public var parts: PointParts
+
+    public init(field: String = "", vector: DenseVector, limit: Int = 10, ef: Int? = nil, exact: Bool = false, parts: PointParts = PointParts()) {
+        self.field = field
+        self.vector = vector
+        self.limit = limit
+        self.ef = ef
+        self.exact = exact
+        self.parts = parts
+    }
+}
+
+public struct PointsSearch: Sendable {
+    public var collection: String
+    /// 1 … 1,000.
+    public var queries: [NamedQuery]
+    public var allowPartial: Bool
+    public var deadline: Deadline?
+
+    public init(collection: String, queries: [NamedQuery], allowPartial: Bool = false, deadline: Deadline? = nil) {
+        self.collection = collection
+        self.queries = queries
+        self.allowPartial = allowPartial
+        self.deadline = deadline
+    }
+}
+
+/// A found point with field names; `distance` goes with `score` by the field's metric.
+public struct NamedScoredPoint: Sendable, Equatable {
+    public var id: PointID
+    public var score: Float
+    public var distance: Float
+    public var vectors: [NamedVector]
+    public var payload: [UInt8]
+    public var sequence: UInt64
+
+    public init(id: PointID, score: Float, distance: Float, vectors: [NamedVector] = [], payload: [UInt8] = [], sequence: UInt64 = 0) {
+        self.id = id
+        self.score = score
+        self.distance = distance
+        self.vectors = vectors
+        self.payload = payload
+        self.sequence = sequence
+    }
+}
+
+public struct SearchAnswer: Sendable {
+    /// One list a query, best first.
+    public var results: [[NamedScoredPoint]]
+    public var coverage: Coverage
+    public var work: SearchWork
+
+    public init(results: [[NamedScoredPoint]], coverage: Coverage, work: SearchWork) {
+        self.results = results
+        self.coverage = coverage
+        self.work = work
+    }
+}
+
+/// How much of a collection an answer speaks for: one report a shard that the request concerned, by number.
+public struct Coverage: Sendable {
+    public var shards: [ShardReport]
+
+    public init(shards: [ShardReport]) { self.shards = shards }
+
+    public var answeredCount: Int { shards.count { if case .failed = $0.outcome { false } else { true } } }
+}
+
+public struct ClusterStatus: Sendable {
+    public var clusterID: UInt64
+    public var version: String
+    public var nodesTotal: Int
+    public var nodesAlive: Int
+    public var collections: Int
+    public var shardsTotal: Int
+    public var shardsReady: Int
+    public var points: UInt64
+
+    public init(
+        clusterID: UInt64, version: String, nodesTotal: Int, nodesAlive: Int, collections: Int, shardsTotal: Int, shardsReady: Int, points: UInt64
+    ) {
+        self.clusterID = clusterID
+        self.version = version
+        self.nodesTotal = nodesTotal
+        self.nodesAlive = nodesAlive
+        self.collections = collections
+        self.shardsTotal = shardsTotal
+        self.shardsReady = shardsReady
+        self.points = points
+    }
+}
+
+public struct NodeInfo: Sendable {
+    public var id: UInt64
+    /// host:port
+    public var address: String
+    public var isAlive: Bool
+    public var replicas: Int
+    public var points: UInt64
+    public var memoryBytes: UInt64
+    public var diskBytes: UInt64
+    public var heartbeatAge: Duration
+
+    public init(
+        id: UInt64, address: String, isAlive: Bool, replicas: Int, points: UInt64, memoryBytes: UInt64, diskBytes: UInt64, heartbeatAge: Duration
+    ) {
+        self.id = id
+        self.address = address
+        self.isAlive = isAlive
+        self.replicas = replicas
+        self.points = points
+        self.memoryBytes = memoryBytes
+        self.diskBytes = diskBytes
+        self.heartbeatAge = heartbeatAge
+    }
+}
+
+public struct ShardInfo: Sendable {
+    public struct Replica: Sendable {
+        public var node: UInt64
+        public var isPrimary: Bool
+        /// nil when the node has not said or is not alive.
+        public var status: ReplicaStatus?
+
+        public init(node: UInt64, isPrimary: Bool, status: ReplicaStatus?) {
+            self.node = node
+            self.isPrimary = isPrimary
+            self.status = status
+        }
+    }
+
+    public var collection: String
+    public var number: UInt32
+    public var range: HashRange
+    public var epoch: UInt64
+    public var replicas: [Replica]
+
+    public init(collection: String, number: UInt32, range: HashRange, epoch: UInt64, replicas: [Replica]) {
+        self.collection = collection
+        self.number = number
+        self.range = range
+        self.epoch = epoch
+        self.replicas = replicas
+    }
+}
+
+/// What workers say to coordinators.
+public protocol MembershipOperations: Sendable {
+    func heartbeat(_ heartbeat: Heartbeat) async throws -> HeartbeatAnswer
+}
+
+public struct Heartbeat: Sendable {
+    public var node: UInt64
+    /// host:port at which coordinators reach the worker.
+    public var address: String
+    /// 0: the worker has not joined a cluster.
+    public var cluster: UInt64
+    public var status: NodeStatus
+    public var isDraining: Bool
+
+    public init(node: UInt64, address: String, cluster: UInt64, status: NodeStatus, isDraining: Bool) {
+        self.node = node
+        self.address = address
+        self.cluster = cluster
+        self.status = status
+        self.isDraining = isDraining
+    }
+}
+
+public struct HeartbeatAnswer: Sendable {
+    public var cluster: UInt64
+    /// Everything the worker ought to host.
+    public var assignments: [ReplicaAssignment]
+
+    public init(cluster: UInt64, assignments: [ReplicaAssignment]) {
+        self.cluster = cluster
+        self.assignments = assignments
+    }
+}

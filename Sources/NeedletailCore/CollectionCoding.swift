@@ -1,0 +1,86 @@
+/// The bytes in which a collection's definition is kept: in the cluster's metadata and beside each replica. The enclosing format
+/// carries the version.
+extension CollectionSpec {
+    public func encode(to writer: inout ByteWriter) {
+        writer.string(name)
+        writer.varint(UInt64(shardCount))
+        writer.varint(UInt64(replicationFactor))
+        switch durability {
+        case .everyCommit: writer.varint(0)
+        case .interval(let milliseconds): writer.varint(UInt64(milliseconds))
+        }
+        writer.varint(UInt64(fields.count))
+        for field in fields {
+            writer.string(field.name)
+            writer.varint(UInt64(field.dimensions))
+            writer.u8(field.metric.rawValue)
+            writer.u8(field.element.rawValue)
+            writer.varint(UInt64(field.graph.m))
+            writer.varint(UInt64(field.graph.efConstruction))
+            writer.u64(field.graph.seed)
+        }
+    }
+
+    /// - Throws: `dataLoss` when the bytes are damaged.
+    public init(from reader: inout ByteReader) throws(NeedletailError) {
+        name = try reader.string()
+        shardCount = try Self.small(&reader)
+        replicationFactor = try Self.small(&reader)
+        let interval = try Self.small(&reader)
+        durability = interval == 0 ? .everyCommit : .interval(milliseconds: interval)
+        fields = []
+        for _ in 0..<(try reader.count()) { fields.append(try Self.field(&reader)) }
+    }
+
+    private static func field(_ reader: inout ByteReader) throws(NeedletailError) -> VectorField {
+        let name = try reader.string()
+        let dimensions = try small(&reader)
+        guard let metric = Metric(rawValue: try reader.u8()), let element = VectorElement(rawValue: try reader.u8()) else {
+            throw NeedletailError(.dataLoss, "a stored collection definition is damaged: unknown metric or element")
+        }
+        let graph = GraphParameters(m: try small(&reader), efConstruction: try small(&reader), seed: try reader.u64())
+        return VectorField(name: name, dimensions: dimensions, metric: metric, element: element, graph: graph)
+    }
+
+    private static func small(_ reader: inout ByteReader) throws(NeedletailError) -> Int {
+        let value = try reader.varint()
+        guard value <= UInt64(UInt32.max) else {
+            throw NeedletailError(.dataLoss, "a stored collection definition is damaged: a number is too large")
+        }
+        return Int(value)
+    }
+}
+
+/// What a node keeps beside each replica's data, so that it can serve again before it has heard from anyone.
+extension ReplicaAssignment {
+    private static let version: UInt8 = 1
+
+    public var encoded: [UInt8] {
+        var writer = ByteWriter()
+        writer.u8(Self.version)
+        writer.u64(shard.incarnation.value)
+        writer.u32(shard.number)
+        writer.u64(range.first)
+        writer.u64(range.last)
+        writer.u64(epoch)
+        collection.encode(to: &writer)
+        return writer.bytes
+    }
+
+    /// - Throws: `dataLoss` when the bytes are damaged, `failedPrecondition` when a newer version wrote them.
+    public init(encoded bytes: [UInt8]) throws(NeedletailError) {
+        var reader = ByteReader(bytes)
+        let version = try reader.u8()
+        guard version == Self.version else {
+            throw NeedletailError(
+                .failedPrecondition, "a replica's assignment has format \(version), this build reads \(Self.version); upgrade this node")
+        }
+        shard = ShardID(incarnation: Incarnation(try reader.u64()), number: try reader.u32())
+        let (first, last) = (try reader.u64(), try reader.u64())
+        guard first <= last else { throw NeedletailError(.dataLoss, "a replica's assignment is damaged: its range runs backwards") }
+        range = HashRange(first: first, last: last)
+        epoch = try reader.u64()
+        collection = try CollectionSpec(from: &reader)
+        try reader.expectEnd()
+    }
+}

@@ -1,0 +1,148 @@
+/// What a coordinator asks of whoever holds shards: a local node, a remote one, a simulated one.
+///
+/// All methods throw `NeedletailError`: `notFound` when the shard is not here (the caller's map is old), `unavailable` while it
+/// loads, `aborted` when the epoch is stale, `deadlineExceeded`.
+public protocol ShardOperations: Sendable {
+    func write(_ request: ShardWrite) async throws -> WriteReceipt
+    func search(_ request: NodeSearchRequest) async throws -> NodeSearchResponse
+    func get(_ request: ShardGet) async throws -> [StoredPoint]
+    func scroll(_ request: ShardScroll) async throws -> ScrollPage
+    func count(_ shard: ShardID, deadline: Deadline?) async throws -> UInt64
+    /// Makes the replica, or does nothing when it is there already; returns once it serves.
+    func createReplica(_ assignment: ReplicaAssignment) async throws
+    /// Stops serving the replica and removes its files; does nothing when it is not there.
+    func dropReplica(_ shard: ShardID) async throws
+    func status() async throws -> NodeStatus
+}
+
+/// A batch for one shard.
+public struct ShardWrite: Sendable {
+    public enum Acknowledgement: UInt8, Sendable {
+        /// On disk and visible to searches.
+        case applied = 0
+        /// On disk; searches will see it soon.
+        case durable = 1
+    }
+
+    public var shard: ShardID
+    /// The primary's epoch as the caller knows it.
+    public var epoch: UInt64
+    /// A `WriteBatch`, encoded.
+    public var batch: [UInt8]
+    public var acknowledgement: Acknowledgement
+    public var deadline: Deadline?
+
+    public init(shard: ShardID, epoch: UInt64, batch: [UInt8], acknowledgement: Acknowledgement = .applied, deadline: Deadline? = nil) {
+        self.shard = shard
+        self.epoch = epoch
+        self.batch = batch
+        self.acknowledgement = acknowledgement
+        self.deadline = deadline
+    }
+}
+
+public struct WriteReceipt: Sendable {
+    public var sequence: UInt64
+    /// One an operation, in order; empty when acknowledged before being applied.
+    public var outcomes: [OperationOutcome]
+
+    public init(sequence: UInt64, outcomes: [OperationOutcome]) {
+        self.sequence = sequence
+        self.outcomes = outcomes
+    }
+}
+
+public struct ShardGet: Sendable {
+    public var shard: ShardID
+    public var ids: [PointID]
+    public var parts: PointParts
+    public var deadline: Deadline?
+
+    public init(shard: ShardID, ids: [PointID], parts: PointParts, deadline: Deadline? = nil) {
+        self.shard = shard
+        self.ids = ids
+        self.parts = parts
+        self.deadline = deadline
+    }
+}
+
+/// A page of a shard's points in id order, beginning after `after`.
+public struct ShardScroll: Sendable {
+    public var shard: ShardID
+    public var after: PointID?
+    public var limit: Int
+    public var parts: PointParts
+    public var deadline: Deadline?
+
+    public init(shard: ShardID, after: PointID?, limit: Int, parts: PointParts, deadline: Deadline? = nil) {
+        self.shard = shard
+        self.after = after
+        self.limit = limit
+        self.parts = parts
+        self.deadline = deadline
+    }
+}
+
+public struct ScrollPage: Sendable {
+    public var points: [StoredPoint]
+    /// Whether points follow the last one of this page.
+    public var hasMore: Bool
+
+    public init(points: [StoredPoint], hasMore: Bool) {
+        self.points = points
+        self.hasMore = hasMore
+    }
+}
+
+/// Everything a node needs to host a replica.
+public struct ReplicaAssignment: Sendable, Hashable {
+    public var shard: ShardID
+    public var range: HashRange
+    public var epoch: UInt64
+    public var collection: CollectionSpec
+
+    public init(shard: ShardID, range: HashRange, epoch: UInt64, collection: CollectionSpec) {
+        self.shard = shard
+        self.range = range
+        self.epoch = epoch
+        self.collection = collection
+    }
+}
+
+public struct ReplicaStatus: Sendable {
+    public enum State: UInt8, Sendable {
+        case loading = 1
+        case ready = 2
+        /// Reads go on; writes are refused with `reason` until it is gone.
+        case readOnly = 3
+        case failed = 4
+    }
+
+    public var shard: ShardID
+    public var state: State
+    public var reason: String
+    public var epoch: UInt64
+    public var appliedSequence: UInt64
+    public var pointCount: UInt64
+    public var memoryBytes: UInt64
+    public var diskBytes: UInt64
+
+    public init(
+        shard: ShardID, state: State, reason: String = "", epoch: UInt64 = 0, appliedSequence: UInt64 = 0, pointCount: UInt64 = 0,
+        memoryBytes: UInt64 = 0, diskBytes: UInt64 = 0
+    ) {
+        self.shard = shard
+        self.state = state
+        self.reason = reason
+        self.epoch = epoch
+        self.appliedSequence = appliedSequence
+        self.pointCount = pointCount
+        self.memoryBytes = memoryBytes
+        self.diskBytes = diskBytes
+    }
+}
+
+public struct NodeStatus: Sendable {
+    public var replicas: [ReplicaStatus]
+    public init(replicas: [ReplicaStatus]) { self.replicas = replicas }
+}

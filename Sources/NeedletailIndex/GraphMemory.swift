@@ -1,0 +1,81 @@
+public import NeedletailCore
+internal import NeedletailVectors
+internal import Synchronization
+
+/// The four slot memories of one graph and how a node's lists lie in them.
+///
+/// - `rows`: the vector of each slot (`VectorLayout`).
+/// - `links`: the base-level list of each slot, `2·m` entries. An entry is a slot number plus one; 0 ends the list, so that fresh
+///   memory is an empty list.
+/// - `nodes`: 8 bytes a slot: `UInt32` first upper list plus one (0: none), `UInt32` level plus one (0: the slot has no node here).
+/// - `upper`: lists of `m` entries; a node of level L owns L consecutive ones.
+public struct GraphMemory: Sendable {
+    public let rows: any SlotMemory
+    public let links: any SlotMemory
+    public let nodes: any SlotMemory
+    public let upper: any SlotMemory
+
+    public init(rows: any SlotMemory, links: any SlotMemory, nodes: any SlotMemory, upper: any SlotMemory) {
+        self.rows = rows
+        self.links = links
+        self.nodes = nodes
+        self.upper = upper
+    }
+
+    /// Memory that nobody checkpoints, for `capacity` points.
+    public static func plain(field: VectorField, capacity: Int) -> GraphMemory {
+        let strides = strides(field: field)
+        return GraphMemory(
+            rows: PlainSlotMemory(strideBytes: strides.rows, capacity: capacity),
+            links: PlainSlotMemory(strideBytes: strides.links, capacity: capacity),
+            nodes: PlainSlotMemory(strideBytes: strides.nodes, capacity: capacity),
+            upper: PlainSlotMemory(strideBytes: strides.upper, capacity: upperCapacity(field: field, slots: capacity)))
+    }
+
+    public static func strides(field: VectorField) -> (rows: Int, links: Int, nodes: Int, upper: Int) {
+        (VectorLayout(field: field).strideBytes, field.graph.m * 8, 8, field.graph.m * 4)
+    }
+
+    /// Upper lists for `slots` points: they number slots/(m−1) on average; four times that leaves room for chance.
+    public static func upperCapacity(field: VectorField, slots: Int) -> Int { max(1024, 4 * slots / (field.graph.m - 1)) }
+}
+
+/// The fixed addresses of a graph's memories, taken once the memories exist.
+struct GraphPointers {
+    let rows: UnsafeMutableRawPointer
+    let links: UnsafeMutableRawPointer
+    let nodes: UnsafeMutableRawPointer
+    let upper: UnsafeMutableRawPointer
+    let rowStride: Int
+    let baseDegree: Int
+    let upperDegree: Int
+
+    @inline(__always) func row(_ slot: UInt32) -> UnsafeRawPointer { UnsafeRawPointer(rows + (Int(slot) &* rowStride)) }
+
+    /// The list of a node on a level. Requires level ≤ the node's level.
+    @inline(__always) func list(_ slot: UInt32, level: Int) -> UnsafeMutablePointer<Atomic<UInt32>> {
+        if level == 0 {
+            return (links + (Int(slot) &* baseDegree &* 4)).assumingMemoryBound(to: Atomic<UInt32>.self)
+        }
+        let list = Int(firstUpper(slot)) &- 1 &+ level &- 1
+        return (upper + (list &* upperDegree &* 4)).assumingMemoryBound(to: Atomic<UInt32>.self)
+    }
+
+    @inline(__always) func degree(level: Int) -> Int { level == 0 ? baseDegree : upperDegree }
+
+    /// The level of the slot's node, or −1 when it has none.
+    @inline(__always) func level(_ slot: UInt32) -> Int {
+        Int((nodes + (Int(slot) &* 8 &+ 4)).assumingMemoryBound(to: Atomic<UInt32>.self).pointee.load(ordering: .acquiring)) - 1
+    }
+
+    /// First upper list plus one; 0 for a node of level 0.
+    @inline(__always) func firstUpper(_ slot: UInt32) -> UInt32 {
+        (nodes + (Int(slot) &* 8)).assumingMemoryBound(to: Atomic<UInt32>.self).pointee.load(ordering: .relaxed)
+    }
+
+    func setNode(_ slot: UInt32, level: Int, firstUpper: UInt32) {
+        (nodes + Int(slot) * 8).assumingMemoryBound(to: Atomic<UInt32>.self).pointee.store(firstUpper, ordering: .relaxed)
+        (nodes + Int(slot) * 8 + 4).assumingMemoryBound(to: Atomic<UInt32>.self).pointee
+            .store(UInt32(level + 1), ordering: .releasing)
+    }
+}

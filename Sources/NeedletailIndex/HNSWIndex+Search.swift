@@ -1,0 +1,166 @@
+public import NeedletailCore
+internal import NeedletailVectors
+internal import Synchronization
+
+/// A slot and its distance from the query.
+public struct SlotDistance: Sendable, Equatable {
+    public var slot: UInt32
+    public var distance: Float
+
+    public init(slot: UInt32, distance: Float) {
+        self.slot = slot
+        self.distance = distance
+    }
+}
+
+/// What a walk found and what it took.
+public struct WalkResult: Sendable {
+    /// Nearest first, at most `ef`.
+    public var nearest: [SlotDistance] = []
+    public var work = SearchWork()
+    /// Whether the deadline ended the walk before it was done.
+    public var isTruncated = false
+
+    public init() {}
+}
+
+extension HNSWIndex {
+    /// The `ef` nearest published slots that a walk of breadth `ef` finds.
+    /// - Throws: `invalidArgument` for a query that does not fit the field.
+    public func search(_ vector: DenseVector, ef: Int, deadline: Deadline?, scratch: inout SearchScratch) throws(NeedletailError) -> WalkResult {
+        let entry = entry.load(ordering: .acquiring)
+        scratch.prepare(slots: slotBound.load(ordering: .acquiring), queryFloats: distance.queryFloats)
+        let factor = try distance.prepare(vector, field: field.name, query: scratch.query.pointer)
+        var result = WalkResult()
+        guard entry != 0, let pointers else { return result }
+        let query = Query(pointer: UnsafeRawPointer(scratch.query.pointer), factor: factor)
+        var position = nearest(to: query, entry: entry, pointers: pointers, scratch: &scratch, work: &result.work)
+        if Int(entry >> 32) > 0 {
+            position = descend(
+                query, from: position, levels: (1...Int(entry >> 32)).reversed(), pointers: pointers, scratch: &scratch,
+                work: &result.work)
+        }
+        result.isTruncated = walk(
+            query, from: position, level: 0, breadth: ef, admitted: live, deadline: deadline, pointers: pointers, scratch: &scratch,
+            work: &result.work)
+        result.nearest = scratch.candidates.answers()
+        return result
+    }
+
+    /// A query in the form the kernels take.
+    struct Query {
+        let pointer: UnsafeRawPointer
+        let factor: Float
+    }
+
+    /// The entry point and its distance.
+    func nearest(
+        to query: Query, entry: UInt64, pointers: GraphPointers, scratch: inout SearchScratch, work: inout SearchWork
+    ) -> SlotDistance {
+        scratch.rows[0] = UInt32(truncatingIfNeeded: entry) &- 1
+        distance.distances(
+            query: query.pointer, factor: query.factor, base: pointers.rows, rows: scratch.rows, count: 1, out: scratch.distances)
+        work.distances += 1
+        return SlotDistance(slot: scratch.rows[0], distance: scratch.distances[0])
+    }
+
+    /// Walks greedily to the nearest node of each level in turn: Algorithm 2 with ef = 1.
+    func descend(
+        _ query: Query, from start: SlotDistance, levels: some Sequence<Int>, pointers: GraphPointers, scratch: inout SearchScratch,
+        work: inout SearchWork
+    ) -> SlotDistance {
+        var position = start
+        for level in levels {
+            var moved = true
+            while moved {
+                moved = false
+                let list = pointers.list(position.slot, level: level)
+                var count = 0
+                while count < pointers.upperDegree {
+                    let link = list[count].load(ordering: .acquiring)
+                    if link == 0 { break }
+                    scratch.rows[count] = link &- 1
+                    count &+= 1
+                }
+                distance.distances(
+                    query: query.pointer, factor: query.factor, base: pointers.rows, rows: scratch.rows, count: count,
+                    out: scratch.distances)
+                work.distances += UInt64(count)
+                work.hops += 1
+                for index in 0..<count where scratch.distances[index] < position.distance {
+                    // A slot that was freed and used again may not reach up to this level: stay below it.
+                    guard pointers.level(scratch.rows[index]) >= level else { continue }
+                    position = SlotDistance(slot: scratch.rows[index], distance: scratch.distances[index])
+                    moved = true
+                }
+            }
+        }
+        return position
+    }
+
+    /// Algorithm 2: expands the nearest unexpanded node until the `breadth` best admitted ones are all expanded. The result stays in
+    /// `scratch.candidates`. Returns whether the deadline cut it short.
+    func walk(
+        _ query: Query, from start: SlotDistance, level: Int, breadth: Int, admitted: SlotBits, deadline: Deadline?,
+        pointers: GraphPointers, scratch: inout SearchScratch, work: inout SearchWork
+    ) -> Bool {
+        scratch.candidates.reset(breadth: breadth)
+        defer { scratch.visited.clear() }
+        let bound = UInt32(truncatingIfNeeded: scratch.visited.slotCapacity)
+        _ = scratch.visited.insert(start.slot)
+        scratch.candidates.insert(slot: start.slot, distance: start.distance, isAnswer: admitted[Int(start.slot)])
+        let degree = pointers.degree(level: level)
+        var hops: UInt64 = 0
+        var scored: UInt64 = 0
+        var isTruncated = false
+        while let next = scratch.candidates.nextToExpand() {
+            let list = pointers.list(next.slot, level: level)
+            var count = 0
+            for index in 0..<degree {
+                let link = list[index].load(ordering: .acquiring)
+                if link == 0 { break }
+                // Slots made after this walk began lie beyond its visited set; they are not part of its answer.
+                if link > bound { continue }
+                if scratch.visited.insert(link &- 1) {
+                    scratch.rows[count] = link &- 1
+                    count &+= 1
+                }
+            }
+            if level == 0, let likely = scratch.candidates.likelyNext { prefetchList(pointers.list(likely, level: 0), degree: degree) }
+            distance.distances(
+                query: query.pointer, factor: query.factor, base: pointers.rows, rows: scratch.rows, count: count, out: scratch.distances)
+            var threshold = scratch.candidates.threshold
+            for index in 0..<count where scratch.distances[index] < threshold {
+                let slot = scratch.rows[index]
+                scratch.candidates.insert(slot: slot, distance: scratch.distances[index], isAnswer: admitted[Int(slot)])
+                threshold = scratch.candidates.threshold
+            }
+            hops &+= 1
+            scored &+= UInt64(count)
+            // A look at the clock costs as much as a few distances: every 16 hops, some tens of microseconds apart.
+            if hops & 15 == 0, let deadline, deadline.isPast {
+                isTruncated = true
+                break
+            }
+        }
+        work.hops += hops
+        work.distances += scored
+        return isTruncated
+    }
+
+    @inline(__always) private func prefetchList(_ list: UnsafeMutablePointer<Atomic<UInt32>>, degree: Int) {
+        for offset in stride(from: 0, to: degree &* 4, by: 64) { RowDistance.prefetch(UnsafeRawPointer(list) + offset) }
+    }
+}
+
+extension CandidateList {
+    /// The answerable entries, nearest first.
+    func answers() -> [SlotDistance] {
+        var result: [SlotDistance] = []
+        result.reserveCapacity(count)
+        for index in 0..<count where entries[index].isAnswer {
+            result.append(SlotDistance(slot: entries[index].slot, distance: entries[index].distance))
+        }
+        return result
+    }
+}

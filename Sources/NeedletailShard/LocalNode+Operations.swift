@@ -1,0 +1,136 @@
+public import NeedletailCore
+internal import NeedletailIndex
+internal import NeedletailQuery
+internal import Synchronization
+
+extension LocalNode {
+    public func write(_ request: ShardWrite) async throws -> WriteReceipt { try await replica(request.shard).write(request) }
+
+    public func get(_ request: ShardGet) async throws -> [StoredPoint] {
+        let replica = try replica(request.shard)
+        return try await resources.searchPool.run { _ in try request.ids.compactMap { try replica.read($0, parts: request.parts) } }
+    }
+
+    public func scroll(_ request: ShardScroll) async throws -> ScrollPage {
+        let replica = try replica(request.shard)
+        return try await resources.searchPool.run { _ in try replica.scroll(request) }
+    }
+
+    public func count(_ shard: ShardID, deadline: Deadline?) async throws -> UInt64 { try replica(shard).count() }
+
+    /// Searches the shards on as many threads as are free; the last one to finish merges. A shard that cannot answer is reported,
+    /// a request that is wrong throws.
+    public func search(_ request: NodeSearchRequest) async throws -> NodeSearchResponse {
+        try await withCheckedThrowingContinuation { continuation in
+            NodeSearch(request, node: self) { continuation.resume(with: $0) }.start(on: resources.searchPool)
+        }
+    }
+}
+
+/// One search request on its way through the search pool.
+private final class NodeSearch: Sendable {
+    private struct State {
+        /// By query, then one list a shard that has answered.
+        var lists: [[[ScoredPoint]]]
+        var reports: [ShardReport] = []
+        var work = SearchWork()
+        var refusal: NeedletailError?
+        var remaining: Int
+    }
+
+    private let request: NodeSearchRequest
+    private let replicas: [Replica]
+    private let state: Mutex<State>
+    private let completion: @Sendable (Result<NodeSearchResponse, any Error>) -> Void
+
+    init(_ request: NodeSearchRequest, node: LocalNode, completion: @escaping @Sendable (Result<NodeSearchResponse, any Error>) -> Void) {
+        self.request = request
+        self.completion = completion
+        var found: [Replica] = []
+        var state = State(lists: Array(repeating: [], count: request.queries.count), remaining: 0)
+        for shard in request.shards {
+            do throws(NeedletailError) {
+                found.append(try node.replica(shard))
+            } catch {
+                state.reports.append(ShardReport(shard: shard, outcome: .failed(error), appliedSequence: 0))
+            }
+        }
+        replicas = found
+        state.remaining = max(1, found.count)
+        self.state = Mutex(state)
+    }
+
+    func start(on pool: WorkerPool) {
+        if replicas.isEmpty { return finish() }
+        for replica in replicas {
+            do throws(NeedletailError) {
+                try pool.submit { [self] scratch in
+                    run(replica, &scratch)
+                    shardDone()
+                }
+            } catch {
+                state.withLock { $0.reports.append(ShardReport(shard: replica.assignment.shard, outcome: .failed(error), appliedSequence: 0)) }
+                shardDone()
+            }
+        }
+    }
+
+    private func run(_ replica: Replica, _ scratch: inout SearchScratch) {
+        let shard = replica.assignment.shard
+        let applied = replica.appliedSequence.load(ordering: .acquiring)
+        do {
+            var found: [[ScoredPoint]] = []
+            var work = SearchWork()
+            var isTruncated = false
+            for query in request.queries {
+                let hits = try replica.search(query, deadline: request.deadline, scratch: &scratch)
+                found.append(hits.points)
+                work += hits.work
+                isTruncated = isTruncated || hits.isTruncated
+            }
+            state.withLock { state in
+                for (query, points) in found.enumerated() { state.lists[query].append(points) }
+                state.work += work
+                state.reports.append(ShardReport(shard: shard, outcome: isTruncated ? .truncated : .complete, appliedSequence: applied))
+            }
+        } catch {
+            let error = LocalNode.wrap(error)
+            state.withLock { state in
+                if error.code == .invalidArgument { state.refusal = error }
+                state.reports.append(ShardReport(shard: shard, outcome: .failed(error), appliedSequence: applied))
+            }
+        }
+    }
+
+    private func shardDone() {
+        if state.withLock({ state in state.remaining -= 1; return state.remaining == 0 }) { finish() }
+    }
+
+    /// Runs in the job of the shard that was last (or on the caller, when no shard is here): merges, then fetches what the answers
+    /// carry, for those points only that are in the answer.
+    private func finish() {
+        let state = state.withLock { $0 }
+        if let refusal = state.refusal { return completion(.failure(refusal)) }
+        completion(
+            Result {
+                let results = try zip(request.queries, state.lists).map { query, lists in
+                    try complete(lists.isEmpty ? [] : TopMerge.merge(lists, limit: query.limit))
+                }
+                return NodeSearchResponse(results: results, reports: state.reports.sorted { $0.shard < $1.shard }, work: state.work)
+            })
+    }
+
+    private func complete(_ points: [ScoredPoint]) throws -> [ScoredPoint] {
+        guard request.parts.payload || request.parts.vectors else { return points }
+        return try points.compactMap { point in
+            let hash = point.id.placementHash
+            let replica = replicas.first { $0.assignment.range.contains(hash) }
+            // Deleted since it was found: then it is no longer an answer.
+            guard let stored = try replica?.read(point.id, parts: request.parts) else { return nil }
+            var completed = point
+            completed.payload = stored.payload
+            completed.vectors = stored.vectors
+            return completed
+        }
+    }
+}

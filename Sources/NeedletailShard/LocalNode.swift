@@ -1,0 +1,207 @@
+public import NeedletailCore
+internal import NeedletailStorage
+internal import Synchronization
+
+/// The replicas of one shard worker: finds them on disk, loads them, and answers `ShardOperations` for them.
+public final class LocalNode: ShardOperations {
+    /// Where a replica is in its life here.
+    enum Hosted {
+        /// Its files are being read; a failed attempt stays as `failed` until the process starts again or the replica is dropped.
+        case loading(ReplicaAssignment)
+        case ready(Replica)
+        case failed(ReplicaAssignment, NeedletailError)
+    }
+
+    public let directory: String
+    public let resources: NodeResources
+    let replicas = Mutex<[ShardID: Hosted]>([:])
+    private let loaded = ChangeSignal()
+
+    public init(directory: String, resources: NodeResources) {
+        self.directory = directory
+        self.resources = resources
+    }
+
+    private var replicasDirectory: String { directory + "/replicas" }
+    private func path(_ shard: ShardID) -> String { "\(replicasDirectory)/\(shard.incarnation)-\(shard.number)" }
+
+    /// Begins to load every replica found on disk and returns at once; they answer `unavailable` until they are ready.
+    /// - Throws: what the disk says about the folder.
+    public func start() throws {
+        let disk = resources.disk
+        try disk.createDirectory(replicasDirectory)
+        for name in try disk.list(replicasDirectory) {
+            let folder = replicasDirectory + "/" + name
+            if name.hasSuffix(Disk.doomedSuffix) {
+                try disk.removeTree(folder)
+                continue
+            }
+            guard let bytes = try disk.readFile(folder + "/assignment") else {
+                // Made by a creation that a crash cut short before anybody was told of it.
+                try disk.removeDirectory(folder)
+                continue
+            }
+            let assignment = try ReplicaAssignment(encoded: bytes)
+            replicas.withLock { $0[assignment.shard] = .loading(assignment) }
+            load(assignment)
+        }
+    }
+
+    private func load(_ assignment: ReplicaAssignment) {
+        let directory = path(assignment.shard)
+        do {
+            try resources.maintenancePool.submit { [self] scratch in
+                let outcome: Hosted
+                do {
+                    outcome = .ready(try Replica.open(assignment, directory: directory, resources: resources, scratch: &scratch))
+                } catch {
+                    outcome = .failed(assignment, Self.wrap(error))
+                }
+                settle(assignment.shard, outcome)
+            }
+        } catch {
+            settle(assignment.shard, .failed(assignment, error))
+        }
+    }
+
+    private func settle(_ shard: ShardID, _ outcome: Hosted) {
+        // A replica dropped while it loaded is not taken back.
+        replicas.withLock { if $0[shard] != nil { $0[shard] = outcome } }
+        loaded.signal()
+    }
+
+    static func wrap(_ error: any Error) -> NeedletailError {
+        error as? NeedletailError ?? NeedletailError(.internal, "an unexpected error", cause: error)
+    }
+
+    /// Whether no replica is still loading.
+    public var isLoaded: Bool {
+        replicas.withLock { $0.values.allSatisfy { if case .loading = $0 { false } else { true } } }
+    }
+
+    /// The replica, if it serves.
+    /// - Throws: `notFound` when it is not here, `unavailable` while it loads, the load's error when that failed.
+    func replica(_ shard: ShardID) throws(NeedletailError) -> Replica {
+        switch replicas.withLock({ $0[shard] }) {
+        case .ready(let replica): return replica
+        case .loading: throw NeedletailError(.unavailable, "shard \(shard) is loading; try again", location: directory)
+        case .failed(_, let error): throw error
+        case nil: throw NeedletailError(.notFound, "shard \(shard) is not on this node; read the cluster map again", location: directory)
+        }
+    }
+
+    public func createReplica(_ assignment: ReplicaAssignment) async throws {
+        try assignment.collection.validate()
+        let isNew = replicas.withLock { replicas in
+            guard replicas[assignment.shard] == nil else { return false }
+            replicas[assignment.shard] = .loading(assignment)
+            return true
+        }
+        if isNew {
+            let (disk, directory) = (resources.disk, path(assignment.shard))
+            do {
+                try await resources.maintenancePool.run { _ in
+                    try disk.createDirectory(directory)
+                    try disk.replaceFile(directory + "/assignment", with: assignment.encoded)
+                }
+            } catch {
+                replicas.withLock { $0[assignment.shard] = nil }
+                throw error
+            }
+            load(assignment)
+        }
+        try await waitUntilSettled(assignment.shard)
+        _ = try replica(assignment.shard)
+    }
+
+    private func waitUntilSettled(_ shard: ShardID) async throws {
+        while true {
+            let ticket = loaded.ticket
+            guard case .loading = replicas.withLock({ $0[shard] }) else { return }
+            await loaded.wait(after: ticket)
+            try Task.checkCancellation()
+        }
+    }
+
+    public func dropReplica(_ shard: ShardID) async throws {
+        try await waitUntilSettled(shard)
+        let hosted = replicas.withLock { $0.removeValue(forKey: shard) }
+        if case .ready(let replica) = hosted { await replica.close(discarding: true) }
+        let (disk, directory) = (resources.disk, path(shard))
+        try await resources.maintenancePool.run { _ in try disk.removeDirectory(directory) }
+    }
+
+    public func status() async throws -> NodeStatus { NodeStatus(replicas: currentStatus()) }
+
+    public func currentStatus() -> [ReplicaStatus] {
+        replicas.withLock { Array($0) }.map { shard, hosted in
+            switch hosted {
+            case .ready(let replica): replica.status()
+            case .loading(let assignment): ReplicaStatus(shard: shard, state: .loading, reason: "loading", epoch: assignment.epoch)
+            case .failed(let assignment, let error):
+                ReplicaStatus(shard: shard, state: .failed, reason: error.description, epoch: assignment.epoch)
+            }
+        }
+        .sorted { $0.shard < $1.shard }
+    }
+
+    /// What opening the logs found that an operator should know: ends cut off after a crash.
+    public func recoveryNotes() -> [String] {
+        replicas.withLock { Array($0.values) }.compactMap { hosted in
+            guard case .ready(let replica) = hosted, let cut = replica.recovery.cut else { return nil }
+            return "\(cut.path): \(cut.bytesCut) bytes of an unfinished write were cut off at offset \(cut.offset) (\(cut.reason))"
+        }
+    }
+
+    /// Called every second or so.
+    public func tick() {
+        let now = ContinuousClock.now
+        for case .ready(let replica) in replicas.withLock({ Array($0.values) }) { replica.tick(now: now) }
+    }
+
+    /// Asks every replica that has changed for a checkpoint; returns at once.
+    public func checkpointNow() {
+        for case .ready(let replica) in replicas.withLock({ Array($0.values) }) { replica.requestCheckpoint() }
+    }
+
+    /// Takes no more requests, finishes what is under way, checkpoints, and ends all threads.
+    public func close() async {
+        let hosted = replicas.withLock { replicas in
+            defer { replicas = [:] }
+            return Array(replicas.values)
+        }
+        for case .ready(let replica) in hosted { await replica.close(discarding: false) }
+        resources.close()
+    }
+}
+
+/// Wakes tasks that wait for something to change. A ticket taken before looking makes sure that no change is missed.
+final class ChangeSignal: Sendable {
+    private struct State {
+        var count = 0
+        var waiters: [CheckedContinuation<Void, Never>] = []
+    }
+
+    private let state = Mutex(State())
+
+    var ticket: Int { state.withLock { $0.count } }
+
+    func signal() {
+        let waiters = state.withLock { state in
+            state.count += 1
+            defer { state.waiters = [] }
+            return state.waiters
+        }
+        for waiter in waiters { waiter.resume() }
+    }
+
+    func wait(after ticket: Int) async {
+        await withCheckedContinuation { continuation in
+            let isPast = state.withLock { state in
+                if state.count == ticket { state.waiters.append(continuation) }
+                return state.count != ticket
+            }
+            if isPast { continuation.resume() }
+        }
+    }
+}

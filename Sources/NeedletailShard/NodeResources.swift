@@ -1,0 +1,51 @@
+public import NeedletailStorage
+
+/// The threads and limits that all replicas of a node share.
+public final class NodeResources: Sendable {
+    /// Searches and reads.
+    public let searchPool: WorkerPool
+    /// Applying writes: linking into graphs, repairing them.
+    public let buildPool: WorkerPool
+    /// Decoding and checking batches, so that neither an event loop nor a search waits for it.
+    let intakePool: WorkerPool
+    /// Loading, checkpointing, dropping: one replica at a time.
+    let maintenancePool: WorkerPool
+    public let configuration: ReplicaConfiguration
+    let disk: Disk
+
+    public init(searchThreads: Int, buildThreads: Int, configuration: ReplicaConfiguration = ReplicaConfiguration(), disk: Disk = .real) {
+        searchPool = WorkerPool(threads: searchThreads)
+        buildPool = WorkerPool(threads: buildThreads, queueLimit: 1 << 20, niceness: 5)
+        intakePool = WorkerPool(threads: 1, queueLimit: 1 << 16)
+        maintenancePool = WorkerPool(threads: 1, queueLimit: 1 << 20, niceness: 10)
+        self.configuration = configuration
+        self.disk = disk
+    }
+
+    /// Ends all threads; the replicas that used them must be closed before.
+    public func close() {
+        for pool in [intakePool, buildPool, maintenancePool, searchPool] { pool.close() }
+    }
+}
+
+/// How replicas keep their data.
+public struct ReplicaConfiguration: Sendable {
+    /// Slots a partition can have; addresses for them are reserved (not memory) when its first point comes.
+    public var capacity = 1 << 24
+    /// Addresses reserved for one array at most; bounds `capacity` for very long vectors.
+    public var reservationBytes = 32 << 30
+    /// A checkpoint begins after so many points were written since the last one, or a thirty-second of the partition if that is more:
+    /// what a restart must link again is then a matter of a second.
+    public var checkpointPoints = 8_192
+    /// A replica that was not written for this long is checkpointed even if less has changed.
+    public var checkpointIdle = Duration.seconds(2)
+    /// Retired slots that start a repair, or a twentieth of the partition if that is more.
+    public var repairPoints = 1_024
+    /// Points applied between two acknowledgements at most.
+    public var groupPoints = 2_048
+    /// Bytes of writes under way in one replica before writers wait.
+    public var writeBudgetBytes = 64 << 20
+    public var log = LogConfiguration()
+
+    public init() {}
+}

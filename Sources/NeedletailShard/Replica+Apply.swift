@@ -1,0 +1,248 @@
+internal import NeedletailCore
+internal import NeedletailIndex
+internal import NeedletailStorage
+internal import Synchronization
+
+/// What only the applier touches.
+final class Applier: @unchecked Sendable {
+    // Sendable: confined to the one applier job at a time; the atomics and `problem` are read by others.
+    /// Points written since the last checkpoint began.
+    private let changes = Atomic<Int>(0)
+    let isCheckpointing = Atomic<Bool>(false)
+    private let shared = Mutex(Shared())
+    /// Retired slots that the graph still links to.
+    var retired: [UInt32] = []
+    var repair: GraphRepair?
+
+    var isDirty: Bool { changes.load(ordering: .relaxed) > 0 }
+    var changeCount: Int { changes.load(ordering: .relaxed) }
+    func noteChanges(_ count: Int) { changes.wrappingAdd(count, ordering: .relaxed) }
+    func takeChanges() -> Int { changes.exchange(0, ordering: .relaxed) }
+
+    private struct Shared {
+        var failure: NeedletailError?
+        var checkpointProblem: NeedletailError?
+        var checkpointWaiters: [CheckedContinuation<Void, Never>] = []
+    }
+
+    /// Why the replica can no longer apply writes; they stay in the log.
+    var failure: NeedletailError? { shared.withLock { $0.failure } }
+    func fail(_ error: NeedletailError) { shared.withLock { $0.failure = $0.failure ?? error } }
+
+    /// Why the last checkpoint failed; the log keeps what it would have saved.
+    var checkpointProblem: NeedletailError? { shared.withLock { $0.checkpointProblem } }
+    func setCheckpointProblem(_ error: NeedletailError?) { shared.withLock { $0.checkpointProblem = error } }
+
+    func endCheckpoint() {
+        let waiters = shared.withLock { shared in
+            isCheckpointing.store(false, ordering: .releasing)
+            defer { shared.checkpointWaiters = [] }
+            return shared.checkpointWaiters
+        }
+        for waiter in waiters { waiter.resume() }
+    }
+
+    /// Waits until no checkpoint is being written.
+    func untilCheckpointEnds() async {
+        await withCheckedContinuation { continuation in
+            let isOver = shared.withLock { shared in
+                guard isCheckpointing.load(ordering: .acquiring) else { return true }
+                shared.checkpointWaiters.append(continuation)
+                return false
+            }
+            if isOver { continuation.resume() }
+        }
+    }
+}
+
+extension Replica {
+    /// Puts the applier on the build pool. One group a job, so that replicas take turns.
+    func startApplier() {
+        do {
+            try resources.buildPool.submit { [self] scratch in runApplier(&scratch) }
+        } catch {
+            abandonQueue(error)
+        }
+    }
+
+    private func runApplier(_ scratch: inout SearchScratch) {
+        let (group, wantsCheckpoint) = takeGroup()
+        apply(group, scratch: &scratch)
+        maintain(wantsCheckpoint: wantsCheckpoint, scratch: &scratch)
+        let waiters: [CheckedContinuation<Void, Never>]? = queue.withLock { queue in
+            if !queue.batches.isEmpty || queue.wantsCheckpoint || applier.repair != nil { return nil }
+            queue.isRunning = false
+            defer { queue.idleWaiters = [] }
+            return queue.idleWaiters
+        }
+        guard let waiters else { return startApplier() }
+        for waiter in waiters { waiter.resume() }
+    }
+
+    private func takeGroup() -> ([DurableBatch], wantsCheckpoint: Bool) {
+        queue.withLock { queue in
+            var count = 0
+            var points = 0
+            while count < queue.batches.count, count == 0 || points + queue.batches[count].operations.count <= resources.configuration.groupPoints {
+                points += queue.batches[count].operations.count
+                count += 1
+            }
+            let group = Array(queue.batches.prefix(count))
+            queue.batches.removeFirst(count)
+            defer { queue.wantsCheckpoint = false }
+            return (group, queue.wantsCheckpoint)
+        }
+    }
+
+    private func abandonQueue(_ error: NeedletailError) {
+        let (batches, waiters) = queue.withLock { queue in
+            defer { (queue.batches, queue.idleWaiters, queue.isRunning) = ([], [], false) }
+            return (queue.batches, queue.idleWaiters)
+        }
+        for batch in batches { batch.acknowledge(.failure(error)) }
+        for waiter in waiters { waiter.resume() }
+    }
+
+    /// Applies batches in order and acknowledges each. After a failure (memory, a damaged payload store) nothing more is applied: the
+    /// log has it, and a restart applies it once the cause is gone.
+    func apply(_ group: [DurableBatch], scratch: inout SearchScratch) {
+        guard let last = group.last else { return }
+        if let failure = applier.failure {
+            for batch in group { batch.acknowledge(.failure(failure)) }
+            return
+        }
+        do {
+            var changes = GroupChanges()
+            let outcomes = try group.map { batch in try batch.operations.map { try plan($0, sequence: batch.sequence, &changes) } }
+            try link(&changes, scratch: &scratch)
+            publish(changes)
+            appliedSequence.store(last.sequence, ordering: .releasing)
+            applier.noteChanges(group.reduce(0) { $0 + $1.operations.count })
+            for (batch, outcome) in zip(group, outcomes) {
+                batch.acknowledge(.success(WriteReceipt(sequence: batch.sequence, outcomes: outcome)))
+            }
+        } catch {
+            let failure = error as? NeedletailError ?? NeedletailError(.internal, "a write could not be applied", cause: error)
+            applier.fail(failure)
+            for batch in group { batch.acknowledge(.failure(failure)) }
+        }
+    }
+
+    /// What a group will have done, gathered aside: readers see none of it before `publish`.
+    struct GroupChanges {
+        struct Change {
+            let id: PointID
+            /// The newest version of the point when the group upserts it; nil when it deletes it or changes its payload only.
+            var point: Point?
+            var isDeleted = false
+            /// The payload afterwards; nil when it does not change.
+            var payload: [UInt8]?
+            var sequence: UInt64
+            /// Where the new version will lie.
+            var slot: UInt32 = 0
+        }
+
+        var changes: [Change] = []
+        private var positions: [PointID: Int] = [:]
+
+        subscript(_ id: PointID) -> Change? { positions[id].map { changes[$0] } }
+
+        mutating func set(_ change: Change) {
+            if let position = positions[change.id] {
+                changes[position] = change
+            } else {
+                positions[change.id] = changes.count
+                changes.append(change)
+            }
+        }
+    }
+
+    private func plan(_ operation: PointOperation, sequence: UInt64, _ group: inout GroupChanges) throws -> OperationOutcome {
+        let id = operation.id
+        let earlier = group[id]
+        let exists = earlier.map { !$0.isDeleted } ?? (points.slot(of: id) != nil)
+        switch operation {
+        case .upsert(let point):
+            group.set(.init(id: id, point: point, payload: point.payload, sequence: sequence))
+            return .applied
+        case .delete:
+            guard exists else { return .notFound }
+            group.set(.init(id: id, isDeleted: true, sequence: sequence))
+        case .setPayload(_, let values):
+            guard exists else { return .notFound }
+            try editPayload(id, earlier, sequence, &group) { $0.merge(values) { $1 } }
+        case .overwritePayload(_, let values):
+            guard exists else { return .notFound }
+            try editPayload(id, earlier, sequence, &group) { $0 = values }
+        case .deletePayloadKeys(_, let keys):
+            guard exists else { return .notFound }
+            try editPayload(id, earlier, sequence, &group) { payload in for key in keys { payload[key] = nil } }
+        }
+        return .applied
+    }
+
+    private func editPayload(
+        _ id: PointID, _ earlier: GroupChanges.Change?, _ sequence: UInt64, _ group: inout GroupChanges, _ edit: (inout Payload) -> Void
+    ) throws {
+        var payload = try PayloadCoding.decode(try earlier?.payload ?? payloads.get(id.orderedKey) ?? [])
+        edit(&payload)
+        var change = earlier ?? .init(id: id, sequence: sequence)
+        change.payload = PayloadCoding.encode(payload)
+        group.set(change)
+    }
+
+    /// Gives each new version a slot, then on all build threads stores its vectors and links them.
+    private func link(_ group: inout GroupChanges, scratch: inout SearchScratch) throws {
+        var added: [GroupChanges.Change] = []
+        for index in group.changes.indices where group.changes[index].point != nil {
+            group.changes[index].slot = try points.takeSlot()
+            added.append(group.changes[index])
+        }
+        if added.isEmpty { return }
+        for field in fields { try field.graph.ensureCapacity(slots: points.slotBound) }
+        let failure = FirstError()
+        resources.buildPool.parallel(added.count, scratch: &scratch) { [fields, added] index, scratch in
+            for vector in added[index].point?.vectors ?? [] {
+                let graph = fields[vector.field].graph
+                graph.store(vector.vector.bytes, slot: added[index].slot)
+                do throws(NeedletailError) {
+                    try graph.link(slot: added[index].slot, id: added[index].id, scratch: &scratch)
+                } catch {
+                    failure.note(error)
+                }
+            }
+        }
+        try failure.check()
+    }
+
+    /// Makes the group visible. Of a replaced point first the new version and then the old one away: a search in between may meet
+    /// both and keeps the newer; it never meets neither.
+    private func publish(_ group: GroupChanges) {
+        for change in group.changes {
+            let key = change.id.orderedKey
+            if change.isDeleted {
+                payloads.delete(key)
+                if let slot = points.remove(change.id) { retire(slot) }
+                continue
+            }
+            if let payload = change.payload { payloads.put(key, payload) }
+            guard let point = change.point else { continue }
+            let old = points.assign(change.slot, id: change.id, sequence: change.sequence)
+            for vector in point.vectors { fields[vector.field].graph.publish(slot: change.slot) }
+            if let old { retire(old) }
+        }
+    }
+
+    private func retire(_ slot: UInt32) {
+        for field in fields { field.graph.retire(slot: slot) }
+        points.setState(.retired, slot: slot)
+        applier.retired.append(slot)
+    }
+}
+
+/// The first error of several threads.
+final class FirstError: Sendable {
+    private let error = Mutex<NeedletailError?>(nil)
+    func note(_ new: NeedletailError) { error.withLock { $0 = $0 ?? new } }
+    func check() throws(NeedletailError) { if let error = error.withLock({ $0 }) { throw error } }
+}

@@ -1,0 +1,142 @@
+internal import NeedletailCore
+internal import NeedletailIndex
+internal import NeedletailStorage
+internal import Synchronization
+
+extension Replica {
+    /// Between two groups, when nothing changes: begins a checkpoint that is due, and carries a repair one step further.
+    func maintain(wantsCheckpoint: Bool, scratch: inout SearchScratch) {
+        guard applier.failure == nil else {
+            applier.repair = nil
+            return
+        }
+        let isDue = applier.changeCount >= max(resources.configuration.checkpointPoints, points.count / 32)
+        if (isDue || wantsCheckpoint) && applier.isDirty && !applier.isCheckpointing.load(ordering: .acquiring) { beginCheckpoint() }
+        stepRepair(scratch: &scratch)
+    }
+
+    /// The barrier of a checkpoint: takes about as long as marking the dirty slabs. The writing happens beside later groups, which
+    /// copy a slab aside before they change it.
+    private func beginCheckpoint() {
+        let sequence = appliedSequence.load(ordering: .acquiring)
+        applier.isCheckpointing.store(true, ordering: .releasing)
+        let changes = applier.takeChanges()
+        for slab in slabs { slab.beginCheckpoint() }
+        payloads.freeze()
+        let state = CheckpointState(indexes: fields.map(\.graph.state)).encoded
+        do {
+            try resources.maintenancePool.submit { [self] _ in
+                writeCheckpoint(sequence: sequence, state: state, changes: changes)
+                applier.endCheckpoint()
+            }
+        } catch {
+            for slab in slabs { slab.abandonCheckpoint() }
+            payloads.thaw()
+            applier.noteChanges(changes)
+            applier.endCheckpoint()
+        }
+    }
+
+    private func writeCheckpoint(sequence: UInt64, state: [UInt8], changes: Int) {
+        do {
+            try checkpoints.write(sequence: sequence, epoch: assignment.epoch, metadata: state, arrays: slabs) {
+                // The log must reach at least as far as the checkpoint, also when it is synced by interval only.
+                try log.sync()
+                try payloads.store.commit(sequence: sequence, changes: payloads.frozenChanges())
+            }
+            payloads.dropFrozen()
+            applier.setCheckpointProblem(nil)
+            // Records before the checkpoint are no longer needed; failing to remove them only costs space.
+            try? log.truncatePrefix(upTo: sequence)
+        } catch {
+            payloads.thaw()
+            applier.noteChanges(changes)
+            applier.setCheckpointProblem(error as? NeedletailError ?? NeedletailError(.internal, "a checkpoint failed", cause: error))
+        }
+    }
+
+    /// Slots a repair looks at in one step, so that writes wait for milliseconds only.
+    private static let repairStep = 8_192
+
+    private func stepRepair(scratch: inout SearchScratch) {
+        if applier.repair == nil {
+            guard applier.retired.count >= max(resources.configuration.repairPoints, points.count / 20) else { return }
+            for field in fields { field.graph.replaceRetiredEntry() }
+            applier.repair = GraphRepair(retired: applier.retired, bound: points.slotBound)
+            applier.retired = []
+        }
+        guard var repair = applier.repair else { return }
+        defer { applier.repair = repair.isDone ? nil : repair }
+        if repair.next < repair.bound {
+            let begin = repair.next
+            let end = min(repair.bound, begin + Self.repairStep)
+            let block = 256
+            resources.buildPool.parallel((end - begin + block - 1) / block, scratch: &scratch) { [fields] index, scratch in
+                let slots = begin + index * block..<min(end, begin + (index + 1) * block)
+                for field in fields { field.graph.repair(slots: slots, scratch: &scratch) }
+            }
+            repair.next = end
+        } else if let mark = repair.mark {
+            // Searches that began before the last link was cut may stand on a retired node; they end within their deadline.
+            guard resources.searchPool.readers.havePassed(mark) else { return DedicatedThread.sleep(.microseconds(200)) }
+            for slot in repair.retired {
+                for field in fields { field.graph.release(slot: slot) }
+                points.giveBack(slot)
+            }
+            repair.isDone = true
+        } else {
+            repair.mark = resources.searchPool.readers.mark()
+        }
+    }
+}
+
+/// A repair under way: cut links step by step, wait for searches, release the slots.
+struct GraphRepair {
+    let retired: [UInt32]
+    /// Slots made later can hold no link to the retired ones.
+    let bound: Int
+    var next = 0
+    var mark: UInt64?
+    var isDone = false
+
+    init(retired: [UInt32], bound: Int) {
+        self.retired = retired
+        self.bound = bound
+    }
+}
+
+/// The part of a checkpoint that is not in slabs: format version, then the state of each field's index.
+struct CheckpointState {
+    private static let version: UInt8 = 1
+    var indexes: [IndexState]
+
+    init(indexes: [IndexState]) { self.indexes = indexes }
+
+    var encoded: [UInt8] {
+        var writer = ByteWriter()
+        writer.u8(Self.version)
+        writer.varint(UInt64(indexes.count))
+        for index in indexes {
+            writer.u64(index.entry)
+            writer.u64(UInt64(index.upperCount))
+        }
+        return writer.bytes
+    }
+
+    init(encoded bytes: [UInt8]) throws(NeedletailError) {
+        var reader = ByteReader(bytes)
+        let version = try reader.u8()
+        guard version == Self.version else {
+            throw NeedletailError(.unimplemented, "the checkpoint has format \(version), this build reads \(Self.version); upgrade this node")
+        }
+        indexes = []
+        for _ in 0..<(try reader.count(minimumItemBytes: 16)) {
+            let entry = try reader.u64()
+            guard let upperCount = Int(exactly: try reader.u64()), upperCount < 1 << 40 else {
+                throw NeedletailError(.dataLoss, "the checkpoint's index state is damaged; restore the replica from a snapshot")
+            }
+            indexes.append(IndexState(entry: entry, upperCount: upperCount))
+        }
+        try reader.expectEnd()
+    }
+}

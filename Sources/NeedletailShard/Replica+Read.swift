@@ -1,0 +1,70 @@
+internal import NeedletailCore
+internal import NeedletailIndex
+internal import NeedletailQuery
+internal import NeedletailStorage
+internal import Synchronization
+
+/// What one shard found for one query.
+struct ShardHits: Sendable {
+    var points: [ScoredPoint]
+    var work: SearchWork
+    var isTruncated: Bool
+}
+
+// All of these run in jobs of the search pool: while such a job runs, no slot that it has met is used for another point.
+extension Replica {
+    /// The best points of this shard, sorted, without payloads and vectors.
+    func search(_ query: SearchQuery, deadline: Deadline?, scratch: inout SearchScratch) throws -> ShardHits {
+        guard fields.indices.contains(query.field) else {
+            throw NeedletailError(.invalidArgument, "there is no vector field number \(query.field)")
+        }
+        let graph = fields[query.field].graph
+        let result =
+            query.exact
+            ? try graph.exactSearch(query.vector, limit: query.limit, deadline: deadline, scratch: &scratch) { points.id($0) < points.id($1) }
+            : try graph.search(
+                query.vector, ef: max(query.limit, query.ef ?? SearchQuery.defaultEf(limit: query.limit)), deadline: deadline, scratch: &scratch)
+        let metric = graph.field.metric
+        let found = result.nearest.map { entry in
+            ScoredPoint(id: points.id(entry.slot), score: metric.score(ofDistance: entry.distance), sequence: points.sequence(entry.slot))
+        }
+        // One list: puts ties in order of ids, and of a point that was being replaced keeps the newer version.
+        return ShardHits(points: TopMerge.merge([found, []], limit: query.limit), work: result.work, isTruncated: result.isTruncated)
+    }
+
+    /// The point as it is now; nil when there is none.
+    func read(_ id: PointID, parts: PointParts) throws -> StoredPoint? {
+        while let slot = points.slot(of: id) {
+            let vectors = parts.vectors ? vectors(of: slot) : []
+            let payload = parts.payload ? try payloads.get(id.orderedKey) ?? [] : []
+            let sequence = points.sequence(slot)
+            // Replaced meanwhile: what was read may be half of each version.
+            if points.slot(of: id) == slot { return StoredPoint(id: id, vectors: vectors, payload: payload, sequence: sequence) }
+        }
+        return nil
+    }
+
+    private func vectors(of slot: UInt32) -> [FieldVector] {
+        fields.indices.compactMap { field in fields[field].graph.vector(slot: slot).map { FieldVector(field: field, vector: $0) } }
+    }
+
+    func scroll(_ request: ShardScroll) throws -> ScrollPage {
+        var ids: [PointID] = []
+        try payloads.scan(after: request.after?.orderedKey, limit: request.limit + 1) { key, _ in
+            guard let id = PointID(orderedKey: key) else {
+                throw NeedletailError(.dataLoss, "payloads.lmdb holds a key that is no point id; restore the replica from a snapshot", location: directory)
+            }
+            ids.append(id)
+        }
+        let points = try ids.prefix(request.limit).compactMap { try read($0, parts: request.parts) }
+        // A page can lose its last point to a deletion; the caller goes on after the last id it saw, so an empty page must not end it.
+        if points.isEmpty, ids.count > request.limit, let last = ids.prefix(request.limit).last {
+            var next = request
+            next.after = last
+            return try scroll(next)
+        }
+        return ScrollPage(points: points, hasMore: ids.count > request.limit)
+    }
+
+    func count() -> UInt64 { UInt64(points.count) }
+}

@@ -1,0 +1,77 @@
+internal import NeedletailCore
+internal import NeedletailIndex
+internal import NeedletailStorage
+internal import Synchronization
+
+extension Replica {
+    /// Opens a replica's folder, or makes it: maps the checkpoint, then applies what the log has beyond it. No graph is rebuilt.
+    ///
+    /// Runs on a maintenance thread; linking uses the build threads.
+    /// - Throws: `dataLoss` when the log or the checkpoint is damaged, with the file, offset and the command that helps.
+    static func open(
+        _ assignment: ReplicaAssignment, directory: String, resources: NodeResources, scratch: inout SearchScratch
+    ) throws -> Replica {
+        let disk = resources.disk
+        try disk.createDirectory(directory)
+        var configuration = resources.configuration.log
+        if case .interval(let milliseconds) = assignment.collection.durability { configuration.syncMode = .interval(.milliseconds(milliseconds)) }
+        let (log, recovery) = try ReplicaLog.open(directory: directory + "/log", configuration: configuration, disk: disk)
+        let checkpoints = try CheckpointStore.open(directory: directory + "/checkpoint", disk: disk)
+        let payloads = PayloadOverlay(store: PayloadStore(path: directory + "/payloads.lmdb", disk: disk))
+        let replica = Replica(
+            assignment: assignment, directory: directory, resources: resources, log: log, recovery: recovery, checkpoints: checkpoints,
+            payloads: payloads)
+        try replica.recover(scratch: &scratch)
+        return replica
+    }
+
+    private func recover(scratch: inout SearchScratch) throws {
+        var sequence: UInt64 = 0
+        if let manifest = checkpoints.manifest {
+            try loadCheckpoint(manifest)
+            sequence = manifest.sequence
+        }
+        appliedSequence.store(sequence, ordering: .releasing)
+        if log.lastSequence < sequence {
+            // Cut short by a repair, or by hand: the checkpoint holds more than the log does.
+            try log.reset(nextSequence: sequence + 1)
+        }
+        try replay(from: sequence + 1, scratch: &scratch)
+        if let failure = applier.failure { throw failure }
+    }
+
+    private func loadCheckpoint(_ manifest: Manifest) throws {
+        let state = try CheckpointState(encoded: manifest.metadata)
+        guard state.indexes.count == fields.count else {
+            throw NeedletailError(
+                .failedPrecondition, "the checkpoint has \(state.indexes.count) vector fields, the collection \(fields.count)", location: directory)
+        }
+        guard let stored = try payloads.store.sequence(), stored >= manifest.sequence else {
+            throw NeedletailError(
+                .dataLoss, "payloads.lmdb is older than the checkpoint it belongs to; restore the replica from a snapshot", location: directory)
+        }
+        try checkpoints.load(into: slabs)
+        applier.retired = try points.restore()
+        for (field, index) in zip(fields, state.indexes) {
+            try field.graph.restore(index, slots: points.slotBound) { points.state(UInt32($0)) == .current }
+        }
+    }
+
+    /// Applies the log's tail in groups. Payload changes that the store has already are made again, to the same end.
+    private func replay(from first: UInt64, scratch: inout SearchScratch) throws {
+        var group: [DurableBatch] = []
+        var count = 0
+        func applyGroup(_ scratch: inout SearchScratch) {
+            apply(group, scratch: &scratch)
+            maintain(wantsCheckpoint: false, scratch: &scratch)
+            (group, count) = ([], 0)
+        }
+        try log.replay(from: first) { sequence, _, payload in
+            let batch = try PreparedBatch(encoded: payload, collection: assignment.collection, layouts: layouts, range: assignment.range)
+            group.append(DurableBatch(sequence: sequence, operations: batch.operations) { _ in })
+            count += batch.operations.count
+            if count >= resources.configuration.groupPoints { applyGroup(&scratch) }
+        }
+        applyGroup(&scratch)
+    }
+}

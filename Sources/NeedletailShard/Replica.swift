@@ -1,0 +1,206 @@
+internal import NeedletailCore
+internal import NeedletailIndex
+internal import NeedletailStorage
+internal import NeedletailVectors
+internal import Synchronization
+
+/// One copy of a shard on this node: log, slabs, graphs and payloads, and the order in which they change.
+///
+/// **Writes.** A batch is checked, appended to the log, and once it is durable handed to the *applier*: one job at a time on the
+/// build pool, which takes the batches that have come, in sequence order, and applies them as a group: assign slots, store vectors,
+/// link them into the graphs on all build threads, publish the new slots and retire the old, acknowledge. Between two groups nothing
+/// changes; checkpoints begin there, and repaired slots are released there.
+///
+/// **Reads** run on the search pool without locks beside all of that.
+///
+/// **State on disk** is a checkpoint as of some sequence number, and the log from there on.
+final class Replica: @unchecked Sendable {
+    // Sendable: `let`s are themselves safe; `phase` and `queue` are behind mutexes; `Applier` is touched only by the one applier job
+    // (`queue.isRunning`), by `open` before the replica is shared, and by `close` after the applier has ended.
+    let assignment: ReplicaAssignment
+    let directory: String
+    let resources: NodeResources
+    let layouts: [VectorLayout]
+    let fields: [FieldIndex]
+    let points: PointTable
+    let payloads: PayloadOverlay
+    let log: ReplicaLog
+    let recovery: LogRecovery
+    let checkpoints: CheckpointStore
+    let budget: ByteBudget
+    /// Every write up to here is visible to searches.
+    let appliedSequence = Atomic<UInt64>(0)
+    private let committer = Mutex<GroupCommitter?>(nil)
+    let queue = Mutex(ApplyQueue())
+    let applier = Applier()
+    private let isClosed = Atomic<Bool>(false)
+
+    /// Batches that are durable and not applied.
+    struct ApplyQueue {
+        var batches: [DurableBatch] = []
+        /// Whether an applier job is queued or running.
+        var isRunning = false
+        /// A checkpoint was asked for by the clock or by `close`.
+        var wantsCheckpoint = false
+        /// Whoever waits until nothing is queued or running.
+        var idleWaiters: [CheckedContinuation<Void, Never>] = []
+        var lastWrite = ContinuousClock.now
+    }
+
+    struct DurableBatch: Sendable {
+        let sequence: UInt64
+        let operations: [PointOperation]
+        let acknowledge: @Sendable (Result<WriteReceipt, NeedletailError>) -> Void
+    }
+
+    init(
+        assignment: ReplicaAssignment, directory: String, resources: NodeResources, log: ReplicaLog, recovery: LogRecovery,
+        checkpoints: CheckpointStore, payloads: PayloadOverlay
+    ) {
+        self.assignment = assignment
+        self.directory = directory
+        self.resources = resources
+        self.log = log
+        self.recovery = recovery
+        self.checkpoints = checkpoints
+        self.payloads = payloads
+        let configuration = resources.configuration
+        layouts = assignment.collection.fields.map(VectorLayout.init)
+        let longest = layouts.map(\.strideBytes).max() ?? 1
+        let capacity = min(configuration.capacity, configuration.reservationBytes / longest)
+        fields = assignment.collection.fields.enumerated().map { FieldIndex(field: $1, number: $0, capacity: capacity) }
+        points = PointTable(capacity: capacity)
+        budget = ByteBudget(bytes: configuration.writeBudgetBytes)
+    }
+
+    /// All slab arrays, as checkpoints name them.
+    var slabs: [SlabArray] { [points.slab] + fields.flatMap(\.slabs) }
+
+    /// Appends through a committer that is made with the first write: an idle replica has no thread.
+    private func withCommitter<Value>(_ body: (GroupCommitter) throws -> Value) throws -> Value {
+        let committer = try committer.withLock { committer in
+            guard !isClosed.load(ordering: .acquiring) else {
+                throw NeedletailError(.unavailable, "shard \(assignment.shard) is closing; ask again")
+            }
+            if let existing = committer { return existing }
+            let made = GroupCommitter(log: log)
+            committer = made
+            return made
+        }
+        return try body(committer)
+    }
+
+    /// Slots kept free for writes that are under way when the partition fills up.
+    private static let capacityMargin = 1 << 17
+
+    /// Makes a batch durable and applies it.
+    func write(_ request: ShardWrite) async throws -> WriteReceipt {
+        guard request.epoch == assignment.epoch else {
+            throw NeedletailError(
+                .aborted, "shard \(assignment.shard) is at epoch \(assignment.epoch), the write is for \(request.epoch); read the cluster map again")
+        }
+        guard points.slab.slotCount < points.slab.capacity - Self.capacityMargin else {
+            throw NeedletailError(
+                .resourceExhausted, "shard \(assignment.shard) is full at \(points.slab.capacity) points; make the collection again with more shards")
+        }
+        let taken = await budget.acquire(request.batch.count)
+        defer { budget.release(taken) }
+        let batch = try await resources.intakePool.run { [assignment, layouts] _ in
+            try PreparedBatch(encoded: request.batch, collection: assignment.collection, layouts: layouts, range: assignment.range)
+        }
+        if let deadline = request.deadline, deadline.isPast {
+            throw NeedletailError(.deadlineExceeded, "the deadline passed before the write was logged; nothing was written")
+        }
+        return try await withCheckedThrowingContinuation { continuation in
+            let isEarly = request.acknowledgement == .durable
+            do {
+                _ = try withCommitter { committer in
+                    try committer.append(epoch: request.epoch, payload: request.batch) { [self] result in
+                        switch result {
+                        case .failure(let error): continuation.resume(throwing: error)
+                        case .success(let sequence):
+                            if isEarly { continuation.resume(returning: WriteReceipt(sequence: sequence, outcomes: [])) }
+                            enqueue(DurableBatch(sequence: sequence, operations: batch.operations) { outcome in
+                                if !isEarly { continuation.resume(with: outcome) }
+                            })
+                        }
+                    }
+                }
+            } catch {
+                continuation.resume(throwing: error)
+            }
+        }
+    }
+
+    private func enqueue(_ batch: DurableBatch) {
+        let mustStart = queue.withLock { queue in
+            queue.batches.append(batch)
+            queue.lastWrite = .now
+            defer { queue.isRunning = true }
+            return !queue.isRunning
+        }
+        if mustStart { startApplier() }
+    }
+
+    /// Called on the clock: checkpoints what has been idle, syncs a log that is synced by interval.
+    func tick(now: ContinuousClock.Instant) {
+        let configuration = resources.configuration
+        let mustStart = queue.withLock { queue in
+            guard !queue.isRunning, applier.isDirty, queue.lastWrite.duration(to: now) >= configuration.checkpointIdle else { return false }
+            queue.wantsCheckpoint = true
+            queue.isRunning = true
+            return true
+        }
+        if mustStart { startApplier() }
+        if case .interval = assignment.collection.durability { try? log.sync() }
+    }
+
+    /// Ends writing, applies what is durable, checkpoints, and closes the files.
+    ///
+    /// - Parameter discarding: the replica is being dropped: no checkpoint is worth writing.
+    func close(discarding: Bool) async {
+        guard !isClosed.exchange(true, ordering: .acquiringAndReleasing) else { return }
+        let committer = committer.withLock { committer in
+            defer { committer = nil }
+            return committer
+        }
+        // Joins a thread, for as long as one commit takes.
+        committer?.close()
+        await untilIdle()
+        await applier.untilCheckpointEnds()
+        if !discarding, applier.isDirty, applier.failure == nil {
+            requestCheckpoint()
+            await untilIdle()
+            await applier.untilCheckpointEnds()
+        }
+    }
+
+    func requestCheckpoint() {
+        let mustStart = queue.withLock { queue in
+            queue.wantsCheckpoint = true
+            defer { queue.isRunning = true }
+            return !queue.isRunning
+        }
+        if mustStart { startApplier() }
+    }
+
+    private func untilIdle() async {
+        await withCheckedContinuation { continuation in
+            let isIdle = queue.withLock { queue in
+                if queue.isRunning { queue.idleWaiters.append(continuation) }
+                return !queue.isRunning
+            }
+            if isIdle { continuation.resume() }
+        }
+    }
+
+    func status() -> ReplicaStatus {
+        let failure = applier.failure ?? log.readOnlyReason ?? applier.checkpointProblem
+        let memory = slabs.reduce(0) { $0 + $1.slotCount * $1.strideBytes } + points.mapBytes + payloads.sizeBytes
+        let disk = log.sizeBytes + ((try? checkpoints.sizeBytes()) ?? 0) + ((try? payloads.store.sizeBytes()) ?? 0)
+        return ReplicaStatus(
+            shard: assignment.shard, state: failure == nil ? .ready : .readOnly, reason: failure?.message ?? "", epoch: assignment.epoch,
+            appliedSequence: appliedSequence.load(ordering: .acquiring), pointCount: UInt64(points.count), memoryBytes: UInt64(memory),
+            diskBytes: UInt64(disk))
+    }
+}

@@ -1,0 +1,162 @@
+public import NeedletailCore
+public import NeedletailIndex
+internal import NeedletailStorage
+internal import Synchronization
+
+/// A fixed number of threads with a scratch space each, for work that would hold up an event loop: searching, building, decoding.
+///
+/// Jobs run in the order of their submission; the queue is bounded, so that an overload is refused at the door instead of growing.
+public final class WorkerPool: @unchecked Sendable {
+    // Sendable: `queue`, `head` and `isClosed` are guarded by `monitor`; `threads` is written in `init` and read in `close`.
+    public typealias Job = @Sendable (inout SearchScratch) -> Void
+
+    public let threadCount: Int
+    public let queueLimit: Int
+    let readers: ReaderEpochs
+    private let monitor = Monitor()
+    private var queue: [Job] = []
+    private var head = 0
+    private var isClosed = false
+    private var threads: [DedicatedThread] = []
+
+    /// - Parameter niceness: how far these threads stand behind others when processors are scarce, 0 … 19.
+    public init(threads count: Int, queueLimit: Int = 4096, niceness: Int32 = 0) {
+        precondition(count > 0, "a pool has at least one thread")
+        threadCount = count
+        self.queueLimit = queueLimit
+        readers = ReaderEpochs(count: count)
+        threads = (0..<count).map { index in DedicatedThread { [self] in work(index, niceness: niceness) } }
+    }
+
+    private func work(_ index: Int, niceness: Int32) {
+        DedicatedThread.yieldToOthers(niceness: niceness)
+        var scratch = SearchScratch()
+        while let job = next() {
+            readers.enter(index)
+            job(&scratch)
+            readers.leave(index)
+        }
+    }
+
+    private func next() -> Job? {
+        monitor.locked {
+            while head == queue.count && !isClosed { monitor.wait() }
+            guard head < queue.count else { return nil }
+            let job = queue[head]
+            head += 1
+            // Amortised: the consumed front is dropped when it is half of the array.
+            if head * 2 >= queue.count {
+                queue.removeFirst(head)
+                head = 0
+            }
+            return job
+        }
+    }
+
+    /// - Throws: `resourceExhausted` when the queue is full, `unavailable` after `close`.
+    public func submit(_ job: @escaping Job) throws(NeedletailError) {
+        let refusal: NeedletailError? = monitor.locked {
+            if isClosed { return NeedletailError(.unavailable, "the node is shutting down; ask another one") }
+            if queue.count - head >= queueLimit {
+                return NeedletailError(.resourceExhausted, "\(queueLimit) requests wait for a thread already; retry later")
+            }
+            queue.append(job)
+            monitor.wakeOne()
+            return nil
+        }
+        if let refusal { throw refusal }
+    }
+
+    /// Runs `body` on one of the threads and returns its value.
+    public func run<Value: Sendable>(_ body: @escaping @Sendable (inout SearchScratch) throws -> Value) async throws -> Value {
+        try await withCheckedThrowingContinuation { continuation in
+            do {
+                try submit { scratch in continuation.resume(with: Result { try body(&scratch) }) }
+            } catch {
+                continuation.resume(throwing: error)
+            }
+        }
+    }
+
+    /// Calls `body` for 0 ..< `count` from the calling job and from whichever other threads are free, and returns when all are done.
+    ///
+    /// Cannot deadlock: the caller takes every index that nobody else has taken, and waits only for those that are being worked on.
+    func parallel(_ count: Int, scratch: inout SearchScratch, _ body: @escaping @Sendable (Int, inout SearchScratch) -> Void) {
+        let work = ParallelWork(count: count, body: body)
+        for _ in 0..<min(threadCount - 1, count - 1) { try? submit { scratch in work.help(&scratch) } }
+        work.help(&scratch)
+        work.waitUntilDone()
+    }
+
+    /// Finishes what is queued and ends the threads.
+    public func close() {
+        monitor.locked {
+            isClosed = true
+            monitor.wakeAll()
+        }
+        for thread in threads { thread.join() }
+        threads = []
+    }
+}
+
+/// Indices handed out one by one, and a count of those finished.
+private final class ParallelWork: Sendable {
+    private let count: Int
+    private let body: @Sendable (Int, inout SearchScratch) -> Void
+    private let next = Atomic<Int>(0)
+    private let finished = Atomic<Int>(0)
+    private let monitor = Monitor()
+
+    init(count: Int, body: @escaping @Sendable (Int, inout SearchScratch) -> Void) {
+        self.count = count
+        self.body = body
+    }
+
+    func help(_ scratch: inout SearchScratch) {
+        while true {
+            let index = next.wrappingAdd(1, ordering: .relaxed).oldValue
+            guard index < count else { return }
+            body(index, &scratch)
+            if finished.wrappingAdd(1, ordering: .acquiringAndReleasing).newValue == count { monitor.locked { monitor.wakeAll() } }
+        }
+    }
+
+    func waitUntilDone() {
+        monitor.locked { while finished.load(ordering: .acquiring) < count { monitor.wait() } }
+    }
+}
+
+/// Tells when every job that might still hold something has ended: epoch-based reclamation with one word a thread.
+final class ReaderEpochs: @unchecked Sendable {
+    // Sendable: atomics behind a pointer that never changes.
+    private let global = Atomic<UInt64>(1)
+    /// The epoch in which each thread's job began; 0 between jobs. One cache line apart, so that threads do not share one.
+    private let active: UnsafeMutablePointer<Atomic<UInt64>>
+    private let count: Int
+    private static let spacing = 8
+
+    init(count: Int) {
+        self.count = count
+        active = .allocate(capacity: count * Self.spacing)
+        for index in 0..<count * Self.spacing { (active + index).initialize(to: Atomic(0)) }
+    }
+
+    deinit { active.deallocate() }
+
+    func enter(_ thread: Int) {
+        active[thread * Self.spacing].store(global.load(ordering: .sequentiallyConsistent), ordering: .sequentiallyConsistent)
+    }
+
+    func leave(_ thread: Int) { active[thread * Self.spacing].store(0, ordering: .releasing) }
+
+    /// A mark for `havePassed`: taken after something became unreachable.
+    func mark() -> UInt64 { global.wrappingAdd(1, ordering: .sequentiallyConsistent).newValue }
+
+    /// Whether every job that began before the mark has ended.
+    func havePassed(_ mark: UInt64) -> Bool {
+        (0..<count).allSatisfy { thread in
+            let epoch = active[thread * Self.spacing].load(ordering: .sequentiallyConsistent)
+            return epoch == 0 || epoch >= mark
+        }
+    }
+}

@@ -1,0 +1,42 @@
+/// Small files and folders, for what is read and written whole.
+extension Disk {
+    /// The file's bytes; nil when there is no such file.
+    public func readFile(_ path: String) throws -> [UInt8]? {
+        guard exists(path) else { return nil }
+        let file = try open(path, .read)
+        var bytes = [UInt8](repeating: 0, count: try file.sizeBytes())
+        let count = try bytes.withUnsafeMutableBytes { try file.read(into: $0, at: 0) }
+        return Array(bytes.prefix(count))
+    }
+
+    /// Replaces the file durably and all or nothing: written beside it, synced, renamed into place.
+    public func replaceFile(_ path: String, with bytes: [UInt8]) throws {
+        let temporary = path + ".tmp"
+        let file = try open(temporary, .createOrTruncate)
+        try file.write(bytes, at: 0)
+        try file.sync()
+        try rename(temporary, to: path)
+        try syncDirectory(String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)]))
+    }
+
+    /// Renames the folder out of the way, durably, so that a crash in the middle of removing it leaves nothing that looks whole; then
+    /// removes it.
+    public func removeDirectory(_ path: String) throws {
+        guard exists(path) else { return }
+        let doomed = path + Self.doomedSuffix
+        if !exists(doomed) { try rename(path, to: doomed) }
+        try removeTree(doomed)
+    }
+
+    /// The ending of folders whose removal a crash may have interrupted.
+    public static var doomedSuffix: String { ".removed" }
+
+    /// Removes a folder and everything in it.
+    public func removeTree(_ path: String) throws {
+        for name in try list(path) {
+            let entry = path + "/" + name
+            if isDirectory(entry) { try removeTree(entry) } else { try remove(entry) }
+        }
+        try removeEmptyDirectory(path)
+    }
+}

@@ -1,0 +1,170 @@
+public import NeedletailCore
+import Synchronization
+
+/// Lets many writers share one fdatasync: appends queue up while the previous commit is on its way to the disk, and the next commit
+/// takes them all.
+///
+/// Commits and completions run on a thread of the committer's own. Completions are called in sequence order, each after the commit
+/// that covers its record, and must be quick: the next commit waits for them.
+public final class GroupCommitter: @unchecked Sendable {
+    public typealias Completion = @Sendable (Result<UInt64, NeedletailError>) -> Void
+
+    private struct Entry {
+        let sequence: UInt64
+        let epoch: UInt64
+        let payload: [UInt8]
+        let completion: Completion
+    }
+
+    private let log: ReplicaLog
+    private let queueLimitBytes: Int
+    // Everything below is guarded by `monitor`.
+    private let monitor = Monitor()
+    private var queue: [Entry] = []
+    private var queuedBytes = 0
+    private var nextSequence: UInt64
+    private var lastEpoch: UInt64
+    private var committing = false
+    private var closed = false
+    private var thread: DedicatedThread?
+
+    /// Takes over the writing side of `log`. At most `queueLimitBytes` of payload (and one record) wait at a time.
+    public init(log: ReplicaLog, queueLimitBytes: Int = 64 << 20) {
+        self.log = log
+        self.queueLimitBytes = queueLimitBytes
+        nextSequence = log.nextSequence ?? 1
+        lastEpoch = log.lastEpoch
+        // The thread keeps the committer alive until `close`.
+        thread = DedicatedThread { [self] in while commitRound() {} }
+    }
+
+    /// Queues a record with the next sequence, which it returns. `completion` is called exactly once, with the sequence when the
+    /// record is durable, or with the error that took it back.
+    ///
+    /// - Throws: `resourceExhausted` when the queue or the disk is full; `failedPrecondition` after `close` or for an epoch that
+    ///   is over; the log's error while it is read-only. `completion` is then not called.
+    @discardableResult
+    public func append(epoch: UInt64, payload: [UInt8], completion: @escaping Completion) throws -> UInt64 {
+        try enqueue(sequence: nil, epoch: epoch, payload: payload, completion)
+    }
+
+    /// The same for a record whose sequence a primary assigned.
+    ///
+    /// - Throws: also `failedPrecondition` when `sequence` is not the next one.
+    public func append(sequence: UInt64, epoch: UInt64, payload: [UInt8], completion: @escaping Completion) throws {
+        _ = try enqueue(sequence: sequence, epoch: epoch, payload: payload, completion)
+    }
+
+    private func enqueue(sequence: UInt64?, epoch: UInt64, payload: [UInt8], _ completion: @escaping Completion) throws -> UInt64 {
+        // Asked before the lock, since it may probe the disk.
+        try log.resumeIfPossible()
+        return try monitor.locked {
+            if closed { throw NeedletailError(.failedPrecondition, "The log is closed.", location: log.directory) }
+            guard queuedBytes == 0 || queuedBytes + payload.count <= queueLimitBytes else {
+                throw NeedletailError(
+                    .resourceExhausted, "\(queuedBytes) bytes wait for the disk already; send slower or retry.",
+                    location: log.directory)
+            }
+            if let sequence, sequence != nextSequence {
+                // A log that was never written begins wherever its first record says.
+                guard log.nextSequence == nil, queue.isEmpty, !committing, sequence > 0 else {
+                    throw NeedletailError(
+                        .failedPrecondition, "Sequence \(sequence) was given, \(nextSequence) comes next; catch up first.",
+                        location: log.directory)
+                }
+                nextSequence = sequence
+            }
+            // Checked here, so that one wrong record does not fail the batch it would be in.
+            try log.checkRecord(epoch: epoch, lastEpoch: lastEpoch, payload: payload)
+            lastEpoch = epoch
+            let assigned = nextSequence
+            queue.append(Entry(sequence: assigned, epoch: epoch, payload: payload, completion: completion))
+            queuedBytes += payload.count
+            nextSequence += 1
+            monitor.wakeAll()
+            return assigned
+        }
+    }
+
+    /// Waits until everything queued so far has completed.
+    public func drain() {
+        monitor.locked { while !queue.isEmpty || committing { monitor.wait() } }
+    }
+
+    /// Runs `body` while nothing is queued or being committed and appends wait, then goes on after the log's new end: for cutting or
+    /// resetting the log.
+    public func whileIdle<Value>(_ body: (ReplicaLog) throws -> Value) rethrows -> Value {
+        try monitor.locked {
+            while !queue.isEmpty || committing { monitor.wait() }
+            defer {
+                nextSequence = log.nextSequence ?? 1
+                lastEpoch = log.lastEpoch
+            }
+            return try body(log)
+        }
+    }
+
+    /// Commits what is queued, then ends the thread. Not to be called from a completion.
+    public func close() {
+        monitor.locked {
+            closed = true
+            monitor.wakeAll()
+        }
+        let ending = monitor.locked {
+            defer { thread = nil }
+            return thread
+        }
+        ending?.join()
+    }
+
+    /// Takes what is queued, commits it and calls the completions; false when the committer is closed and nothing is left.
+    private func commitRound() -> Bool {
+        let batch: [Entry] = monitor.locked {
+            while queue.isEmpty && !closed { monitor.wait() }
+            let batch = queue
+            queue = []
+            queuedBytes = 0
+            committing = !batch.isEmpty
+            return batch
+        }
+        if batch.isEmpty { return false }
+        let failure = write(batch)
+        // A failure takes back later sequences too: those who queued meanwhile built on a record that is gone.
+        let orphans: [Entry] = monitor.locked {
+            guard failure != nil else { return [] }
+            let orphans = queue
+            queue = []
+            queuedBytes = 0
+            nextSequence = log.nextSequence ?? batch[0].sequence
+            lastEpoch = log.lastEpoch
+            return orphans
+        }
+        for entry in batch + orphans { entry.completion(failure.map { .failure($0) } ?? .success(entry.sequence)) }
+        monitor.locked {
+            committing = false
+            monitor.wakeAll()
+        }
+        return true
+    }
+
+    private func write(_ batch: [Entry]) -> NeedletailError? {
+        do {
+            for entry in batch { try log.append(sequence: entry.sequence, epoch: entry.epoch, payload: entry.payload) }
+            try log.commit()
+            return nil
+        } catch {
+            log.discardPending()
+            return error as? NeedletailError ?? NeedletailError(.internal, "The log cannot be written.", cause: error)
+        }
+    }
+}
+
+extension ReplicaLog {
+    /// Forgets what was appended and not committed.
+    func discardPending() {
+        state.withLock { state in
+            state.pending.removeAll()
+            state.lastEpoch = state.committedEpoch
+        }
+    }
+}

@@ -1,0 +1,92 @@
+public import NeedletailCore
+
+/// Distances of one field: its layout bound to the kernels of this processor.
+///
+/// Distances follow `Metric`: smaller is closer. The caller owns all memory and vouches for it: every row it names must lie inside
+/// the rows at `base`, and `out` must hold `count` floats. Nothing is checked inside, since this is the innermost loop of a search.
+public struct RowDistance: Sendable {
+    public let layout: VectorLayout
+    private let kernel: RowKernel
+
+    public init(layout: VectorLayout, level: KernelLevel = .best) {
+        self.layout = layout
+        kernel = RowKernel(metric: layout.metric, element: layout.element, level: level)
+    }
+
+    /// Size of a query in floats; bits take a quarter of their bytes.
+    public var queryFloats: Int { max(layout.dimensions, (layout.vectorBytes + 3) / 4) }
+
+    /// Writes a row: the converted vector and what the metric keeps beside it.
+    public func store(_ vector: [UInt8], at row: UnsafeMutableRawPointer) {
+        vector.withUnsafeBytes { row.copyMemory(from: $0.baseAddress.unsafelyUnwrapped, byteCount: layout.vectorBytes) }
+        if let offset = layout.inverseNormOffset {
+            let values = VectorLayout.floats(DenseVector(element: layout.element, bytes: vector), dimensions: layout.dimensions)
+            row.storeBytes(of: Self.inverseNorm(values), toByteOffset: offset, as: Float.self)
+        }
+    }
+
+    /// The vector of a row as it was given.
+    public func load(_ row: UnsafeRawPointer) -> DenseVector {
+        DenseVector(element: layout.element, bytes: Array(UnsafeRawBufferPointer(start: row, count: layout.vectorBytes)))
+    }
+
+    /// Readies `query` (`queryFloats` long) for scoring and returns the factor that `distances` takes.
+    /// - Throws: `invalidArgument`, as `VectorLayout.convert` does. A float query is taken as it is, not narrowed.
+    public func prepare(_ vector: DenseVector, field: String, query: UnsafeMutablePointer<Float>) throws(NeedletailError) -> Float {
+        guard vector.bytes.count == vector.element.sizeBytes(dimensions: layout.dimensions), vector.element != .bit, layout.element != .bit
+        else {
+            let bytes = try layout.convert(vector, field: field)
+            bytes.withUnsafeBytes { UnsafeMutableRawBufferPointer(start: query, count: bytes.count).copyMemory(from: $0) }
+            return 1
+        }
+        let values = try VectorLayout.finite(vector, dimensions: layout.dimensions, field: field)
+        values.withUnsafeBytes { UnsafeMutableRawPointer(query).copyMemory(from: $0.baseAddress.unsafelyUnwrapped, byteCount: $0.count) }
+        return layout.metric == .cosine ? Self.inverseNorm(values) : 1
+    }
+
+    /// Makes a stored row the query: its factor, and where its values lie, either in the row itself or widened into `scratch`.
+    @inline(__always)
+    public func asQuery(_ row: UnsafeRawPointer, scratch: UnsafeMutablePointer<Float>) -> (query: UnsafeRawPointer, factor: Float) {
+        let factor = layout.inverseNormOffset.map { row.load(fromByteOffset: $0, as: Float.self) } ?? 1
+        guard kernel.widens else { return (row, factor) }
+        kernel.widen(row: row, dimensions: layout.dimensions, target: scratch)
+        return (UnsafeRawPointer(scratch), factor)
+    }
+
+    /// Distances from the query to `count` rows. `rows == nil` means the rows that follow one another from `base`.
+    public func distances(
+        query: UnsafeRawPointer, factor: Float, base: UnsafeRawPointer, rows: UnsafePointer<UInt32>?, count: Int,
+        out: UnsafeMutablePointer<Float>
+    ) {
+        kernel.score(
+            query: query, base: base, stride: layout.strideBytes, rows: rows, count: count, dimensions: layout.dimensions, out: out)
+        switch layout.metric {
+        case .l2, .hamming: break
+        case .dot: for index in 0..<count { out[index] = 0 - out[index] }
+        case .cosine:
+            let norms = base + layout.inverseNormOffset.unsafelyUnwrapped
+            for index in 0..<count {
+                let row = rows.map { Int($0[index]) } ?? index
+                // Clamped so that rounding never makes a cosine of 1.0000001.
+                let cosine = out[index] * factor * norms.load(fromByteOffset: row &* layout.strideBytes, as: Float.self)
+                out[index] = 1 - min(1, max(-1, cosine))
+            }
+        }
+    }
+
+    /// 1/‖x‖, summed in double so that large dimensions lose nothing; 0 for the zero vector and for
+    /// those so short that the inverse is no float32.
+    private static func inverseNorm(_ values: [Float]) -> Float {
+        var sum = 0.0
+        for value in values { sum += Double(value) * Double(value) }
+        let inverse = Float(1 / sum.squareRoot())
+        return inverse.isFinite ? inverse : 0
+    }
+}
+
+private import CNeedletailKernels
+
+extension RowDistance {
+    /// Hints the processor to fetch the cache line at `address`.
+    public static func prefetch(_ address: UnsafeRawPointer) { nt_prefetch(address) }
+}

@@ -1,0 +1,45 @@
+internal import Logging
+internal import NeedletailCore
+internal import NeedletailShard
+
+/// Tells the coordinator once a second, and at once when asked, that the worker is there and how its replicas are; removes replicas
+/// of collections that no longer exist.
+struct HeartbeatLoop: Sendable {
+    let folder: NodeFolder
+    let node: LocalNode
+    let membership: any MembershipOperations
+    let address: String
+    let logger: Logger
+
+    /// Runs until cancelled.
+    func run() async {
+        var isConnected = true
+        while !Task.isCancelled {
+            do {
+                try await beat(isDraining: false)
+                if !isConnected { logger.info("coordinator reached again") }
+                isConnected = true
+            } catch {
+                if isConnected, !Task.isCancelled { logger.warning("coordinator not reached, still trying: \(error)") }
+                isConnected = false
+            }
+            node.tick()
+            // Faster while something changes, so that a coordinator learns soon that a replica has been loaded.
+            try? await Task.sleep(for: node.isLoaded && isConnected ? .seconds(1) : .milliseconds(200))
+        }
+    }
+
+    func beat(isDraining: Bool) async throws {
+        let replicas = node.currentStatus()
+        let answer = try await membership.heartbeat(
+            Heartbeat(
+                node: folder.nodeID, address: address, cluster: folder.clusterID, status: NodeStatus(replicas: replicas), isDraining: isDraining))
+        try folder.join(answer.cluster)
+        // Judged by what was reported: a replica made since then is in nobody's list yet.
+        let wanted = Set(answer.assignments.map(\.shard))
+        for replica in replicas where !wanted.contains(replica.shard) {
+            logger.notice("removing replica of a deleted collection", metadata: ["shard": "\(replica.shard)"])
+            try await node.dropReplica(replica.shard)
+        }
+    }
+}

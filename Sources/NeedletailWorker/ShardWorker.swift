@@ -1,0 +1,109 @@
+public import Logging
+internal import NeedletailAPI
+public import NeedletailCore
+internal import NeedletailGRPC
+internal import NeedletailShard
+public import ServiceLifecycle
+
+/// What a shard worker process is told at its start.
+public struct ShardWorkerConfiguration: Sendable {
+    public var host = "127.0.0.1"
+    /// 0: any free port.
+    public var port = 7470
+    /// host:port at which coordinators reach this worker; the listening address when nil.
+    public var advertised: String?
+    public var coordinatorHost = "127.0.0.1"
+    public var coordinatorPort = 7460
+    public var dataDirectory = "needletail-data/shard"
+    public var searchThreads: Int
+    public var buildThreads: Int
+    public var transportThreads = 1
+    /// How long requests under way may take when the process is asked to stop.
+    public var drainTime = Duration.seconds(10)
+
+    /// - Parameter cores: processors to use.
+    public init(cores: Int) {
+        searchThreads = max(1, cores)
+        buildThreads = max(1, cores)
+    }
+}
+
+/// A shard worker: listens first, loads its replicas after, and says truthfully which of the two it is doing.
+public final class ShardWorker: Service {
+    private let configuration: ShardWorkerConfiguration
+    private let logger: Logger
+    /// Called with the port once the worker listens.
+    private let whenListening: @Sendable (Int) -> Void
+
+    public init(configuration: ShardWorkerConfiguration, logger: Logger, whenListening: @escaping @Sendable (Int) -> Void = { _ in }) {
+        self.configuration = configuration
+        self.logger = logger
+        self.whenListening = whenListening
+    }
+
+    public func run() async throws {
+        let folder = try NodeFolder(configuration.dataDirectory)
+        let resources = NodeResources(searchThreads: configuration.searchThreads, buildThreads: configuration.buildThreads)
+        let node = LocalNode(directory: configuration.dataDirectory, resources: resources)
+        let health = HealthService()
+        health.setStatus(.notServing, for: "")
+        health.setStatus(.notServing, for: Self.serviceName)
+        let threads = TransportThreads(count: configuration.transportThreads)
+        let server = makeServer(node, health, threads)
+        let port = try await server.listen()
+        logger.info("shard worker listens", metadata: ["port": "\(port)", "node": "\(Incarnation(folder.nodeID))"])
+        whenListening(port)
+        try node.start()
+
+        let client = GRPCClient(host: configuration.coordinatorHost, port: configuration.coordinatorPort, group: threads.group)
+        let heartbeats = HeartbeatLoop(
+            folder: folder, node: node, membership: RemoteMembership(client: client),
+            address: configuration.advertised ?? "\(configuration.host):\(port)", logger: logger)
+        await serve(node, health, heartbeats)
+
+        logger.info("shard worker drains")
+        health.setStatus(.notServing, for: "")
+        health.setStatus(.notServing, for: Self.serviceName)
+        try? await heartbeats.beat(isDraining: true)
+        await server.shutdown(grace: configuration.drainTime)
+        await node.close()
+        await client.close()
+        await threads.shutdown()
+        logger.info("shard worker has stopped")
+    }
+
+    private static let serviceName = "needletail.internal.v1.ShardWorker"
+
+    private func makeServer(_ node: LocalNode, _ health: HealthService, _ threads: TransportThreads) -> GRPCServer {
+        var router = GRPCRouter()
+        router.registerShardWorker(node)
+        router.registerHealth(health)
+        router.registerReflection(services: router.services())
+        var server = GRPCServerConfiguration()
+        server.host = configuration.host
+        server.port = configuration.port
+        return GRPCServer(configuration: server, router: router, group: threads.group, logger: logger)
+    }
+
+    /// Until the process is asked to stop.
+    private func serve(_ node: LocalNode, _ health: HealthService, _ heartbeats: HeartbeatLoop) async {
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await heartbeats.run() }
+            group.addTask { await self.announceLoaded(node, health) }
+            try? await gracefulShutdown()
+            group.cancelAll()
+        }
+    }
+
+    private func announceLoaded(_ node: LocalNode, _ health: HealthService) async {
+        while !node.isLoaded {
+            do { try await Task.sleep(for: .milliseconds(20)) } catch { return }
+        }
+        health.setStatus(.serving, for: "")
+        health.setStatus(.serving, for: Self.serviceName)
+        for note in node.recoveryNotes() { logger.warning("\(note)") }
+        for replica in node.currentStatus() where replica.state == .failed {
+            logger.error("replica does not serve: \(replica.reason)", metadata: ["shard": "\(replica.shard)"])
+        }
+    }
+}

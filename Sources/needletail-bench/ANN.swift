@@ -1,0 +1,126 @@
+import ArgumentParser
+import Foundation
+import NeedletailCore
+import NeedletailIndex
+import NeedletailVectors
+import Synchronization
+
+/// Recall against queries a second on one data set, in the schema that peer libraries are measured in.
+struct ANN: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Recall against queries a second of one graph, one search thread.")
+
+    @Option(help: "Base vectors: .fbin, .f16bin, .u8bin or .i8bin.") var base: String
+    @Option(help: "Query vectors, same formats.") var query: String
+    @Option(help: "l2, cosine or dot.") var metric = "l2"
+    @Option(help: "Neighbours asked for.") var k = 10
+    @Option(help: "Threads that build the graph.") var buildThreads = 2
+    @Option(help: "Passes over all queries; the best one counts.") var rounds = 3
+    @Option(help: "Links a node keeps on upper levels.") var m = 16
+    @Option(help: "Breadth of the search for neighbours at insertion.") var efc = 200
+    @Option(help: "Search breadths, comma-separated.") var efs = "10,15,20,30,40,60,80,120,160,240,320,480"
+    @Option(help: "How vectors are kept: f32 or f16.") var codec = "f32"
+
+    func run() async throws {
+        let data = try VectorFile(path: base)
+        let queries = try VectorFile(path: query)
+        let field = VectorField(
+            name: "v", dimensions: data.dimensions, metric: try named(metric, ["l2": .l2, "cosine": .cosine, "dot": .dot]),
+            element: try named(codec, ["f32": .f32, "f16": .f16]), graph: GraphParameters(m: m, efConstruction: efc))
+        let before = residentBytes()
+        let clock = ContinuousClock()
+        let begin = clock.now
+        let index = try await build(data, field: field)
+        report(data, field, [("phase", "\"build\""), ("seconds", seconds(begin.duration(to: clock.now))), ("bytes", "\(residentBytes() - before)")])
+        let vectors = (0..<queries.count).map(queries.vector)
+        let truth = try exactAnswers(index, vectors)
+        for ef in efs.split(separator: ",").compactMap({ Int($0) }) where ef >= k {
+            let recall = try sweep(index, vectors, ef: ef, truth: truth, data: data, field: field)
+            if recall >= 0.9995 { break }
+        }
+    }
+
+    private func named<Value>(_ name: String, _ values: [String: Value]) throws -> Value {
+        guard let value = values[name] else {
+            throw ValidationError("unknown value \(name); use one of \(values.keys.sorted().joined(separator: ", "))")
+        }
+        return value
+    }
+
+    private func build(_ data: VectorFile, field: VectorField) async throws -> HNSWIndex {
+        let index = HNSWIndex(field: field, memory: .plain(field: field, capacity: data.count), capacity: data.count)
+        try index.ensureCapacity(slots: data.count)
+        let next = SharedCounter()
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for _ in 0..<buildThreads {
+                group.addTask {
+                    var scratch = SearchScratch()
+                    while let row = next.take(below: data.count) {
+                        index.store(try index.distance.layout.convert(data.vector(row), field: field.name), slot: UInt32(row))
+                        try index.link(slot: UInt32(row), id: .number(UInt64(row)), scratch: &scratch)
+                        index.publish(slot: UInt32(row))
+                    }
+                }
+            }
+            try await group.waitForAll()
+        }
+        return index
+    }
+
+    private func exactAnswers(_ index: HNSWIndex, _ queries: [DenseVector]) throws -> [Set<UInt32>] {
+        var scratch = SearchScratch()
+        return try queries.map { query in
+            Set(try index.exactSearch(query, limit: k, deadline: nil, scratch: &scratch, precedes: <).nearest.map(\.slot))
+        }
+    }
+
+    private func sweep(
+        _ index: HNSWIndex, _ queries: [DenseVector], ef: Int, truth: [Set<UInt32>], data: VectorFile, field: VectorField
+    ) throws -> Double {
+        var scratch = SearchScratch()
+        var best = Duration.seconds(1_000_000)
+        var hits = 0
+        let clock = ContinuousClock()
+        for _ in 0..<rounds {
+            var answers: [[SlotDistance]] = []
+            answers.reserveCapacity(queries.count)
+            let begin = clock.now
+            for query in queries { answers.append(try index.search(query, ef: ef, deadline: nil, scratch: &scratch).nearest) }
+            best = min(best, begin.duration(to: clock.now))
+            hits = zip(answers, truth).reduce(0) { sum, pair in sum + pair.0.prefix(k).count { pair.1.contains($0.slot) } }
+        }
+        let recall = Double(hits) / Double(k * queries.count)
+        let qps = Double(queries.count) / (best.milliseconds / 1000)
+        report(data, field, [
+            ("phase", "\"search\""), ("ef", "\(ef)"), ("recall", String(format: "%.5f", recall)), ("qps", String(format: "%.1f", qps)),
+            ("threads", "1"),
+        ])
+        return recall
+    }
+
+    private func seconds(_ duration: Duration) -> String { String(format: "%.2f", duration.milliseconds / 1000) }
+
+    private func report(_ data: VectorFile, _ field: VectorField, _ entries: [(String, String)]) {
+        let common = [
+            ("dataset", "\"\(data.name)\""), ("metric", "\"\(metric)\""), ("n", "\(data.count)"), ("d", "\(data.dimensions)"),
+            ("engine", "\"needletail-\(codec)\""),
+        ]
+        print("{" + (common + entries).map { "\"\($0.0)\": \($0.1)" }.joined(separator: ", ") + "}")
+        fflush(nil)
+    }
+
+    private func residentBytes() -> Int {
+        let fields = (try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8))?.split(separator: " ") ?? []
+        return fields.count > 1 ? (Int(fields[1]) ?? 0) * 4096 : 0
+    }
+}
+
+/// Hands out the numbers from 0 upwards, each once, to any thread.
+final class SharedCounter: Sendable {
+    private let next = Atomic<Int>(0)
+
+    func take(below bound: Int) -> Int? {
+        let value = next.wrappingAdd(1, ordering: .relaxed).oldValue
+        return value < bound ? value : nil
+    }
+}

@@ -1,0 +1,48 @@
+import ArgumentParser
+import Foundation
+import NeedletailCore
+import NeedletailTelemetry
+import NeedletailWorker
+import ServiceLifecycle
+
+@main
+struct ShardCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "needletail-shard",
+        abstract: "A shard worker: hosts shard replicas and serves coordinators.",
+        discussion: """
+            The worker registers with its coordinator and is given shards when collections are made. Its data folder holds everything it
+            has acknowledged; start it again with the same folder and it serves the same shards.
+
+            Example: needletail-shard --data /var/lib/needletail --listen 10.0.0.5:7470 --coordinator 10.0.0.2:7460
+            """,
+        version: Needletail.version)
+
+    @Option(help: "Folder for the worker's data; made when missing.") var data = "needletail-data/shard"
+    @Option(help: "Address to listen on; port 0 takes any free one.") var listen = "127.0.0.1:7470"
+    @Option(help: "Address at which coordinators reach this worker, when it is not the one it listens on.") var advertise: String?
+    @Option(help: "Address of the coordinator.") var coordinator = "127.0.0.1:7460"
+    @Option(help: "Threads that search; all processors when left out.") var searchThreads: Int?
+    @Option(help: "Threads that build graphs; all processors when left out.") var buildThreads: Int?
+    @Option(help: "Seconds that requests under way may take at shutdown.") var drainSeconds = 10
+    @Option(help: "trace, debug, info, notice, warning or error.") var logLevel = "info"
+    @Option(help: "File to write the port to once the worker listens.") var portFile: String?
+
+    func run() async throws {
+        let logger = Logs.start(label: "needletail-shard", level: logLevel)
+        var configuration = ShardWorkerConfiguration(cores: ProcessInfo.processInfo.activeProcessorCount)
+        (configuration.host, configuration.port) = try Endpoint.parse(listen)
+        (configuration.coordinatorHost, configuration.coordinatorPort) = try Endpoint.parse(coordinator)
+        configuration.advertised = advertise
+        configuration.dataDirectory = data
+        configuration.drainTime = .seconds(drainSeconds)
+        if let searchThreads { configuration.searchThreads = max(1, searchThreads) }
+        if let buildThreads { configuration.buildThreads = max(1, buildThreads) }
+        let portFile = portFile
+        let worker = ShardWorker(configuration: configuration, logger: logger) { port in
+            if let portFile { try? "\(port)\n".write(toFile: portFile, atomically: true, encoding: .utf8) }
+        }
+        let group = ServiceGroup(services: [worker], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+        try await group.run()
+    }
+}

@@ -1,0 +1,62 @@
+import Foundation
+import NeedletailCore
+
+/// A coordinator and some shard workers as processes of their own on loopback, in a folder of their own.
+final class LocalCluster {
+    let directory: URL
+    private(set) var endpoint = ""
+    private var processes: [Process] = []
+    private let binaries: URL
+
+    init() throws {
+        directory = FileManager.default.temporaryDirectory.appendingPathComponent("needletail-demo-\(UUID().uuidString.prefix(8))")
+        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+        binaries = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
+    }
+
+    /// Starts one coordinator and `shardWorkers` workers and waits until they listen.
+    func start(shardWorkers: Int) throws {
+        let port = try launch("needletail-coordinator", name: "coordinator", arguments: [])
+        endpoint = "127.0.0.1:\(port)"
+        for number in 1...shardWorkers {
+            _ = try launch("needletail-shard", name: "shard-\(number)", arguments: ["--coordinator", endpoint])
+        }
+    }
+
+    private func launch(_ executable: String, name: String, arguments: [String]) throws -> Int {
+        let portFile = directory.appendingPathComponent("\(name).port")
+        let log = directory.appendingPathComponent("\(name).log")
+        FileManager.default.createFile(atPath: log.path, contents: nil)
+        let process = Process()
+        process.executableURL = binaries.appendingPathComponent(executable)
+        process.arguments =
+            ["--data", directory.appendingPathComponent(name).path, "--listen", "127.0.0.1:0", "--port-file", portFile.path] + arguments
+        process.standardError = try FileHandle(forWritingTo: log)
+        guard FileManager.default.isExecutableFile(atPath: process.executableURL?.path ?? "") else {
+            throw NeedletailError(.failedPrecondition, "\(executable) is not beside this program; run `make build` first")
+        }
+        try process.run()
+        processes.append(process)
+        let deadline = Deadline.after(.seconds(20))
+        while true {
+            if let text = try? String(contentsOf: portFile, encoding: .utf8), let port = Int(text.trimmingCharacters(in: .whitespacesAndNewlines)) {
+                return port
+            }
+            guard process.isRunning, !deadline.isPast else {
+                let output = (try? String(contentsOf: log, encoding: .utf8)) ?? ""
+                throw NeedletailError(.unavailable, "\(executable) did not start:\n\(output)")
+            }
+            usleep(5_000)
+        }
+    }
+
+    /// Asks the processes to stop, workers first, waits for them, and removes the folder.
+    func stop() {
+        for process in processes.reversed() {
+            process.terminate()
+            process.waitUntilExit()
+        }
+        processes = []
+        try? FileManager.default.removeItem(at: directory)
+    }
+}

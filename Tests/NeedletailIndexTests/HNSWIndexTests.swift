@@ -1,0 +1,120 @@
+import NeedletailCore
+import NeedletailIndex
+import NeedletailTestSupport
+import NeedletailVectors
+import Testing
+
+@Suite struct HNSWIndexTests {
+    /// F2, intrinsic dimension 32: 30,000 × 256.
+    @Test func recallOnIntrinsicDimension32() throws {
+        var generator = SeededGenerator(seed: 32)
+        let basis = SyntheticSets.basis(rank: 32, dimensions: 256, generator: &generator)
+        let base = SyntheticSets.subspace(count: 30_000, basis: basis, generator: &generator)
+        let queries = SyntheticSets.subspace(count: 200, basis: basis, generator: &generator)
+        let index = try TestIndex(field: VectorField(name: "v", dimensions: 256, metric: .cosine), vectors: base)
+        #expect(try index.recall(queries, ef: 64) >= 0.90)
+        #expect(try index.recall(queries, ef: 128) >= 0.97)
+    }
+
+    /// F2, raw inner product with log-normal norms (σ 0.5).
+    @Test func recallOfInnerProductWithUnequalNorms() throws {
+        var generator = SeededGenerator(seed: 5)
+        let basis = SyntheticSets.basis(rank: 32, dimensions: 256, generator: &generator)
+        let scaled = SyntheticSets.subspace(count: 30_000, basis: basis, generator: &generator).map { vector in
+            let norm = Float.exp(0.5 * generator.gaussian())
+            return vector.map { $0 * norm }
+        }
+        let queries = SyntheticSets.subspace(count: 200, basis: basis, generator: &generator)
+        let index = try TestIndex(field: VectorField(name: "v", dimensions: 256, metric: .dot), vectors: scaled)
+        #expect(try index.recall(queries, ef: 256) >= 0.90)
+    }
+
+    @Test(arguments: [Metric.l2, .cosine, .dot]) func exactSearchEqualsBruteForce(metric: Metric) throws {
+        var generator = SeededGenerator.fresh()
+        let vectors = (0..<700).map { _ in generator.gaussians(24) }
+        let index = try TestIndex(field: VectorField(name: "v", dimensions: 24, metric: metric), vectors: vectors)
+        for _ in 0..<50 {
+            let query = generator.gaussians(24)
+            let got = try index.exact(query, limit: 10)
+            #expect(got.map { Int($0.slot) } == BruteForce.nearest(metric, to: query, in: vectors, limit: 10))
+        }
+    }
+
+    @Test func oneThreadAndOneSeedGiveOneGraph() throws {
+        var generator = SeededGenerator.fresh()
+        let vectors = (0..<2_000).map { _ in generator.gaussians(16) }
+        let field = VectorField(name: "v", dimensions: 16, metric: .l2)
+        let (first, second) = (try TestIndex(field: field, vectors: vectors), try TestIndex(field: field, vectors: vectors))
+        for _ in 0..<50 {
+            let query = generator.gaussians(16)
+            #expect(try first.search(query, ef: 20) == second.search(query, ef: 20))
+        }
+    }
+
+    /// Retire half, repair, release, fill the slots again: no retired point is ever answered, and recall stays.
+    @Test func retiredSlotsAreRepairedAroundAndUsedAgain() throws {
+        var generator = SeededGenerator.fresh()
+        let vectors = (0..<4_000).map { _ in generator.gaussians(16) }
+        let field = VectorField(name: "v", dimensions: 16, metric: .l2)
+        let index = try TestIndex(field: field, vectors: vectors)
+        let retired = Set((0..<4_000).shuffled(using: &generator).prefix(2_000))
+        for slot in retired { index.graph.retire(slot: UInt32(slot)) }
+        index.graph.replaceRetiredEntry()
+        var scratch = SearchScratch()
+        #expect(index.graph.repair(slots: 0..<4_000, scratch: &scratch) > 0)
+        #expect(index.graph.repair(slots: 0..<4_000, scratch: &scratch) == 0, "a second pass finds nothing to cut")
+        #expect(try index.recall((0..<100).map { _ in generator.gaussians(16) }, ef: 100) >= 0.95)
+        for slot in retired { index.graph.release(slot: UInt32(slot)) }
+        for slot in retired { try index.insert(generator.gaussians(16), slot: slot) }
+        #expect(try index.recall((0..<100).map { _ in generator.gaussians(16) }, ef: 100) >= 0.97)
+    }
+
+    @Test func answersWhileOthersInsert() async throws {
+        var generator = SeededGenerator.fresh()
+        let vectors = (0..<6_000).map { _ in generator.gaussians(16) }
+        let queries = (0..<50).map { _ in generator.gaussians(16) }
+        let field = VectorField(name: "v", dimensions: 16, metric: .l2)
+        let index = try TestIndex(field: field, vectors: Array(vectors.prefix(1_000)), capacity: 6_000)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for part in 0..<2 {
+                group.addTask {
+                    for slot in stride(from: 1_000 + part, to: 6_000, by: 2) { try index.insert(vectors[slot], slot: slot) }
+                }
+            }
+            group.addTask {
+                for query in queries + queries + queries {
+                    for found in try index.search(query, ef: 50) {
+                        // A distance that is not the slot's own would be a vector read half-written.
+                        let expected = BruteForce.distance(.l2, query, vectors[Int(found.slot)])
+                        #expect(abs(Double(found.distance) - expected) <= 1e-4 * max(1, expected))
+                    }
+                }
+            }
+            try await group.waitForAll()
+        }
+        #expect(try index.recall(queries, ef: 100) >= 0.97)
+    }
+
+    @Test func deadlineCutsTheWalkAndSaysSo() throws {
+        var generator = SeededGenerator.fresh()
+        let vectors = (0..<5_000).map { _ in generator.gaussians(16) }
+        let index = try TestIndex(field: VectorField(name: "v", dimensions: 16, metric: .l2), vectors: vectors)
+        var scratch = SearchScratch()
+        let result = try index.graph.search(
+            DenseVector(vectors[0]), ef: 2_000, deadline: .after(.seconds(-1)), scratch: &scratch)
+        #expect(result.isTruncated)
+        #expect(!result.nearest.isEmpty)
+    }
+}
+
+extension Float {
+    static func exp(_ value: Double) -> Float {
+        // Enough terms for |value| ≤ 4; keeps the test free of imports.
+        var (term, sum) = (1.0, 1.0)
+        for index in 1..<40 {
+            term *= value / Double(index)
+            sum += term
+        }
+        return Float(sum)
+    }
+}

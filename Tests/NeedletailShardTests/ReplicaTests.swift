@@ -1,0 +1,138 @@
+import NeedletailCore
+import NeedletailShard
+import NeedletailTestSupport
+import Testing
+
+@Suite struct ReplicaTests {
+    /// Random operations against a model, with checkpoints, repairs and restarts in between: afterwards every point, payload, count
+    /// and exact answer is the model's.
+    @Test(arguments: [true, false]) func agreesWithAModelAcrossRestarts(cleanly: Bool) async throws {
+        var generator = SeededGenerator.fresh()
+        var directory = TemporaryDirectory()
+        var shard = try await TestShard.open(directory)
+        var model = ModelShard()
+        for round in 0..<6 {
+            for _ in 0..<60 {
+                let batch = (0..<Int.random(in: 1...20, using: &generator)).map { _ in Self.operation(&generator) }
+                let receipt = try await shard.write(batch)
+                #expect(receipt.outcomes == (try batch.map { try model.apply($0) }))
+            }
+            try await Self.check(shard, model, &generator)
+            if cleanly || round == 5 {
+                await shard.node.close()
+            } else {
+                // No farewell: what a crash would find on disk, found elsewhere because this process still has the files open.
+                shard.node.resources.close()
+                directory = try TemporaryDirectory(copyOf: directory)
+            }
+            shard = try await TestShard.open(directory)
+            try await Self.check(shard, model, &generator)
+        }
+        await shard.node.close()
+    }
+
+    private static func operation(_ generator: inout SeededGenerator) -> PointOperation {
+        let id = PointID.number(UInt64.random(in: 0..<400, using: &generator))
+        switch Int.random(in: 0..<10, using: &generator) {
+        case 0..<6:
+            var vectors: [FieldVector] = []
+            if Int.random(in: 0..<10, using: &generator) > 0 { vectors.append(FieldVector(field: 0, vector: DenseVector(generator.gaussians(8)))) }
+            if Bool.random(using: &generator) {
+                vectors.append(FieldVector(field: 1, vector: DenseVector(element: .f16, bytes: [0, 0x3c, 0, 0x40, UInt8.random(in: 0...255, using: &generator), 0, 0, 0])))
+            }
+            return .upsert(Point(id: id, vectors: vectors, payload: PayloadCoding.encode(["n": .integer(Int64.random(in: 0..<100, using: &generator))])))
+        case 6, 7: return .delete(id)
+        case 8: return .setPayload(id, ["extra": .string("x\(Int.random(in: 0..<5, using: &generator))")])
+        default: return .deletePayloadKeys(id, ["extra"])
+        }
+    }
+
+    private static func check(_ shard: TestShard, _ model: ModelShard, _ generator: inout SeededGenerator) async throws {
+        #expect(try await shard.node.count(TestShard.id, deadline: nil) == UInt64(model.points.count))
+        let scrolled = try await shard.scrollAll(page: 37)
+        #expect(scrolled.map(\.id) == model.points.keys.sorted())
+        for point in scrolled {
+            #expect(ModelShard.Entry(vectors: point.vectors, payload: try PayloadCoding.decode(point.payload)) == model.points[point.id])
+        }
+        let ids = (0..<400).map { PointID.number($0) }
+        #expect(try await shard.get(ids).map(\.id) == ids.filter { model.points[$0] != nil })
+        let withVector = model.points.filter { $0.value.vectors.contains { $0.field == 0 } }
+        for _ in 0..<10 {
+            let query = generator.gaussians(8)
+            let expected = withVector.keys.sorted { left, right in
+                let (l, r) = (distance(query, withVector[left]), distance(query, withVector[right]))
+                return l != r ? l < r : left < right
+            }
+            #expect(try await shard.search(query, exact: true).map(\.id) == Array(expected.prefix(10)))
+            let approximate = try await shard.search(query)
+            #expect(Set(approximate.map(\.id)).count == approximate.count)
+            #expect(approximate.allSatisfy { withVector[$0.id] != nil })
+            #expect(approximate.map(\.id).filter(Set(expected.prefix(10)).contains).count >= 8)
+        }
+    }
+
+    private static func distance(_ query: [Float], _ entry: ModelShard.Entry?) -> Float {
+        let bytes = entry?.vectors.first { $0.field == 0 }?.vector.bytes ?? []
+        let values = stride(from: 0, to: bytes.count, by: 4).map { offset in
+            Float(bitPattern: (0..<4).reduce(0) { $0 | UInt32(bytes[offset + $1]) << UInt32(8 * $1) })
+        }
+        return Float(BruteForce.distance(.l2, query, values))
+    }
+
+    @Test func refusesWhatIsWrongBeforeItReachesTheLog() async throws {
+        let directory = TemporaryDirectory()
+        let shard = try await TestShard.open(directory)
+        let good = Point(id: .number(1), vectors: [FieldVector(field: 0, vector: DenseVector([Float](repeating: 1, count: 8)))])
+        for (vectors, word) in [
+            ([FieldVector(field: 0, vector: DenseVector([1, 2]))], "dimensions"),
+            ([FieldVector(field: 0, vector: DenseVector([Float](repeating: .nan, count: 8)))], "NaN"),
+            ([FieldVector(field: 5, vector: DenseVector([1]))], "field 5"),
+            (good.vectors + good.vectors, "two vectors"),
+        ] {
+            let error = await #expect(throws: NeedletailError.self) {
+                try await shard.write([.upsert(good), .upsert(Point(id: .number(2), vectors: vectors))])
+            }
+            #expect(error?.code == .invalidArgument && error?.message.contains(word) == true, "\(error?.message ?? "")")
+        }
+        #expect(try await shard.node.count(TestShard.id, deadline: nil) == 0)
+        await #expect(throws: NeedletailError.self) {
+            try await shard.node.write(ShardWrite(shard: TestShard.id, epoch: 2, batch: WriteBatch([.upsert(good)]).encoded))
+        }
+        await shard.node.close()
+    }
+
+    /// Recall must not depend on how writes were batched or where checkpoints fell.
+    @Test func recallDoesNotDependOnBatching() async throws {
+        var generator = SeededGenerator.fresh()
+        let vectors = (0..<3_000).map { _ in generator.gaussians(8) }
+        let queries = (0..<40).map { _ in generator.gaussians(8) }
+        for batch in [1, 37, 1_000] {
+            let directory = TemporaryDirectory()
+            let shard = try await TestShard.open(directory)
+            for start in stride(from: 0, to: vectors.count, by: batch) {
+                try await shard.write((start..<min(vectors.count, start + batch)).map { row in
+                    .upsert(Point(id: .number(UInt64(row)), vectors: [FieldVector(field: 0, vector: DenseVector(vectors[row]))]))
+                })
+            }
+            var hits = 0
+            for query in queries {
+                let truth = Set(BruteForce.nearest(.l2, to: query, in: vectors, limit: 10).map { PointID.number(UInt64($0)) })
+                hits += try await shard.search(query).filter { truth.contains($0.id) }.count
+            }
+            #expect(Double(hits) >= 0.98 * Double(10 * queries.count), "batches of \(batch)")
+            await shard.node.close()
+        }
+    }
+
+    @Test func dropRemovesTheFilesAndAnotherLifeBeginsEmpty() async throws {
+        let directory = TemporaryDirectory()
+        let shard = try await TestShard.open(directory)
+        try await shard.write([.upsert(Point(id: .number(1), vectors: []))])
+        try await shard.node.dropReplica(TestShard.id)
+        await #expect(throws: NeedletailError.self) { try await shard.get([.number(1)]) }
+        try await shard.node.createReplica(
+            ReplicaAssignment(shard: TestShard.id, range: HashRange(first: 0, last: .max), epoch: 1, collection: TestShard.spec()))
+        #expect(try await shard.node.count(TestShard.id, deadline: nil) == 0)
+        await shard.node.close()
+    }
+}

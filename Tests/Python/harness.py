@@ -1,0 +1,117 @@
+"""Starts real Needletail processes on free loopback ports and stops them again."""
+
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+import grpc
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BINARIES = pathlib.Path(os.environ.get("NEEDLETAIL_BIN", ROOT / ".build" / "release"))
+UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+
+
+def wait_for(condition, what, seconds=30.0):
+    """Polls until `condition()` is true; the test fails with `what` when it does not become so in time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
+        time.sleep(0.01)
+
+
+class Process:
+    """One executable with a data folder of its own, which survives restarts."""
+
+    def __init__(self, executable, folder, arguments):
+        self.executable, self.folder, self.arguments = executable, pathlib.Path(folder), arguments
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.process, self.port = None, 0
+
+    def start(self):
+        port_file = self.folder / "port"
+        port_file.unlink(missing_ok=True)
+        self.log = open(self.folder / "log", "ab")
+        # A restarted process keeps its port, so that nobody has to look for it.
+        command = [str(BINARIES / self.executable), *self.arguments, "--data", str(self.folder / "data"),
+                   "--listen", f"127.0.0.1:{self.port}", "--port-file", str(port_file)]
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL)
+
+        def port():
+            assert self.process.poll() is None, f"{self.executable} ended: {self.output()}"
+            return port_file.read_text().strip() if port_file.exists() else ""
+
+        self.port = int(wait_for(port, f"{self.executable} listening"))
+        return self
+
+    @property
+    def address(self):
+        return f"127.0.0.1:{self.port}"
+
+    def output(self):
+        return (self.folder / "log").read_text(errors="replace")[-4000:]
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self):
+        """Asks it to end; it must do so by itself and cleanly."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            code = self.process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"{self.executable} did not stop within 30 s: {self.output()}")
+        assert code == 0, f"{self.executable} ended with {code}: {self.output()}"
+
+
+class Cluster:
+    """A coordinator and `workers` shard workers."""
+
+    def __init__(self, workers=1):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="needletail-test-"))
+        self.coordinator = Process("needletail-coordinator", self.folder / "coordinator", []).start()
+        self.workers = [
+            Process("needletail-shard", self.folder / f"shard-{number}", ["--coordinator", self.coordinator.address]).start()
+            for number in range(workers)
+        ]
+        self.channel = grpc.insecure_channel(self.coordinator.address, options=UNLIMITED)
+        from needletail.v1 import cluster_pb2, cluster_pb2_grpc, collections_pb2_grpc, points_pb2_grpc
+
+        self.collections = collections_pb2_grpc.CollectionsStub(self.channel)
+        self.points = points_pb2_grpc.PointsStub(self.channel)
+        self.cluster = cluster_pb2_grpc.ClusterStub(self.channel)
+        self._status = cluster_pb2.ClusterStatusRequest()
+        wait_for(lambda: self.status().nodes_alive == workers, "all workers registering")
+
+    def status(self):
+        return self.cluster.Status(self._status, timeout=10)
+
+    def wait_until_ready(self):
+        wait_for(lambda: (lambda s: s.shards_ready == s.shards_total)(self.status()), "all shards serving", 60)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        self.channel.close()
+        try:
+            for process in [*self.workers, self.coordinator]:
+                process.stop()
+        finally:
+            for process in [*self.workers, self.coordinator]:
+                if process.process.poll() is None:
+                    process.kill()
+            if kind is None:
+                shutil.rmtree(self.folder, ignore_errors=True)
+            else:
+                print(f"logs are in {self.folder}")
