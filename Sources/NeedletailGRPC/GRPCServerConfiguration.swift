@@ -18,7 +18,8 @@ public struct GRPCServerConfiguration: Sendable {
     public var handshakeTimeout: Duration = .seconds(10)
     public var keepaliveInterval: Duration? = .seconds(30)
     public var keepaliveTimeout: Duration = .seconds(20)
-    public var idleTimeout: Duration?
+    /// Clients without a call for this long are sent away; they come back when they need to. Nil: never.
+    public var idleTimeout: Duration? = .seconds(900)
     /// Calls a client may reset (cancel) per second and at once, on one connection.
     public var resetsPerSecond = 1000
     public var resetBurst = 2000
