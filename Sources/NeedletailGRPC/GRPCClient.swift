@@ -59,10 +59,12 @@ public final class GRPCClient: Sendable {
     private func startStreaming(_ method: GRPCMethod, _ request: ByteBuffer?, _ options: CallOptions) -> CallHandle {
         let channel = channel
         let call = ClientCall(method, options, channel)
-        let inbox = MessageInbox(call, limit: options.maxMessageBytes)
+        let inbox = MessageInbox(call, limit: options.maxMessageBytes, windowBytes: channel.streamWindowBytes)
+        let outbox = MessageOutbox(call)
         call.inbox = inbox
+        call.outbox = outbox
         channel.onLoop { call.startStreaming(request) }
-        return CallHandle(call, inbox)
+        return CallHandle(call, inbox, outbox)
     }
 
     /// Cancels the calls in flight and closes the connections. Later calls fail.

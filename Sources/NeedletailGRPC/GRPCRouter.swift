@@ -50,6 +50,13 @@ enum Handler: Sendable {
         case .clientStreaming, .bidirectional: false
         }
     }
+
+    var writesStream: Bool {
+        switch self {
+        case .serverStreaming, .bidirectional: true
+        case .unary, .clientStreaming: false
+        }
+    }
 }
 
 final class Route: Sendable {

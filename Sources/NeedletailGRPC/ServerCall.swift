@@ -43,7 +43,7 @@ final class ServerCall: GRPCStream, @unchecked Sendable {  // the event loop gua
         sendsGzip = receivesGzip && request.acceptsGzip
         if let timeout = request.timeout { setDeadline(.now() + .nanoseconds(timeout.nanoseconds)) }
         guard !route.handler.takesOneMessage else { return }
-        inbox = MessageInbox(self, limit: messageLimit)
+        inbox = MessageInbox(self, limit: messageLimit, windowBytes: server.configuration.streamWindowBytes)
         start(route, message: nil)
     }
 
@@ -84,6 +84,7 @@ final class ServerCall: GRPCStream, @unchecked Sendable {  // the event loop gua
     private func start(_ route: Route, message: ByteBuffer?) {
         let context = ServerContext(
             method: route.method, metadata: request.metadata, deadline: request.timeout.map { .after($0) }, call: self)
+        if route.handler.writesStream { outbox = MessageOutbox(self) }
         server.handlerStarted()
         hasTask = true
         task = Task(executorPreference: server.executor) { [self] in
@@ -106,10 +107,10 @@ final class ServerCall: GRPCStream, @unchecked Sendable {  // the event loop gua
         case .clientStreaming(let body):
             return try await body(RequestStream(call.inbox!), context)
         case .serverStreaming(let body):
-            try await body(message, ResponseWriter(call), context)
+            try await body(message, ResponseWriter(call, call.outbox!), context)
             return nil
         case .bidirectional(let body):
-            try await body(RequestStream(call.inbox!), ResponseWriter(call), context)
+            try await body(RequestStream(call.inbox!), ResponseWriter(call, call.outbox!), context)
             return nil
         }
     }
@@ -118,6 +119,7 @@ final class ServerCall: GRPCStream, @unchecked Sendable {  // the event loop gua
         server.handlerEnded()
         task = nil
         hasTask = false
+        outbox?.fetch()
         complete(result)
     }
 

@@ -6,9 +6,12 @@ final class CallHandle: Sendable {
     let call: ClientCall
     let inbox: MessageInbox
 
-    init(_ call: ClientCall, _ inbox: MessageInbox) {
+    let outbox: MessageOutbox
+
+    init(_ call: ClientCall, _ inbox: MessageInbox, _ outbox: MessageOutbox) {
         self.call = call
         self.inbox = inbox
+        self.outbox = outbox
     }
 
     deinit {
@@ -16,11 +19,14 @@ final class CallHandle: Sendable {
         call.onLoop { call.cancel() }
     }
 
-    func send(_ message: ByteBuffer) async throws { try await call.write(message) }
+    func send(_ message: ByteBuffer) async throws { try await outbox.write(message) }
 
     func finishSending() {
         let call = call
-        call.onLoop { call.finish(trailers: nil) }
+        call.onLoop {
+            call.outbox?.fetch()
+            call.finish(trailers: nil)
+        }
     }
 
     func cancel() {
