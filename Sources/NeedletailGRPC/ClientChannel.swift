@@ -232,12 +232,12 @@ final class ClientChannel: HTTP2ConnectionDelegate, @unchecked Sendable {  // th
     // MARK: Closing
 
     /// Cancels what waits and what runs, closes the connections; `done` resumes when they are gone.
-    func close(_ done: UnsafeContinuation<Void, Never>) {
+    func close(_ done: UnsafeContinuation<Void, Never>?) {
         state = .closed
         retryTimer?.cancel()
         pendingDeadlines.cancel()
         for call in Array(pending.values) { call.finish(.failure(Self.closedError)) }
-        closeWaiters.append(done)
+        if let done { closeWaiters.append(done) }
         for connection in connections.values {
             connection.forEachStream { ($0 as? ClientCall)?.cancel() }
             connection.fail(.noError, Self.closedError)

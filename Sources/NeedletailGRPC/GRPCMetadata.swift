@@ -103,7 +103,7 @@ extension GRPCMetadata {
         guard !Self.isReserved(key) else { return }
         guard key.hasSuffix("-bin") else { return entries.append(Entry(key: key, value: .text(value.text))) }
         // Several values may arrive joined by commas (gRPC over HTTP2, "Binary-Header").
-        for part in value.text.utf8.split(separator: UInt8(ascii: ",")) {
+        for part in value.text.utf8.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false) {
             if let bytes = Base64.decode(part) { entries.append(Entry(key: key, value: .binary(bytes))) }
         }
     }

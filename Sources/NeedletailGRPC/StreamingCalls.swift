@@ -1,4 +1,5 @@
 public import NIOCore
+import NeedletailCore
 import NeedletailHTTP2
 
 /// Cancels its call when the last copy of what the caller holds is gone.
@@ -64,6 +65,9 @@ public struct ResponseStream: AsyncSequence, Sendable {
             try await handle.inbox.next()
         }
     }
+
+    var noAnswer: NeedletailError { handle.call.noAnswer }
+    var secondAnswer: NeedletailError { handle.call.secondAnswer }
 
     public func cancel() { handle.cancel() }
     /// What came before the first message; empty until then.

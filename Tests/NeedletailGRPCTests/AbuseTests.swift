@@ -1,3 +1,4 @@
+import Glibc
 import NIOCore
 import NIOPosix
 import NeedletailCore
@@ -73,7 +74,8 @@ import Testing
         session += Frames.frame(2, 0, 9, [0, 0, 0, 1, 5]) + Frames.frame(7, 0, 0, Frames.big(9) + Frames.big(0))
         let valid = session
         try await survive { loop in
-            for _ in 0..<25 {
+            // `NEEDLETAIL_ABUSE_ROUNDS` for a longer search.
+            for _ in 0..<(getenv("NEEDLETAIL_ABUSE_ROUNDS").flatMap { Int(String(cString: $0)) } ?? 25) {
                 let cases = (0..<40).map { _ in random.mutate(valid) }
                 try await withThrowingTaskGroup(of: Void.self) { group in
                     for bytes in cases {
