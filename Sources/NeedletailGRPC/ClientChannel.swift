@@ -154,7 +154,8 @@ final class ClientChannel: HTTP2ConnectionDelegate, @unchecked Sendable {  // th
     /// TCP stands; the connection is ready once the server's SETTINGS come.
     private func connected(_ channel: any Channel) {
         guard let http2 = try? channel.pipeline.syncOperations.handler(type: HTTP2Connection.self) else {
-            return connectFailed(NeedletailError(.unavailable, "\(authority) closed the connection at once. Retry.", location: authority))
+            return connectFailed(
+                NeedletailError(.unavailable, "\(authority) closed the connection at once. Retry.", location: authority))
         }
         connections[ObjectIdentifier(http2)] = http2
         if case .closed = state { http2.fail(.noError, Self.closedError) }

@@ -72,7 +72,8 @@ public struct GRPCMetadata: Sendable, Hashable, ExpressibleByDictionaryLiteral {
             switch entry.value {
             case .text(let text) where isBinary || !text.utf8.allSatisfy({ (0x20...0x7e).contains($0) }):
                 throw NeedletailError(
-                    .invalidArgument, "The value of metadata key '\(entry.key)' is not printable ASCII. Send bytes under a '-bin' key.")
+                    .invalidArgument,
+                    "The value of metadata key '\(entry.key)' is not printable ASCII. Send bytes under a '-bin' key.")
             case .binary where !isBinary:
                 throw NeedletailError(.invalidArgument, "Metadata key '\(entry.key)' carries bytes: its name must end in '-bin'.")
             default: continue

@@ -10,6 +10,8 @@ public struct GRPCServerConfiguration: Sendable {
     public var maxMessageBytes = (64 << 20) + (1 << 20)
     /// Bytes of unfinished requests over all connections.
     public var maxBufferedRequestBytes = 1 << 30
+    /// Bytes of long answers (over 64 KiB) that clients have not taken yet, over all connections.
+    public var maxBufferedResponseBytes = 2 << 30
     public var maxConnections = 4096
     public var maxConcurrentStreams = 256
     public var maxHeaderListBytes = 16 << 10

@@ -79,7 +79,8 @@ class GRPCStream: HTTP2Stream, @unchecked Sendable {  // the event loop guards e
         let pack = sendsGzip && message.readableBytes >= Self.gzipThresholdBytes
         let body = pack ? try Gzip.compress(message) : message
         guard let length = UInt32(exactly: body.readableBytes) else {
-            throw NeedletailError(.invalidArgument, "A message of \(body.readableBytes) bytes does not fit gRPC's framing. Split it.")
+            throw NeedletailError(
+                .invalidArgument, "A message of \(body.readableBytes) bytes does not fit gRPC's framing. Split it.")
         }
         send(prefix: (pack ? 1 : 0) | UInt64(length.byteSwapped) << 8, prefixCount: MessageReader.prefixBytes, body)
     }

@@ -150,7 +150,8 @@ final class MessageInbox: Sendable {
             // The flag is set before the cancellation handler takes the lock, so one of the two sees the other.
             if Task.isCancelled { return .some(CancellationError()) }
             if state.reader != nil {
-                return .some(NeedletailError(.internal, "Two tasks read one stream of messages at once. Give the stream to one task."))
+                return .some(
+                    NeedletailError(.internal, "Two tasks read one stream of messages at once. Give the stream to one task."))
             }
             state.reader = reader
             return .some(nil)

@@ -60,7 +60,9 @@ extension HTTP2Connection {
             session.ping()
             flushLater()
         case .handshakeTimedOut:
-            abort(unavailable("The peer sent no HTTP/2 SETTINGS in \(settings.handshakeTimeout). Check that it speaks gRPC on this port."))
+            abort(
+                unavailable(
+                    "The peer sent no HTTP/2 SETTINGS in \(settings.handshakeTimeout). Check that it speaks gRPC on this port."))
         case .keepaliveTimedOut:
             abort(unavailable("The peer answered no ping for \(settings.keepaliveTimeout). Retry elsewhere."))
         case .lingeredTooLong:

@@ -63,7 +63,9 @@ public final class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
     public private(set) var isClosed = false
 
     /// Call on `eventLoop`, then add the connection to its channel's pipeline.
-    public init(server isServer: Bool, settings: HTTP2Settings, eventLoop: any EventLoop, delegate: any HTTP2ConnectionDelegate) throws {
+    public init(server isServer: Bool, settings: HTTP2Settings, eventLoop: any EventLoop, delegate: any HTTP2ConnectionDelegate)
+        throws
+    {
         self.isServer = isServer
         self.settings = settings
         self.eventLoop = eventLoop

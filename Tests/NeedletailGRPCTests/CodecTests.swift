@@ -45,7 +45,9 @@ import Testing
     }
 
     @Test func base64() {
-        for (bytes, text) in [("", ""), ("f", "Zg"), ("fo", "Zm8"), ("foo", "Zm9v"), ("foob", "Zm9vYg"), ("fooba", "Zm9vYmE"), ("foobar", "Zm9vYmFy")] {
+        for (bytes, text) in [
+            ("", ""), ("f", "Zg"), ("fo", "Zm8"), ("foo", "Zm9v"), ("foob", "Zm9vYg"), ("fooba", "Zm9vYmE"), ("foobar", "Zm9vYmFy"),
+        ] {
             #expect(Base64.encode(Array(bytes.utf8)) == text)
             #expect(Base64.decode(text.utf8) == Array(bytes.utf8))
             #expect(Base64.decode((text + String(repeating: "=", count: (4 - text.count % 4) % 4)).utf8) == Array(bytes.utf8))
@@ -99,7 +101,8 @@ import Testing
             if Bool.random(using: &random) {
                 let prefix = UInt64.random(in: 0 ... .max, using: &random)
                 let count = Int.random(in: 0...8, using: &random)
-                let body = ByteBuffer.pattern(Int.random(in: 0...10_000, using: &random), seed: UInt8.random(in: 0...255, using: &random))
+                let body = ByteBuffer.pattern(
+                    Int.random(in: 0...10_000, using: &random), seed: UInt8.random(in: 0...255, using: &random))
                 queue.append(OutboundPiece(prefix: prefix, prefixCount: count, body: body))
                 expected += withUnsafeBytes(of: prefix.littleEndian) { Array($0.prefix(count)) } + body.readableBytesView
             } else {

@@ -26,7 +26,8 @@ import Testing
     @Test func pingsTheSilentAndGivesUp() {
         var clock = makeClock()
         let verdicts = (1...10).map { _ in clock.tick(openStreams: 1, hasSettings: true) }
-        #expect(verdicts == [.nothing, .nothing, .nothing, .nothing, .ping, .nothing, .nothing, .nothing, .nothing, .keepaliveTimedOut])
+        #expect(
+            verdicts == [.nothing, .nothing, .nothing, .nothing, .ping, .nothing, .nothing, .nothing, .nothing, .keepaliveTimedOut])
     }
 
     @Test func pongsKeepItAlive() {
