@@ -63,9 +63,23 @@ extension HTTP2Connection {
         flushLater()
     }
 
-    /// Our END_STREAM is out. A peer that is still sending is told to stop (RFC 9113, section 8.1).
+    /// Our END_STREAM is out, and the peer may still be sending. Most peers stop by themselves once they have read the answer, and some
+    /// take a reset for a failure of the whole exchange; so the reset (RFC 9113, section 8.1) comes a little later.
     func endSent(_ stream: HTTP2Stream) {
-        if isServer, !stream.receivedEnd { session.reset(stream.id, .noError) }
+        guard isServer, !stream.receivedEnd else { return }
+        answeredEarly.append(stream.id)
+        guard answeredEarly.count == 1 else { return }
+        eventLoop.assumeIsolated().scheduleTask(in: Self.resetDelay) { [weak self] in self?.resetAnswered() }
+    }
+
+    private static let resetDelay = TimeAmount.milliseconds(50)
+
+    private func resetAnswered() {
+        let ids = answeredEarly
+        answeredEarly.removeAll()
+        guard !isClosed else { return }
+        for id in ids where streams[id] != nil { session.reset(id, .noError) }
+        flushLater()
     }
 
     // MARK: Output

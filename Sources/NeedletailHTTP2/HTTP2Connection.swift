@@ -55,6 +55,9 @@ public final class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
     private var ticking: RepeatedTask?
     var hasSettings = false
 
+    // Streams that we ended before the peer did, and that are to be reset if it does not end them.
+    var answeredEarly: [Int32] = []
+
     // The end.
     var closeReason: NeedletailError?
     var lingers = false

@@ -230,6 +230,20 @@ import Testing
         }
     }
 
+    /// A client that goes on sending after it was answered: its stream is reset, and its bytes are dropped.
+    @Test func sendsAfterTheAnswer() async throws {
+        try await survive { loop in
+            let peer = try await RawPeer.connect(loop.port)
+            await peer.send(Frames.preface + Frames.settings + Frames.frame(1, 4, 1, Frames.request("/test.Echo/Missing")))
+            await peer.send(Frames.frame(0, 0, 1, Array(repeating: 0, count: 10_000)))
+            let isReset = try await eventually {
+                try await peer.frames().contains { $0.type == 3 && $0.stream == 1 && $0.payload == [0, 0, 0, 0] }
+            }
+            #expect(isReset)
+            await peer.close()
+        }
+    }
+
     /// A client that asks for long answers and never reads: beyond the budget it, and only it, is refused.
     @Test func hoardsAnswers() async throws {
         let answered = Counter()

@@ -205,7 +205,7 @@ func eventually(_ limit: Duration = .seconds(10), _ condition: () async throws -
         }
         try await Loopback.run(router: router) { loop in
             let stream = try await loop.client.serverStreaming(
-                Methods.count, ByteBuffer(), options: CallOptions(deadline: .after(.milliseconds(100))))
+                Methods.count, ByteBuffer(), options: CallOptions(deadline: .after(.seconds(1))))
             var count = 0
             let error = await failure { for try await _ in stream { count += 1 } }
             #expect(count == 1)
