@@ -132,6 +132,7 @@ func eventually(_ limit: Duration = .seconds(10), _ condition: () async throws -
 
     @Test func cancellationReachesTheHandler() async throws {
         let cancelled = Counter()
+        let started = Counter()
         var router = GRPCRouter()
         router.bidirectional(Methods.chat) { requests, writer, _ in
             do {
@@ -140,6 +141,7 @@ func eventually(_ limit: Duration = .seconds(10), _ condition: () async throws -
             } catch { cancelled.add(1) }
         }
         router.unary(Methods.sleep) { message, _ in
+            started.add(1)
             do { try await Task.sleep(for: .seconds(60)) } catch { cancelled.add(100) }
             return message
         }
@@ -153,11 +155,11 @@ func eventually(_ limit: Duration = .seconds(10), _ condition: () async throws -
             #expect(await eventually { cancelled.count == 1 })
 
             let task = Task { try await loop.client.unary(Methods.sleep, ByteBuffer()) }
-            try await Task.sleep(for: .milliseconds(50))
+            #expect(await eventually { started.count == 1 })
             task.cancel()
             #expect(await eventually { cancelled.count == 101 })
 
-            let options = CallOptions(deadline: .after(.milliseconds(50)))
+            let options = CallOptions(deadline: .after(.milliseconds(500)))
             _ = await failure { _ = try await loop.client.unary(Methods.sleep, ByteBuffer(), options: options) }
             #expect(await eventually { cancelled.count == 201 })
         }
