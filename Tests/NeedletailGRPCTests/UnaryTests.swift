@@ -55,10 +55,10 @@ import Testing
             let start = ContinuousClock.now
             let error = await failure {
                 let options = CallOptions(deadline: .after(.milliseconds(100)))
-                _ = try await loop.client.unary(Methods.sleep, ByteBuffer(string: "5000"), options: options)
+                _ = try await loop.client.unary(Methods.sleep, ByteBuffer(string: "30000"), options: options)
             }
             #expect(error?.code == .deadlineExceeded)
-            #expect(ContinuousClock.now - start < .seconds(2))
+            #expect(ContinuousClock.now - start < .seconds(10))
             let late = await failure {
                 _ = try await loop.client.unary(Methods.echo, ByteBuffer(), options: CallOptions(deadline: .after(.seconds(-1))))
             }
