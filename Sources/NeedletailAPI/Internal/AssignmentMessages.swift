@@ -21,7 +21,8 @@ extension CollectionSpec {
         let fields = try messages(spec.fields, spec.n_fields) { field throws(NeedletailError) in try VectorField(field) }
         let interval = Int(spec.interval_milliseconds)
         self.init(
-            name: string(spec.name), fields: fields, shardCount: Int(spec.shard_count), replicationFactor: Int(spec.replication_factor),
+            name: string(spec.name), fields: fields, shardCount: Int(spec.shard_count),
+            replicationFactor: Int(spec.replication_factor),
             durability: interval == 0 ? .everyCommit : .interval(milliseconds: interval))
     }
 }
@@ -33,7 +34,8 @@ extension VectorField {
             throw NeedletailError(.invalidArgument, "metric \(field.metric) is unknown to this version")
         }
         self.init(
-            name: string(field.name), dimensions: Int(field.dimensions), metric: metric, element: try VectorElement(number: field.element),
+            name: string(field.name), dimensions: Int(field.dimensions), metric: metric,
+            element: try VectorElement(number: field.element),
             graph: GraphParameters(m: Int(field.m), efConstruction: Int(field.ef_construction), seed: field.seed))
     }
 }
@@ -78,11 +80,15 @@ extension MessageArena {
         message.pointee.fields = try list(spec.fields, internalField)
         message.pointee.shard_count = UInt32(clamping: spec.shardCount)
         message.pointee.replication_factor = UInt32(clamping: spec.replicationFactor)
-        if case .interval(let milliseconds) = spec.durability { message.pointee.interval_milliseconds = UInt32(clamping: milliseconds) }
+        if case .interval(let milliseconds) = spec.durability {
+            message.pointee.interval_milliseconds = UInt32(clamping: milliseconds)
+        }
         return message
     }
 
-    private func internalField(_ field: VectorField) throws(NeedletailError) -> UnsafeMutablePointer<Needletail__Internal__V1__Field> {
+    private func internalField(_ field: VectorField) throws(NeedletailError) -> UnsafeMutablePointer<
+        Needletail__Internal__V1__Field
+    > {
         let message = try make(Needletail__Internal__V1__Field.self)
         message.pointee.name = try text(field.name)
         message.pointee.dimensions = UInt32(clamping: field.dimensions)

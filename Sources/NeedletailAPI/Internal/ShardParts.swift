@@ -44,10 +44,13 @@ extension FieldVector {
     init(_ message: UnsafePointer<FieldVectorMessage>) throws(NeedletailError) {
         let vector = message.pointee
         guard vector.field < UInt32(Limits.fieldsPerCollection) else {
-            throw NeedletailError(.invalidArgument, "vector field \(vector.field) does not exist; a collection has at most \(Limits.fieldsPerCollection)")
+            throw NeedletailError(
+                .invalidArgument,
+                "vector field \(vector.field) does not exist; a collection has at most \(Limits.fieldsPerCollection)")
         }
         self.init(
-            field: Int(vector.field), vector: DenseVector(element: try VectorElement(number: vector.element), bytes: byteArray(vector.data)))
+            field: Int(vector.field),
+            vector: DenseVector(element: try VectorElement(number: vector.element), bytes: byteArray(vector.data)))
     }
 
     static func list(

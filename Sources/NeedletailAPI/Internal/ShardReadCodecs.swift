@@ -30,7 +30,8 @@ extension InternalMessages {
             return message
         },
         read: { (message: UnsafePointer<Needletail__Internal__V1__GetReply>) throws(NeedletailError) in
-            try messages(message.pointee.points, message.pointee.n_points) { point throws(NeedletailError) in try StoredPoint(point) }
+            try messages(message.pointee.points, message.pointee.n_points) { point throws(NeedletailError) in try StoredPoint(point)
+            }
         })
 
     public static let scroll = MessageCodec<ShardScroll>(
@@ -76,7 +77,9 @@ extension InternalMessages {
             message.pointee.shard = try arena.shardID(shard)
             return message
         },
-        read: { (message: UnsafePointer<Needletail__Internal__V1__CountRequest>) throws(NeedletailError) in try ShardID(message.pointee.shard) })
+        read: { (message: UnsafePointer<Needletail__Internal__V1__CountRequest>) throws(NeedletailError) in
+            try ShardID(message.pointee.shard)
+        })
 
     public static let counted = MessageCodec<UInt64>(
         write: { count, arena throws(NeedletailError) in

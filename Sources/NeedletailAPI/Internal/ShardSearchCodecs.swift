@@ -22,7 +22,8 @@ extension InternalMessages {
                 shards: try messages(request.shards, request.n_shards) { shard throws(NeedletailError) in
                     ShardID(incarnation: Incarnation(shard.pointee.incarnation), number: shard.pointee.number)
                 },
-                queries: try messages(request.queries, request.n_queries) { query throws(NeedletailError) in try SearchQuery(query) },
+                queries: try messages(request.queries, request.n_queries) { query throws(NeedletailError) in try SearchQuery(query)
+                },
                 parts: PointParts(payload: request.with_payload != 0, vectors: request.with_vectors != 0))
         })
 
@@ -46,7 +47,9 @@ extension InternalMessages {
         read: { (message: UnsafePointer<Needletail__Internal__V1__SearchReply>) throws(NeedletailError) in
             let reply = message.pointee
             let results = try messages(reply.results, reply.n_results) { result throws(NeedletailError) in
-                try messages(result.pointee.points, result.pointee.n_points) { point throws(NeedletailError) in try ScoredPoint(point) }
+                try messages(result.pointee.points, result.pointee.n_points) { point throws(NeedletailError) in
+                    try ScoredPoint(point)
+                }
             }
             let reports = try messages(reply.reports, reply.n_reports) { report throws(NeedletailError) in try ShardReport(report) }
             return NodeSearchResponse(
@@ -61,7 +64,8 @@ extension SearchQuery {
             throw NeedletailError(.invalidArgument, "a query on field \(query.field) for \(query.limit) points cannot be right")
         }
         self.init(
-            field: Int(query.field), vector: DenseVector(element: try VectorElement(number: query.element), bytes: byteArray(query.data)),
+            field: Int(query.field),
+            vector: DenseVector(element: try VectorElement(number: query.element), bytes: byteArray(query.data)),
             limit: Int(query.limit), ef: query.ef == 0 ? nil : Int(query.ef), exact: query.exact != 0)
     }
 }
@@ -81,7 +85,9 @@ extension ShardReport {
         let outcome: Outcome =
             if report.error_code != 0 {
                 // A code this version does not know is still a failure.
-                .failed(NeedletailError(NeedletailError.Code(rawValue: Int(report.error_code)) ?? .unknown, string(report.error_message)))
+                .failed(
+                    NeedletailError(
+                        NeedletailError.Code(rawValue: Int(report.error_code)) ?? .unknown, string(report.error_message)))
             } else {
                 report.truncated != 0 ? .truncated : .complete
             }
@@ -90,7 +96,9 @@ extension ShardReport {
 }
 
 extension MessageArena {
-    fileprivate func searchQuery(_ query: SearchQuery) throws(NeedletailError) -> UnsafeMutablePointer<Needletail__Internal__V1__Query> {
+    fileprivate func searchQuery(_ query: SearchQuery) throws(NeedletailError) -> UnsafeMutablePointer<
+        Needletail__Internal__V1__Query
+    > {
         let message = try make(Needletail__Internal__V1__Query.self)
         message.pointee.field = UInt32(clamping: query.field)
         message.pointee.element = UInt32(query.vector.element.rawValue)
@@ -114,7 +122,9 @@ extension MessageArena {
         return message
     }
 
-    fileprivate func report(_ report: ShardReport) throws(NeedletailError) -> UnsafeMutablePointer<Needletail__Internal__V1__ShardReport> {
+    fileprivate func report(_ report: ShardReport) throws(NeedletailError) -> UnsafeMutablePointer<
+        Needletail__Internal__V1__ShardReport
+    > {
         let message = try make(Needletail__Internal__V1__ShardReport.self)
         message.pointee.shard = try shardID(report.shard)
         message.pointee.applied_sequence = report.appliedSequence

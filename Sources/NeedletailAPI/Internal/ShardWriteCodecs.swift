@@ -23,11 +23,13 @@ extension InternalMessages {
         },
         read: { (message: UnsafePointer<Needletail__Internal__V1__WriteRequest>) throws(NeedletailError) in
             let request = message.pointee
-            guard let raw = UInt8(exactly: request.acknowledgement), let acknowledgement = ShardWrite.Acknowledgement(rawValue: raw) else {
+            guard let raw = UInt8(exactly: request.acknowledgement), let acknowledgement = ShardWrite.Acknowledgement(rawValue: raw)
+            else {
                 throw NeedletailError(.invalidArgument, "acknowledgement \(request.acknowledgement) is unknown to this version")
             }
             return ShardWrite(
-                shard: try ShardID(request.shard), epoch: request.epoch, batch: byteArray(request.batch), acknowledgement: acknowledgement)
+                shard: try ShardID(request.shard), epoch: request.epoch, batch: byteArray(request.batch),
+                acknowledgement: acknowledgement)
         })
 
     public static let written = MessageCodec<WriteReceipt>(

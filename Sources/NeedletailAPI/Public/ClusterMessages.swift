@@ -27,7 +27,9 @@ extension ShardInfo {
 extension HashRange {
     /// The plain initialiser traps on a range that runs backwards.
     init(_ first: UInt64, _ last: UInt64) throws(NeedletailError) {
-        guard first <= last else { throw NeedletailError(.invalidArgument, "a hash range runs backwards, from \(first) to \(last)") }
+        guard first <= last else {
+            throw NeedletailError(.invalidArgument, "a hash range runs backwards, from \(first) to \(last)")
+        }
         self.init(first: first, last: last)
     }
 }
@@ -41,7 +43,8 @@ extension ShardInfo.Replica {
                 throw NeedletailError(.invalidArgument, "replica state \(replica.state.rawValue) is unknown to this version")
             }
             status = ReplicaStatus(
-                shard: ShardID(incarnation: Incarnation(0), number: shard), state: state, reason: string(replica.reason), epoch: epoch,
+                shard: ShardID(incarnation: Incarnation(0), number: shard), state: state, reason: string(replica.reason),
+                epoch: epoch,
                 appliedSequence: replica.applied_sequence, pointCount: replica.points, memoryBytes: replica.memory_bytes,
                 diskBytes: replica.disk_bytes)
         }

@@ -59,7 +59,9 @@ extension PublicMessages {
             message.pointee.ignore_missing = deletion.ignoreMissing ? 1 : 0
             return message
         },
-        read: { (message: UnsafePointer<Needletail__V1__DeleteCollectionRequest>) in (name: string(message.pointee.name), ignoreMissing: message.pointee.ignore_missing != 0) })
+        read: { (message: UnsafePointer<Needletail__V1__DeleteCollectionRequest>) in
+            (name: string(message.pointee.name), ignoreMissing: message.pointee.ignore_missing != 0)
+        })
 
     /// Whether there was one.
     public static let collectionDeleted = MessageCodec<Bool>(

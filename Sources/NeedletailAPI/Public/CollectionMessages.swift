@@ -33,7 +33,8 @@ extension Durability {
         switch message.pointee.mode_case {
         case NEEDLETAIL__V1__DURABILITY__MODE_EVERY_COMMIT:
             guard message.pointee.every_commit != 0 else {
-                throw NeedletailError(.invalidArgument, "durability: set every_commit to true, or set interval_milliseconds instead")
+                throw NeedletailError(
+                    .invalidArgument, "durability: set every_commit to true, or set interval_milliseconds instead")
             }
             return .everyCommit
         case NEEDLETAIL__V1__DURABILITY__MODE_INTERVAL_MILLISECONDS:
@@ -104,7 +105,9 @@ extension MessageArena {
         return message
     }
 
-    func createRequest(_ spec: CollectionSpec) throws(NeedletailError) -> UnsafeMutablePointer<Needletail__V1__CreateCollectionRequest> {
+    func createRequest(_ spec: CollectionSpec) throws(NeedletailError) -> UnsafeMutablePointer<
+        Needletail__V1__CreateCollectionRequest
+    > {
         let message = try make(Needletail__V1__CreateCollectionRequest.self)
         message.pointee.name = try text(spec.name)
         message.pointee.n_fields = spec.fields.count

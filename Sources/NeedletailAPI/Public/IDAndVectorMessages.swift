@@ -23,7 +23,8 @@ extension PointID {
             // Digits alone would be read as a number, and be another point than the UUID of the same digits.
             guard text.utf8.count >= 32, let id = PointID(text), case .uuid = id else {
                 throw NeedletailError(
-                    .invalidArgument, "a point id's uuid_text is a UUID such as c0ffee00-0000-4000-8000-000000000001, not \"\(text)\"")
+                    .invalidArgument,
+                    "a point id's uuid_text is a UUID such as c0ffee00-0000-4000-8000-000000000001, not \"\(text)\"")
             }
             self = id
         default: throw NeedletailError(.invalidArgument, "a point id is empty; set number, uuid or uuid_text")
@@ -51,7 +52,8 @@ extension VectorElement {
         } else if let raw = UInt8(exactly: element.rawValue), let known = VectorElement(rawValue: raw) {
             self = known
         } else {
-            throw NeedletailError(.invalidArgument, "element \(element.rawValue) is unknown to this version; use F32, F16, U8 or BIT")
+            throw NeedletailError(
+                .invalidArgument, "element \(element.rawValue) is unknown to this version; use F32, F16, U8 or BIT")
         }
     }
 
@@ -80,7 +82,8 @@ extension DenseVector {
             let element = try VectorElement(message.pointee.element)
             guard message.pointee.data.len.isMultiple(of: element.strideBytes) else {
                 throw NeedletailError(
-                    .invalidArgument, "a vector's data has \(message.pointee.data.len) bytes, which is no whole number of \(element)")
+                    .invalidArgument,
+                    "a vector's data has \(message.pointee.data.len) bytes, which is no whole number of \(element)")
             }
             self.init(element: element, bytes: byteArray(message.pointee.data))
         }
@@ -100,7 +103,8 @@ extension NamedVector {
             let pair = UnsafeRawPointer(entry).assumingMemoryBound(to: VectorEntry.self)
             let field = string(pair.pointee.key)
             guard let vector = pair.pointee.value else {
-                throw NeedletailError(.invalidArgument, "the vector of field \"\(field)\" is missing; set it, or leave out the field")
+                throw NeedletailError(
+                    .invalidArgument, "the vector of field \"\(field)\" is missing; set it, or leave out the field")
             }
             // Of two entries with one key the later one counts.
             vectors.removeAll { $0.field == field }

@@ -3,9 +3,9 @@ import CProtobufC
 import NeedletailCore
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #else
-import Darwin
+    import Darwin
 #endif
 
 typealias ValueMessage = Needletail__V1__Value
@@ -65,10 +65,12 @@ struct PayloadReader {
 
     private mutating func value(_ message: UnsafePointer<ValueMessage>?, depth: Int) throws(NeedletailError) {
         guard depth <= PayloadCoding.maximumDepth + 1 else {
-            throw NeedletailError(.invalidArgument, "a payload value nests deeper than \(PayloadCoding.maximumDepth) levels; flatten it")
+            throw NeedletailError(
+                .invalidArgument, "a payload value nests deeper than \(PayloadCoding.maximumDepth) levels; flatten it")
         }
         guard bytes.count <= Limits.payloadBytes else {
-            throw NeedletailError(.invalidArgument, "a point's payload exceeds \(Limits.payloadBytes) bytes; keep large contents elsewhere")
+            throw NeedletailError(
+                .invalidArgument, "a point's payload exceeds \(Limits.payloadBytes) bytes; keep large contents elsewhere")
         }
         guard let message else { return bytes.append(0) }
         switch message.pointee.kind_case {

@@ -60,7 +60,8 @@ extension PublicMessages {
             return message
         },
         read: { (message: UnsafePointer<Needletail__V1__ScrollResponse>) throws(NeedletailError) in
-            try messages(message.pointee.points, message.pointee.n_points) { point throws(NeedletailError) in try NamedPoint(point) }
+            try messages(message.pointee.points, message.pointee.n_points) { point throws(NeedletailError) in try NamedPoint(point)
+            }
         })
 
     /// A collection's name.

@@ -53,7 +53,8 @@ extension PublicMessages {
         read: { (message: UnsafePointer<Needletail__V1__SearchBatchRequest>) throws(NeedletailError) in
             let request = message.pointee
             try limited(request.n_queries, Limits.queriesPerBatch, "queries")
-            let queries = try messages(request.queries, request.n_queries) { query throws(NeedletailError) in try NamedQuery(query) }
+            let queries = try messages(request.queries, request.n_queries) { query throws(NeedletailError) in try NamedQuery(query)
+            }
             return PointsSearch(
                 collection: string(request.collection), queries: queries, allowPartial: request.allow_partial != 0)
         })

@@ -74,7 +74,8 @@ extension PublicMessages {
         read: { (message: UnsafePointer<Needletail__V1__WriteResponse>) throws(NeedletailError) in
             let response = message.pointee
             return WriteSummary(
-                applied: response.applied, notFound: response.not_found, sequences: try sequences(response.shards, response.n_shards))
+                applied: response.applied, notFound: response.not_found,
+                sequences: try sequences(response.shards, response.n_shards))
         })
 
     public static let streamWritten = MessageCodec<BulkSummary>(

@@ -5,7 +5,8 @@ import NeedletailCore
 extension ShardWrite.Acknowledgement {
     init(_ message: Needletail__V1__Acknowledge) throws(NeedletailError) {
         guard let raw = UInt8(exactly: message.rawValue), let known = ShardWrite.Acknowledgement(rawValue: raw) else {
-            throw NeedletailError(.invalidArgument, "acknowledge \(message.rawValue) is unknown to this version; use APPLIED or DURABLE")
+            throw NeedletailError(
+                .invalidArgument, "acknowledge \(message.rawValue) is unknown to this version; use APPLIED or DURABLE")
         }
         self = known
     }
@@ -42,7 +43,8 @@ extension PointsWrite {
         let (count, size) = (packed.n_ids, packed.vectors.len)
         guard count > 0 else {
             if size == 0 { return }
-            throw NeedletailError(.invalidArgument, "packed.vectors has \(size) bytes but packed.ids is empty; give an id for each row")
+            throw NeedletailError(
+                .invalidArgument, "packed.vectors has \(size) bytes but packed.ids is empty; give an id for each row")
         }
         let rowBytes = size / count
         guard size == rowBytes * count, rowBytes > 0, rowBytes.isMultiple(of: element.strideBytes) else {
@@ -138,7 +140,8 @@ extension MessageArena {
             shared = payload
             return try self.id(id)
         }
-        (message.pointee.n_payload, message.pointee.payload) = try PayloadWriter.entries(PayloadCoding.encode(shared ?? [:]), in: self)
+        (message.pointee.n_payload, message.pointee.payload) = try PayloadWriter.entries(
+            PayloadCoding.encode(shared ?? [:]), in: self)
         return message
     }
 

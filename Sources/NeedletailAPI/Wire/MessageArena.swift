@@ -118,7 +118,8 @@ extension MessageArena {
 
     func text(_ utf8: UnsafeRawBufferPointer) throws(NeedletailError) -> UnsafeMutablePointer<CChar> {
         guard !utf8.contains(0) else {
-            throw NeedletailError(.invalidArgument, "text may not contain the character NUL (U+0000); remove it or use another encoding")
+            throw NeedletailError(
+                .invalidArgument, "text may not contain the character NUL (U+0000); remove it or use another encoding")
         }
         let copy = try must(utf8.count + 1)
         if let base = utf8.baseAddress { copy.copyMemory(from: base, byteCount: utf8.count) }

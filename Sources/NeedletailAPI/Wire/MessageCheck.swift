@@ -18,7 +18,9 @@ struct MessageCheck {
     private var offset = 0
 
     /// - Throws: `invalidArgument`.
-    static func check(_ bytes: UnsafeRawBufferPointer, _ descriptor: UnsafePointer<ProtobufCMessageDescriptor>) throws(NeedletailError) {
+    static func check(_ bytes: UnsafeRawBufferPointer, _ descriptor: UnsafePointer<ProtobufCMessageDescriptor>)
+        throws(NeedletailError)
+    {
         var check = MessageCheck(bytes: bytes)
         try check.message(descriptor, end: bytes.count, depth: 0)
     }
@@ -75,7 +77,9 @@ struct MessageCheck {
     }
 
     /// Fields mostly come in order, each after the one before it or again.
-    private static func find(_ number: UInt64, _ fields: UnsafeBufferPointer<ProtobufCFieldDescriptor>, from hint: inout Int) -> Int? {
+    private static func find(_ number: UInt64, _ fields: UnsafeBufferPointer<ProtobufCFieldDescriptor>, from hint: inout Int)
+        -> Int?
+    {
         for step in 0..<fields.count {
             var index = hint + step
             if index >= fields.count { index -= fields.count }

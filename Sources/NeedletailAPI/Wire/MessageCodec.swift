@@ -37,7 +37,8 @@ enum WireCoding {
             guard size <= Limits.messageBytes else {
                 throw NeedletailError(
                     .resourceExhausted,
-                    "a message of \(size) bytes exceeds the limit of \(Limits.messageBytes); ask for or send fewer points at a time")
+                    "a message of \(size) bytes exceeds the limit of \(Limits.messageBytes); ask for or send fewer points at a time"
+                )
             }
             var buffer = ByteBufferAllocator().buffer(capacity: size)
             buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: size) { space in
@@ -61,7 +62,8 @@ enum WireCoding {
                     throw arena.isExhausted
                         ? NeedletailError(
                             .resourceExhausted,
-                            "the message takes more than \(MessageArena.limitBytes >> 20) MiB once unpacked; send fewer points or values")
+                            "the message takes more than \(MessageArena.limitBytes >> 20) MiB once unpacked; send fewer points or values"
+                        )
                         : MessageCheck.malformed("a field has another type than the API gives it")
                 }
                 return try read(UnsafeRawPointer(message).assumingMemoryBound(to: Message.self))

@@ -126,7 +126,9 @@ extension Needletail__V1__DeletePointsRequest: WireMessage {
     static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__delete_points_request__init(message) }
 }
 extension Needletail__V1__SetPayloadRequest__PayloadEntry: WireMessage {
-    static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__set_payload_request__payload_entry__init(message) }
+    static func initialise(_ message: UnsafeMutablePointer<Self>) {
+        needletail__v1__set_payload_request__payload_entry__init(message)
+    }
 }
 extension Needletail__V1__SetPayloadRequest: WireMessage {
     static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__set_payload_request__init(message) }
@@ -302,7 +304,9 @@ extension Grpc__Reflection__V1__ExtensionRequest: WireMessage {
     static func initialise(_ message: UnsafeMutablePointer<Self>) { grpc__reflection__v1__extension_request__init(message) }
 }
 extension Grpc__Reflection__V1__ServerReflectionResponse: WireMessage {
-    static func initialise(_ message: UnsafeMutablePointer<Self>) { grpc__reflection__v1__server_reflection_response__init(message) }
+    static func initialise(_ message: UnsafeMutablePointer<Self>) {
+        grpc__reflection__v1__server_reflection_response__init(message)
+    }
 }
 extension Grpc__Reflection__V1__FileDescriptorResponse: WireMessage {
     static func initialise(_ message: UnsafeMutablePointer<Self>) { grpc__reflection__v1__file_descriptor_response__init(message) }
