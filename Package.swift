@@ -20,6 +20,7 @@ let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio
 let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let signals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 
 let package = Package(
@@ -101,16 +102,16 @@ let package = Package(
         .executableTarget(
             name: "needletail",
             dependencies: [
-                "NeedletailClient", "NeedletailCoordinator", "NeedletailWorker", "NeedletailCore", "NeedletailTelemetry", arguments,
-                lifecycle, logging,
+                "NeedletailClient", "NeedletailAPI", "NeedletailCoordinator", "NeedletailWorker", "NeedletailCore", "NeedletailTelemetry", arguments,
+                lifecycle, signals, logging,
             ],
             resources: [.copy("Resources/sample")], swiftSettings: strict),
         .executableTarget(
             name: "needletail-coordinator",
-            dependencies: ["NeedletailCoordinator", "NeedletailCore", "NeedletailTelemetry", arguments, lifecycle], swiftSettings: strict),
+            dependencies: ["NeedletailCoordinator", "NeedletailCore", "NeedletailTelemetry", arguments, lifecycle, signals], swiftSettings: strict),
         .executableTarget(
             name: "needletail-shard",
-            dependencies: ["NeedletailWorker", "NeedletailCore", "NeedletailTelemetry", arguments, lifecycle], swiftSettings: strict),
+            dependencies: ["NeedletailWorker", "NeedletailCore", "NeedletailTelemetry", arguments, lifecycle, signals], swiftSettings: strict),
         .executableTarget(
             name: "needletail-bench",
             dependencies: [

@@ -1,8 +1,8 @@
 public import Logging
 internal import NeedletailAPI
-public import NeedletailCore
+internal import NeedletailCore
 internal import NeedletailGRPC
-public import NeedletailMetadata
+internal import NeedletailMetadata
 public import ServiceLifecycle
 
 /// What a coordinator process is told at its start.
@@ -23,28 +23,20 @@ public final class CoordinatorService: Service {
     private let configuration: CoordinatorConfiguration
     private let logger: Logger
     private let whenListening: @Sendable (Int) -> Void
-    private let connectLocally: (@Sendable (String) -> (any ShardOperations)?)?
 
-    /// - Parameters:
-    ///   - connectLocally: gives the worker at an address when it lives in this process; others are reached over the network.
-    ///   - whenListening: called with the port once the coordinator listens.
-    public init(
-        configuration: CoordinatorConfiguration, logger: Logger, connectLocally: (@Sendable (String) -> (any ShardOperations)?)? = nil,
-        whenListening: @escaping @Sendable (Int) -> Void = { _ in }
-    ) {
+    /// - Parameter whenListening: called with the port once the coordinator listens.
+    public init(configuration: CoordinatorConfiguration, logger: Logger, whenListening: @escaping @Sendable (Int) -> Void = { _ in }) {
         self.configuration = configuration
         self.logger = logger
-        self.connectLocally = connectLocally
         self.whenListening = whenListening
     }
 
     public func run() async throws {
         let threads = TransportThreads(count: configuration.transportThreads)
         let metadata = try EmbeddedMetadataStore(directory: configuration.dataDirectory)
-        let coordinator = try await Coordinator.open(metadata: metadata) { [connectLocally] address in
-            if let local = connectLocally?(address) { return local }
+        let coordinator = try await Coordinator.open(metadata: metadata) { address in
             let (host, port) = try Endpoint.parse(address)
-            return RemoteShardWorker(client: GRPCClient(host: host, port: port, group: threads.group))
+            return RemoteShardWorker(GRPCClient(host: host, port: port, group: threads.group))
         }
         let health = HealthService()
         for service in [Self.overall] + Self.readyWithShards { health.setStatus(.notServing, for: service) }

@@ -1,6 +1,6 @@
 public import Logging
 internal import NeedletailAPI
-public import NeedletailCore
+internal import NeedletailCore
 internal import NeedletailGRPC
 internal import NeedletailShard
 public import ServiceLifecycle
@@ -57,7 +57,7 @@ public final class ShardWorker: Service {
 
         let client = GRPCClient(host: configuration.coordinatorHost, port: configuration.coordinatorPort, group: threads.group)
         let heartbeats = HeartbeatLoop(
-            folder: folder, node: node, membership: RemoteMembership(client: client),
+            folder: folder, node: node, membership: RemoteMembership(client),
             address: configuration.advertised ?? "\(configuration.host):\(port)", logger: logger)
         await serve(node, health, heartbeats)
 

@@ -4,6 +4,7 @@ import NeedletailCoordinator
 import NeedletailCore
 import NeedletailTelemetry
 import ServiceLifecycle
+import UnixSignals
 
 @main
 struct CoordinatorCommand: AsyncParsableCommand {

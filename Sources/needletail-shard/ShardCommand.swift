@@ -4,6 +4,7 @@ import NeedletailCore
 import NeedletailTelemetry
 import NeedletailWorker
 import ServiceLifecycle
+import UnixSignals
 
 @main
 struct ShardCommand: AsyncParsableCommand {

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import NeedletailAPI
 import NeedletailClient
 import NeedletailCore
 

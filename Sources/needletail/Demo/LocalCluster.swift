@@ -26,7 +26,7 @@ final class LocalCluster {
     private func launch(_ executable: String, name: String, arguments: [String]) throws -> Int {
         let portFile = directory.appendingPathComponent("\(name).port")
         let log = directory.appendingPathComponent("\(name).log")
-        FileManager.default.createFile(atPath: log.path, contents: nil)
+        try Data().write(to: log)
         let process = Process()
         process.executableURL = binaries.appendingPathComponent(executable)
         process.arguments =
