@@ -32,7 +32,9 @@ proto:
 	(echo '#pragma once'; echo; cd $(MESSAGES)/include && find . -name '*.pb-c.h' | sed 's,^\./,,' | sort | sed 's/.*/#include "&"/'; \
 	 echo; echo '#include <stddef.h>'; echo '#include <stdint.h>'; echo; \
 	 echo '/// A google.protobuf.FileDescriptorSet of every file in Proto/, imports before importers.'; \
-	 echo 'extern const uint8_t nt_descriptor_set[];'; echo 'extern const size_t nt_descriptor_set_size;') > $(MESSAGES)/include/CNeedletailMessages.h
+	 echo 'extern const uint8_t nt_descriptor_set[];'; echo 'extern const size_t nt_descriptor_set_size;'; \
+	 echo '/// Swift does not see arrays of unknown length.'; \
+	 echo 'static inline const uint8_t *nt_descriptor_set_start(void) { return nt_descriptor_set; }') > $(MESSAGES)/include/CNeedletailMessages.h
 
 format:
 	swift format --in-place --recursive --parallel Sources Tests Package.swift

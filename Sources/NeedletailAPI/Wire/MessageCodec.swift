@@ -29,24 +29,24 @@ public struct MessageCodec<Value: Sendable>: Sendable {
 }
 
 enum WireCoding {
-    static func pack<Message: WireMessage>(_ message: UnsafeMutablePointer<Message>, in arena: MessageArena) throws -> ByteBuffer {
+    static func pack<Message: WireMessage>(
+        _ message: UnsafeMutablePointer<Message>, in arena: MessageArena
+    ) throws(NeedletailError) -> ByteBuffer {
         // The arena owns what `message` points to.
-        try withExtendedLifetime(arena) {
-            let base = UnsafeRawPointer(message).assumingMemoryBound(to: ProtobufCMessage.self)
-            let size = protobuf_c_message_get_packed_size(base)
-            guard size <= Limits.messageBytes else {
-                throw NeedletailError(
-                    .resourceExhausted,
-                    "a message of \(size) bytes exceeds the limit of \(Limits.messageBytes); ask for or send fewer points at a time"
-                )
-            }
-            var buffer = ByteBufferAllocator().buffer(capacity: size)
-            buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: size) { space in
-                guard let start = space.baseAddress, size > 0 else { return 0 }
-                return protobuf_c_message_pack(base, start.assumingMemoryBound(to: UInt8.self))
-            }
-            return buffer
+        defer { withExtendedLifetime(arena) {} }
+        let base = UnsafeRawPointer(message).assumingMemoryBound(to: ProtobufCMessage.self)
+        let size = protobuf_c_message_get_packed_size(base)
+        guard size <= Limits.messageBytes else {
+            throw NeedletailError(
+                .resourceExhausted,
+                "a message of \(size) bytes exceeds the limit of \(Limits.messageBytes); ask for or send fewer points at a time")
         }
+        var buffer = ByteBufferAllocator().buffer(capacity: size)
+        buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: size) { space in
+            guard let start = space.baseAddress, size > 0 else { return 0 }
+            return protobuf_c_message_pack(base, start.assumingMemoryBound(to: UInt8.self))
+        }
+        return buffer
     }
 
     static func unpack<Message: WireMessage, Value>(
