@@ -26,7 +26,9 @@ extension Coordinator {
             for part in parts {
                 group.addTask { [self] in
                     do { return (part.number, part.count, .success(try await worker(part.node).write(part.write))) } catch {
-                        return (part.number, part.count, .failure(Self.wrap(error)))
+                        let failure = Self.wrap(error)
+                        note(failure, of: [part.write.shard], on: part.node)
+                        return (part.number, part.count, .failure(failure))
                     }
                 }
             }

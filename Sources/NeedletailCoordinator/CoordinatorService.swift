@@ -39,8 +39,8 @@ public final class CoordinatorService: Service {
             return RemoteShardWorker(GRPCClient(host: host, port: port, group: threads.group))
         }
         let health = HealthService()
-        for service in [Self.overall] + Self.readyWithShards { health.setStatus(.notServing, for: service) }
-        for service in Self.readyAtOnce { health.setStatus(.serving, for: service) }
+        for service in [Self.overall] + Self.readyWithShards { health.set(.notServing, for: service) }
+        for service in Self.readyAtOnce { health.set(.serving, for: service) }
         let server = makeServer(coordinator, health, threads)
         let port = try await server.listen()
         logger.info("coordinator listens", metadata: ["port": "\(port)", "cluster": "\(Incarnation(coordinator.clusterID))"])
@@ -48,7 +48,7 @@ public final class CoordinatorService: Service {
         await serve(coordinator, health)
 
         logger.info("coordinator drains")
-        for service in [Self.overall] + Self.readyWithShards + Self.readyAtOnce { health.setStatus(.notServing, for: service) }
+        for service in [Self.overall] + Self.readyWithShards + Self.readyAtOnce { health.set(.notServing, for: service) }
         await server.shutdown(grace: configuration.drainTime)
         await threads.shutdown()
         logger.info("coordinator has stopped")
@@ -78,7 +78,7 @@ public final class CoordinatorService: Service {
             group.addTask {
                 while !Task.isCancelled {
                     for service in [Self.overall] + Self.readyWithShards {
-                        health.setStatus(coordinator.isReady ? .serving : .notServing, for: service)
+                        health.set(coordinator.isReady ? .serving : .notServing, for: service)
                     }
                     try? await Task.sleep(for: .milliseconds(100))
                 }
