@@ -52,7 +52,7 @@ struct TestShard {
     }
 
     func get(_ ids: [PointID]) async throws -> [StoredPoint] {
-        try await node.get(ShardGet(shard: Self.id, ids: ids, parts: PointParts(payload: true, vectors: true)))
+        try await node.get(ShardGet(shard: Self.id, ids: ids, parts: PointParts(payload: true, vectors: true))).points
     }
 
     func scrollAll(page: Int) async throws -> [StoredPoint] {

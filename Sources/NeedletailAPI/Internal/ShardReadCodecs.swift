@@ -22,16 +22,19 @@ extension InternalMessages {
                 parts: PointParts(payload: request.with_payload != 0, vectors: request.with_vectors != 0))
         })
 
-    public static let points = MessageCodec<[StoredPoint]>(
-        write: { points, arena throws(NeedletailError) in
+    public static let points = MessageCodec<ShardPoints>(
+        write: { answer, arena throws(NeedletailError) in
             let message = try arena.make(Needletail__Internal__V1__GetReply.self)
-            message.pointee.n_points = points.count
-            message.pointee.points = try arena.list(points, arena.internalStored)
+            message.pointee.n_points = answer.points.count
+            message.pointee.points = try arena.list(answer.points, arena.internalStored)
+            message.pointee.applied_sequence = answer.appliedSequence
             return message
         },
         read: { (message: UnsafePointer<Needletail__Internal__V1__GetReply>) throws(NeedletailError) in
-            try messages(message.pointee.points, message.pointee.n_points) { point throws(NeedletailError) in try StoredPoint(point)
+            let points = try messages(message.pointee.points, message.pointee.n_points) { point throws(NeedletailError) in
+                try StoredPoint(point)
             }
+            return ShardPoints(points: points, appliedSequence: message.pointee.applied_sequence)
         })
 
     public static let scroll = MessageCodec<ShardScroll>(
@@ -81,13 +84,16 @@ extension InternalMessages {
             try ShardID(message.pointee.shard)
         })
 
-    public static let counted = MessageCodec<UInt64>(
-        write: { count, arena throws(NeedletailError) in
+    public static let counted = MessageCodec<ShardCount>(
+        write: { answer, arena throws(NeedletailError) in
             let message = try arena.make(Needletail__Internal__V1__CountReply.self)
-            message.pointee.count = count
+            message.pointee.count = answer.count
+            message.pointee.applied_sequence = answer.appliedSequence
             return message
         },
-        read: { (message: UnsafePointer<Needletail__Internal__V1__CountReply>) in message.pointee.count })
+        read: { (message: UnsafePointer<Needletail__Internal__V1__CountReply>) in
+            ShardCount(count: message.pointee.count, appliedSequence: message.pointee.applied_sequence)
+        })
 }
 
 extension StoredPoint {

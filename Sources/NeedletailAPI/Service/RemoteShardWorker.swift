@@ -31,7 +31,7 @@ public struct RemoteShardWorker: ShardOperations {
             InternalMethods.search, InternalMessages.search, request, InternalMessages.found, deadline: request.deadline)
     }
 
-    public func get(_ request: ShardGet) async throws -> [StoredPoint] {
+    public func get(_ request: ShardGet) async throws -> ShardPoints {
         try await client.call(
             InternalMethods.get, InternalMessages.get, request, InternalMessages.points, deadline: request.deadline)
     }
@@ -41,7 +41,7 @@ public struct RemoteShardWorker: ShardOperations {
             InternalMethods.scroll, InternalMessages.scroll, request, InternalMessages.scrollPage, deadline: request.deadline)
     }
 
-    public func count(_ shard: ShardID, deadline: Deadline?) async throws -> UInt64 {
+    public func count(_ shard: ShardID, deadline: Deadline?) async throws -> ShardCount {
         try await client.call(InternalMethods.count, InternalMessages.count, shard, InternalMessages.counted, deadline: deadline)
     }
 
