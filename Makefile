@@ -19,6 +19,21 @@ build: deps
 demo: build
 	$(BUILD)/needletail demo
 
+# Everything: unit and property tests, then real processes driven by a real grpcio client.
+test: deps lint $(VENV)/ready
+	swift build -c release
+	swift build -c release --build-tests
+	swift test -c release --skip-build
+	cd Tests/Python && ../../$(VENV)/bin/python -m pytest
+
+$(VENV)/ready: Tests/Python/requirements.txt
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r Tests/Python/requirements.txt
+	touch $@
+
+lint:
+	python3 Deploy/lint.py
+
 # Regenerates the protobuf-c code and the descriptors for reflection, which are committed.
 proto:
 	@bash Deploy/setup.sh $(DEBIAN) protobuf-c-compiler protobuf-compiler
