@@ -16,6 +16,10 @@ final class HTTP2Callbacks: @unchecked Sendable {  // immutable after init
     }
 
     private func setReceivers() {
+        nghttp2_session_callbacks_set_on_begin_frame_callback(pointer) { _, header, user in
+            if isIdle(header!.pointee) { connection(user).spend(1) }
+            return 0
+        }
         nghttp2_session_callbacks_set_on_begin_headers_callback(pointer) { session, frame, user in
             let header = frame!.pointee.hd
             guard header.type == NGHTTP2_HEADERS.rawValue else { return 0 }
@@ -95,16 +99,25 @@ private func receiveFrame(_ session: OpaquePointer?, _ frame: UnsafePointer<nght
         if let stream = streamOf(session, header.stream_id) { connection.headersEnd(stream, endStream: ends) }
     case NGHTTP2_DATA.rawValue:
         if ends, let stream = streamOf(session, header.stream_id) { connection.streamEnd(stream) }
-        if !ends, header.length == 0 { connection.spend(1) }
     case NGHTTP2_SETTINGS.rawValue:
         if header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) == 0 { connection.settingsReceived() }
     case NGHTTP2_PING.rawValue:
-        if header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) == 0 { connection.spend(1) } else { connection.pingAnswered() }
+        if header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) != 0 { connection.pingAnswered() }
     case NGHTTP2_GOAWAY.rawValue:
         connection.goAwayReceived(HTTP2ErrorCode(rawValue: frame.pointee.goaway.error_code))
-    case NGHTTP2_WINDOW_UPDATE.rawValue, NGHTTP2_RST_STREAM.rawValue:
-        break
-    default:
-        connection.spend(1)
+    default: break
+    }
+}
+
+/// Whether a frame costs us work and moves nothing forward. Seen before nghttp2 decides whether to report the frame at all: it
+/// swallows PRIORITY and unknown frames in silence.
+private func isIdle(_ header: nghttp2_frame_hd) -> Bool {
+    switch UInt32(header.type) {
+    case NGHTTP2_DATA.rawValue: header.length == 0 && header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) == 0
+    case NGHTTP2_SETTINGS.rawValue, NGHTTP2_PING.rawValue: header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) == 0
+    case NGHTTP2_HEADERS.rawValue, NGHTTP2_RST_STREAM.rawValue, NGHTTP2_GOAWAY.rawValue, NGHTTP2_WINDOW_UPDATE.rawValue,
+        NGHTTP2_CONTINUATION.rawValue:
+        false
+    default: true
     }
 }

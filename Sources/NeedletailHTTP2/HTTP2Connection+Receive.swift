@@ -61,7 +61,6 @@ extension HTTP2Connection {
     }
 
     func settingsReceived() {
-        spend(1)
         let isFirst = !hasSettings
         hasSettings = true
         if isFirst { delegate?.connectionIsReady(self) } else { delegate?.connectionHasRoom(self) }

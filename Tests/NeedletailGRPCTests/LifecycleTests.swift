@@ -5,10 +5,22 @@ import NeedletailGRPC
 import Testing
 
 @Suite(.timeLimit(.minutes(2))) struct LifecycleTests {
+    /// A router whose one method says when it runs, and takes as many milliseconds as it is told.
+    private func counting(_ started: Counter) -> GRPCRouter {
+        var router = GRPCRouter()
+        router.unary(Methods.sleep) { message, _ in
+            started.add(1)
+            try await Task.sleep(for: .milliseconds(Int(String(buffer: message)) ?? 0))
+            return message
+        }
+        return router
+    }
+
     @Test func shutdownLetsCallsFinish() async throws {
-        try await Loopback.run { loop in
+        let started = Counter()
+        try await Loopback.run(router: counting(started)) { loop in
             async let answer = loop.client.unary(Methods.sleep, ByteBuffer(string: "300"))
-            try await Task.sleep(for: .milliseconds(100))
+            #expect(await eventually { started.count == 1 })
             let start = ContinuousClock.now
             await loop.server.shutdown(grace: .seconds(10))
             #expect(ContinuousClock.now - start < .seconds(3))
@@ -19,9 +31,10 @@ import Testing
     }
 
     @Test func shutdownEndsCallsThatTakeTooLong() async throws {
-        try await Loopback.run { loop in
+        let started = Counter()
+        try await Loopback.run(router: counting(started)) { loop in
             let task = Task { try await loop.client.unary(Methods.sleep, ByteBuffer(string: "60000")) }
-            try await Task.sleep(for: .milliseconds(100))
+            #expect(await eventually { started.count == 1 })
             await loop.server.shutdown(grace: .milliseconds(100))
             let error = await failure { _ = try await task.value }
             #expect(error?.code == .unavailable)
