@@ -132,6 +132,9 @@ let package = Package(
             name: "NeedletailIndexTests",
             dependencies: ["NeedletailIndex", "NeedletailVectors", "NeedletailTestSupport"], swiftSettings: strict),
         .testTarget(
+            name: "NeedletailAPITests",
+            dependencies: ["NeedletailAPI", "NeedletailGRPC", "NeedletailTestSupport", nio, nioPosix], swiftSettings: strict),
+        .testTarget(
             name: "NeedletailShardTests", dependencies: ["NeedletailShard", "NeedletailTestSupport"], swiftSettings: strict),
     ]
 )
