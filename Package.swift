@@ -134,6 +134,10 @@ let package = Package(
             name: "NeedletailIndexTests",
             dependencies: ["NeedletailIndex", "NeedletailVectors", "NeedletailTestSupport"], swiftSettings: strict),
         .testTarget(
-            name: "NeedletailShardTests", dependencies: ["NeedletailShard", "NeedletailStorage", "NeedletailTestSupport"], swiftSettings: strict),
+            name: "NeedletailAPITests",
+            dependencies: ["NeedletailAPI", "NeedletailGRPC", "NeedletailTestSupport", nio, nioPosix], swiftSettings: strict),
+        .testTarget(
+            name: "NeedletailShardTests", dependencies: ["NeedletailShard", "NeedletailStorage", "NeedletailTestSupport"],
+            swiftSettings: strict),
     ]
 )

@@ -7,7 +7,8 @@ extension Coordinator {
         guard heartbeat.cluster == 0 || heartbeat.cluster == clusterID else {
             throw NeedletailError(
                 .failedPrecondition,
-                "shard worker \(NodeID(heartbeat.node)) belongs to cluster \(NodeID(heartbeat.cluster)), this is \(NodeID(clusterID)); give it another data folder or another coordinator")
+                "shard worker \(NodeID(heartbeat.node)) belongs to cluster \(NodeID(heartbeat.cluster)), this is \(NodeID(clusterID)); "
+                    + "give it another data folder or another coordinator")
         }
         let node = NodeID(heartbeat.node)
         let (actions, assignments) = state.withLock { state in

@@ -7,10 +7,14 @@ import NeedletailCore
 /// protobuf-c allocates every part of a message by itself; here an allocation is an addition, and `free` does nothing. An arena lives
 /// inside one synchronous call, so at any moment there are no more of them than threads.
 final class MessageArena {
-    /// What one unpacked message may take. Structs are larger than their encoding (an empty list of 2 bytes takes about 100), so a
-    /// message within the size limit of the wire could otherwise ask for gigabytes.
-    static let limitBytes = 768 << 20
+    /// The most that building a message may take.
+    static let buildLimitBytes = 768 << 20
 
+    /// The most that unpacking a message of `count` bytes may take. Structs are larger than their encoding (a value of 2 bytes takes about
+    /// 100), so a message within the size limit of the wire could otherwise ask for gigabytes.
+    static func unpackLimitBytes(_ count: Int) -> Int { (128 << 20) + 6 * count }
+
+    private let limitBytes: Int
     private static let alignment = 16
     private var blocks: [UnsafeMutableRawPointer] = []
     private var next: UnsafeMutableRawPointer
@@ -21,7 +25,8 @@ final class MessageArena {
     private(set) var isExhausted = false
 
     /// `expectedBytes`: what is likely needed; more is got in growing blocks.
-    init(expectedBytes: Int) {
+    init(expectedBytes: Int, limitBytes: Int = MessageArena.buildLimitBytes) {
+        self.limitBytes = limitBytes
         left = max(1024, expectedBytes)
         next = .allocate(byteCount: left, alignment: Self.alignment)
         blocks.append(next)
@@ -33,7 +38,7 @@ final class MessageArena {
 
     /// `count` bytes, not set to anything; nil once the limit is reached.
     func allocate(_ count: Int) -> UnsafeMutableRawPointer? {
-        guard count >= 0, count <= Self.limitBytes else {
+        guard count >= 0, count <= limitBytes else {
             isExhausted = true
             return nil
         }
@@ -47,8 +52,8 @@ final class MessageArena {
     }
 
     private func grow(_ size: Int) -> Bool {
-        let bytes = max(size, min(nextBlockBytes, Self.limitBytes - totalBytes))
-        guard totalBytes + bytes <= Self.limitBytes else {
+        let bytes = max(size, min(nextBlockBytes, limitBytes - totalBytes))
+        guard totalBytes + bytes <= limitBytes else {
             isExhausted = true
             return false
         }
@@ -64,8 +69,7 @@ final class MessageArena {
     var allocator: ProtobufCAllocator {
         ProtobufCAllocator(
             alloc: { arena, size in
-                guard size <= MessageArena.limitBytes else { return nil }
-                return Unmanaged<MessageArena>.fromOpaque(arena!).takeUnretainedValue().allocate(size)
+                Unmanaged<MessageArena>.fromOpaque(arena!).takeUnretainedValue().allocate(Int(clamping: size))
             },
             free: { _, _ in },
             allocator_data: Unmanaged.passUnretained(self).toOpaque())
@@ -77,7 +81,7 @@ extension MessageArena {
     private func must(_ count: Int) throws(NeedletailError) -> UnsafeMutableRawPointer {
         guard let memory = allocate(count) else {
             throw NeedletailError(
-                .resourceExhausted, "a message would take more than \(Self.limitBytes >> 20) MiB; ask for fewer points at a time")
+                .resourceExhausted, "a message would take more than \(limitBytes >> 20) MiB; ask for fewer points at a time")
         }
         return memory
     }

@@ -54,7 +54,8 @@ enum WireCoding {
     ) throws -> Value {
         try buffer.withUnsafeReadableBytes { bytes in
             try MessageCheck.check(bytes, Message.descriptor)
-            let arena = MessageArena(expectedBytes: 512 + 2 * bytes.count)
+            let limit = MessageArena.unpackLimitBytes(bytes.count)
+            let arena = MessageArena(expectedBytes: 512 + 2 * bytes.count, limitBytes: limit)
             var allocator = arena.allocator
             return try withExtendedLifetime(arena) {
                 let start = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self)
@@ -62,7 +63,7 @@ enum WireCoding {
                     throw arena.isExhausted
                         ? NeedletailError(
                             .resourceExhausted,
-                            "the message takes more than \(MessageArena.limitBytes >> 20) MiB once unpacked; send fewer points or values"
+                            "the message takes more than \(limit >> 20) MiB once unpacked; send fewer points or values"
                         )
                         : MessageCheck.malformed("a field has another type than the API gives it")
                 }
