@@ -115,7 +115,7 @@ let package = Package(
         .executableTarget(
             name: "needletail-bench",
             dependencies: [
-                "NeedletailClient", "NeedletailShard", "NeedletailStorage", "NeedletailIndex", "NeedletailVectors", "NeedletailGRPC", "NeedletailHTTP2",
+                "NeedletailClient", "NeedletailAPI", "NeedletailShard", "NeedletailStorage", "NeedletailIndex", "NeedletailVectors", "NeedletailGRPC", "NeedletailHTTP2",
                 "NeedletailCore", arguments, nio, nioPosix,
             ],
             swiftSettings: strict),
