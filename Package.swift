@@ -96,7 +96,7 @@ let package = Package(
             swiftSettings: strict),
         .target(
             name: "NeedletailClient",
-            dependencies: ["NeedletailCore", "NeedletailAPI", "NeedletailGRPC", "NeedletailCluster"], swiftSettings: strict),
+            dependencies: ["NeedletailCore", "NeedletailAPI", "NeedletailGRPC", "NeedletailCluster", nioPosix], swiftSettings: strict),
 
         // Layer 6: flags in, one configuration value, run.
         .executableTarget(

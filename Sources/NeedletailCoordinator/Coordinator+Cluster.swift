@@ -34,7 +34,7 @@ extension Coordinator {
             let now = ContinuousClock.now
             let alive = state.membership.nodes.values.filter { $0.isAlive(at: now, lease: Self.lease) }
             return ClusterStatus(
-                clusterID: clusterID, version: Needletail.version, nodesTotal: state.membership.nodes.count, nodesAlive: alive.count,
+                clusterID: clusterID, version: NeedletailVersion.current, nodesTotal: state.membership.nodes.count, nodesAlive: alive.count,
                 collections: state.collections.values.count { $0.state == .active }, shardsTotal: state.shardCount,
                 shardsReady: state.readyShards, points: alive.reduce(0) { $0 + $1.status.replicas.reduce(0) { $0 + $1.pointCount } })
         }

@@ -26,13 +26,13 @@ struct ClusterBenchmark: AsyncParsableCommand {
         let local = try LocalCluster()
         defer { local.stop() }
         try local.start(shardWorkers: 1)
-        let cluster = try NeedletailCluster(endpoint: local.endpoint)
+        let cluster = try NeedletailCluster.connect(local.endpoint)
         let deadline = Deadline.after(.seconds(20))
-        while try await cluster.clusterStatus(deadline: deadline).nodesAlive < 1 { try await Task.sleep(for: .milliseconds(20)) }
+        while try await cluster.operations.clusterStatus(deadline: deadline).nodesAlive < 1 { try await Task.sleep(for: .milliseconds(20)) }
         var graph: HNSWIndex?
         for _ in 0..<loads {
-            _ = try await cluster.deleteCollection("bench", ignoreMissing: true, deadline: nil)
-            _ = try await cluster.createCollection(CollectionSpec(name: "bench", fields: [field]), deadline: nil)
+            _ = try await cluster.operations.deleteCollection("bench", ignoreMissing: true, deadline: nil)
+            _ = try await cluster.operations.createCollection(CollectionSpec(name: "bench", fields: [field]), deadline: nil)
             let remote = try await load(vectors, cluster)
             graph = nil
             let begin = ContinuousClock.now
@@ -71,7 +71,7 @@ struct ClusterBenchmark: AsyncParsableCommand {
             for vector in vectors {
                 let request = PointsSearch(collection: "bench", queries: [NamedQuery(vector: vector, limit: 10, ef: ef)])
                 let begin = ContinuousClock.now
-                _ = try await cluster.search(request)
+                _ = try await cluster.operations.search(request)
                 remote.append(begin.duration(to: .now).milliseconds * 1000)
             }
             for vector in vectors {

@@ -11,7 +11,7 @@ struct ShardCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "needletail-shard",
         abstract: "A shard worker: hosts shard replicas and serves coordinators.",
-        version: Needletail.version,
+        version: NeedletailVersion.current,
         subcommands: [Serve.self, Repair.self], defaultSubcommand: Serve.self)
 }
 
