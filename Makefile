@@ -3,6 +3,7 @@
 SHELL := /bin/bash
 BUILD := .build/release
 VENV  := .build/venv
+TESTING := -c release -Xswiftc -enable-testing --scratch-path .build/testing
 MESSAGES := Sources/CNeedletailMessages
 PROTOS := $(shell cd Proto && find . -name '*.proto' | sed 's,^\./,,' | sort)
 DEBIAN := libnghttp2-dev libprotobuf-c-dev liblmdb-dev zlib1g-dev pkg-config python3-venv
@@ -19,12 +20,12 @@ build: deps
 demo: build
 	$(BUILD)/needletail demo
 
-# Everything: unit and property tests, then real processes driven by a real grpcio client.
+# Everything: unit and property tests, then real processes driven by a real grpcio client. Optimised, since graphs are built, and in a
+# folder of its own, since white-box tests want the modules compiled for testing.
 test: deps lint $(VENV)/ready
-	swift build -c release
-	swift build -c release --build-tests
-	swift test -c release --skip-build
-	cd Tests/Python && ../../$(VENV)/bin/python -m pytest
+	swift build $(TESTING) --build-tests
+	swift test $(TESTING) --skip-build
+	cd Tests/Python && NEEDLETAIL_BIN=$(CURDIR)/.build/testing/release ../../$(VENV)/bin/python -m pytest
 
 $(VENV)/ready: Tests/Python/requirements.txt
 	python3 -m venv $(VENV)

@@ -46,6 +46,7 @@ final class ClientChannel: HTTP2ConnectionDelegate, @unchecked Sendable {  // th
         userAgent = configuration.userAgent
     }
 
+    var streamWindowBytes: Int { configuration.streamWindowBytes }
     var maxTransparentRetries: Int { configuration.maxTransparentRetries }
 
     func onLoop(_ body: @escaping @Sendable () -> Void) {
@@ -153,7 +154,8 @@ final class ClientChannel: HTTP2ConnectionDelegate, @unchecked Sendable {  // th
     /// TCP stands; the connection is ready once the server's SETTINGS come.
     private func connected(_ channel: any Channel) {
         guard let http2 = try? channel.pipeline.syncOperations.handler(type: HTTP2Connection.self) else {
-            return connectFailed(NeedletailError(.unavailable, "\(authority) closed the connection at once. Retry.", location: authority))
+            return connectFailed(
+                NeedletailError(.unavailable, "\(authority) closed the connection at once. Retry.", location: authority))
         }
         connections[ObjectIdentifier(http2)] = http2
         if case .closed = state { http2.fail(.noError, Self.closedError) }
@@ -231,12 +233,12 @@ final class ClientChannel: HTTP2ConnectionDelegate, @unchecked Sendable {  // th
     // MARK: Closing
 
     /// Cancels what waits and what runs, closes the connections; `done` resumes when they are gone.
-    func close(_ done: UnsafeContinuation<Void, Never>) {
+    func close(_ done: UnsafeContinuation<Void, Never>?) {
         state = .closed
         retryTimer?.cancel()
         pendingDeadlines.cancel()
         for call in Array(pending.values) { call.finish(.failure(Self.closedError)) }
-        closeWaiters.append(done)
+        if let done { closeWaiters.append(done) }
         for connection in connections.values {
             connection.forEachStream { ($0 as? ClientCall)?.cancel() }
             connection.fail(.noError, Self.closedError)

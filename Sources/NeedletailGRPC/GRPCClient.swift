@@ -4,15 +4,23 @@ import Synchronization
 
 /// A client of one server. It connects at the first call, keeps the connection, and connects again when it is lost.
 ///
+/// `close` it before its event loops end. A client that is dropped unclosed closes by itself, some time later.
+///
 /// Every call may throw a `NeedletailError` whose code is the gRPC status. Cancelling the calling task cancels the call.
 public final class GRPCClient: Sendable {
     private let channels: [ClientChannel]
     private let turn = Atomic<UInt>(0)
+    private let isClosed = Atomic<Bool>(false)
 
     public init(host: String, port: Int, configuration: GRPCClientConfiguration = .init(), group: any EventLoopGroup) {
         channels = (0..<max(1, configuration.connections)).map { _ in
             ClientChannel(host: host, port: port, configuration: configuration, eventLoop: group.next())
         }
+    }
+
+    deinit {
+        guard !isClosed.load(ordering: .acquiring) else { return }
+        for channel in channels { channel.onLoop { channel.close(nil) } }
     }
 
     /// The event loop of the first connection. A task that prefers `LoopExecutor.on` this loop calls without a change of threads.
@@ -39,6 +47,17 @@ public final class GRPCClient: Sendable {
         }
     }
 
+    /// `unary`, with what came beside the answer.
+    public func unaryResponse(
+        _ method: GRPCMethod, _ request: ByteBuffer, options: CallOptions = .init()
+    ) async throws -> UnaryResponse {
+        let stream = try await serverStreaming(method, request, options: options)
+        var messages = stream.makeAsyncIterator()
+        guard let message = try await messages.next() else { throw stream.noAnswer }
+        guard try await messages.next() == nil else { throw stream.secondAnswer }
+        return UnaryResponse(message: message, initialMetadata: await stream.initialMetadata(), trailers: await stream.trailers())
+    }
+
     /// A stream of messages out, one message back.
     public func clientStreaming(_ method: GRPCMethod, options: CallOptions = .init()) async throws -> ClientStreamingCall {
         ClientStreamingCall(startStreaming(method, nil, options))
@@ -59,16 +78,26 @@ public final class GRPCClient: Sendable {
     private func startStreaming(_ method: GRPCMethod, _ request: ByteBuffer?, _ options: CallOptions) -> CallHandle {
         let channel = channel
         let call = ClientCall(method, options, channel)
-        let inbox = MessageInbox(call, limit: options.maxMessageBytes)
+        let inbox = MessageInbox(call, limit: options.maxMessageBytes, windowBytes: channel.streamWindowBytes)
+        let outbox = MessageOutbox(call)
         call.inbox = inbox
+        call.outbox = outbox
         channel.onLoop { call.startStreaming(request) }
-        return CallHandle(call, inbox)
+        return CallHandle(call, inbox, outbox)
     }
 
     /// Cancels the calls in flight and closes the connections. Later calls fail.
     public func close() async {
+        isClosed.store(true, ordering: .releasing)
         for channel in channels {
             await withUnsafeContinuation { continuation in channel.onLoop { channel.close(continuation) } }
         }
     }
+}
+
+/// The answer to a unary call, with the metadata around it.
+public struct UnaryResponse: Sendable {
+    public let message: ByteBuffer
+    public let initialMetadata: GRPCMetadata
+    public let trailers: GRPCMetadata
 }

@@ -72,7 +72,8 @@ public struct GRPCMetadata: Sendable, Hashable, ExpressibleByDictionaryLiteral {
             switch entry.value {
             case .text(let text) where isBinary || !text.utf8.allSatisfy({ (0x20...0x7e).contains($0) }):
                 throw NeedletailError(
-                    .invalidArgument, "The value of metadata key '\(entry.key)' is not printable ASCII. Send bytes under a '-bin' key.")
+                    .invalidArgument,
+                    "The value of metadata key '\(entry.key)' is not printable ASCII. Send bytes under a '-bin' key.")
             case .binary where !isBinary:
                 throw NeedletailError(.invalidArgument, "Metadata key '\(entry.key)' carries bytes: its name must end in '-bin'.")
             default: continue
@@ -103,7 +104,7 @@ extension GRPCMetadata {
         guard !Self.isReserved(key) else { return }
         guard key.hasSuffix("-bin") else { return entries.append(Entry(key: key, value: .text(value.text))) }
         // Several values may arrive joined by commas (gRPC over HTTP2, "Binary-Header").
-        for part in value.text.utf8.split(separator: UInt8(ascii: ",")) {
+        for part in value.text.utf8.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false) {
             if let bytes = Base64.decode(part) { entries.append(Entry(key: key, value: .binary(bytes))) }
         }
     }

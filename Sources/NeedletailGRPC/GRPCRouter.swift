@@ -50,6 +50,13 @@ enum Handler: Sendable {
         case .clientStreaming, .bidirectional: false
         }
     }
+
+    var writesStream: Bool {
+        switch self {
+        case .serverStreaming, .bidirectional: true
+        case .unary, .clientStreaming: false
+        }
+    }
 }
 
 final class Route: Sendable {
@@ -92,7 +99,9 @@ struct RouteTable: Sendable {
     /// FNV-1a. The table is fixed, so a peer that looks for collisions gains nothing.
     private static func hash(_ bytes: RawSpan) -> Int {
         var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-        for offset in bytes.byteOffsets { hash = (hash ^ UInt64(bytes.unsafeLoad(fromByteOffset: offset, as: UInt8.self))) &* 0x100_0000_01b3 }
+        for offset in bytes.byteOffsets {
+            hash = (hash ^ UInt64(bytes.unsafeLoad(fromByteOffset: offset, as: UInt8.self))) &* 0x100_0000_01b3
+        }
         return Int(truncatingIfNeeded: hash ^ hash >> 32)
     }
 }

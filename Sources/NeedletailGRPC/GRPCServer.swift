@@ -13,6 +13,7 @@ public final class GRPCServer: Sendable {
     let configuration: GRPCServerConfiguration
     let routes: RouteTable
     let budget: MemoryBudget
+    let responseBudget: MemoryBudget
     let logger: Logger?
     private let group: any EventLoopGroup
     private let registry: ConnectionRegistry
@@ -24,6 +25,7 @@ public final class GRPCServer: Sendable {
         self.logger = logger
         routes = RouteTable(router)
         budget = MemoryBudget(limit: configuration.maxBufferedRequestBytes)
+        responseBudget = MemoryBudget(limit: configuration.maxBufferedResponseBytes)
         registry = ConnectionRegistry(limit: configuration.maxConnections)
     }
 
@@ -36,7 +38,9 @@ public final class GRPCServer: Sendable {
             .serverChannelOption(.backlog, value: 1024)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-            .childChannelOption(.recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 2048, initial: 8192, maximum: 256 << 10))
+            .childChannelOption(
+                .recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 2048, initial: 8192, maximum: 256 << 10)
+            )
             .childChannelOption(.writeBufferWaterMark, value: .init(low: 128 << 10, high: 512 << 10))
             .childChannelInitializer { channel in channel.eventLoop.makeCompletedFuture { try self.accept(channel) } }
         do {
@@ -47,7 +51,8 @@ public final class GRPCServer: Sendable {
             return address
         } catch {
             throw NeedletailError(
-                .unavailable, "Cannot listen on \(configuration.host):\(configuration.port). Check that the port is free and the address ours.",
+                .unavailable,
+                "Cannot listen on \(configuration.host):\(configuration.port). Check that the port is free and the address ours.",
                 cause: error)
         }
     }

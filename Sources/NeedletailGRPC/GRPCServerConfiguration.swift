@@ -10,6 +10,8 @@ public struct GRPCServerConfiguration: Sendable {
     public var maxMessageBytes = (64 << 20) + (1 << 20)
     /// Bytes of unfinished requests over all connections.
     public var maxBufferedRequestBytes = 1 << 30
+    /// Bytes of long answers (over 64 KiB) that clients have not taken yet, over all connections.
+    public var maxBufferedResponseBytes = 2 << 30
     public var maxConnections = 4096
     public var maxConcurrentStreams = 256
     public var maxHeaderListBytes = 16 << 10
@@ -18,7 +20,8 @@ public struct GRPCServerConfiguration: Sendable {
     public var handshakeTimeout: Duration = .seconds(10)
     public var keepaliveInterval: Duration? = .seconds(30)
     public var keepaliveTimeout: Duration = .seconds(20)
-    public var idleTimeout: Duration?
+    /// Clients without a call for this long are sent away; they come back when they need to. Nil: never.
+    public var idleTimeout: Duration? = .seconds(900)
     /// Calls a client may reset (cancel) per second and at once, on one connection.
     public var resetsPerSecond = 1000
     public var resetBurst = 2000

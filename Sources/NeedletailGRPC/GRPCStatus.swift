@@ -86,7 +86,8 @@ enum GRPCStatus {
             case 429, 502, 503, 504: .unavailable
             default: .unknown
             }
-        return NeedletailError(code, "The peer answered with HTTP status \(httpStatus) and no gRPC status. Check what serves this port.")
+        return NeedletailError(
+            code, "The peer answered with HTTP status \(httpStatus) and no gRPC status. Check what serves this port.")
     }
 
     /// The table of "Errors" in gRPC over HTTP2, for a stream that was reset.

@@ -35,10 +35,13 @@ enum Gzip {
         while true {
             let result = run(stream, message, from: position, into: &output) { inflate($0, Z_NO_FLUSH) }
             position = message.writerIndex - Int(stream.pointee.avail_in)
-            guard output.readableBytes <= limit else { throw MessageReader.tooLarge("more than \(limit) bytes when unpacked", limit) }
+            guard output.readableBytes <= limit else {
+                throw MessageReader.tooLarge("more than \(limit) bytes when unpacked", limit)
+            }
             if result == Z_STREAM_END { return output }
             guard result == Z_OK || result == Z_BUF_ERROR, stream.pointee.avail_out == 0 else {
-                throw NeedletailError(.internal, "A compressed message is damaged (zlib says \(result)). Send it again, or without compression.")
+                throw NeedletailError(
+                    .internal, "A compressed message is damaged (zlib says \(result)). Send it again, or without compression.")
             }
             output.reserveCapacity(minimumWritableBytes: min(max(output.readableBytes, 4096), limit + 1 - output.readableBytes))
         }
@@ -57,7 +60,8 @@ enum Gzip {
         _ step: (UnsafeMutablePointer<z_stream>) -> Int32
     ) -> Int32 {
         message.withVeryUnsafeBytes { input in
-            let rest = UnsafeMutableRawBufferPointer(mutating: UnsafeRawBufferPointer(rebasing: input[position..<message.writerIndex]))
+            let rest = UnsafeMutableRawBufferPointer(
+                mutating: UnsafeRawBufferPointer(rebasing: input[position..<message.writerIndex]))
             stream.pointee.next_in = rest.baseAddress?.assumingMemoryBound(to: UInt8.self)
             stream.pointee.avail_in = UInt32(rest.count)
             var result = Z_OK

@@ -1,6 +1,6 @@
 import Synchronization
 
-/// Bytes of unfinished requests a server holds, over all connections.
+/// Bytes of one kind that a server holds, over all connections.
 final class MemoryBudget: Sendable {
     private let used = Atomic<Int>(0)
     private let limit: Int

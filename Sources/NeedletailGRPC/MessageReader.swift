@@ -61,7 +61,8 @@ struct MessageReader {
         let flag = prefix >> 32
         length = Int(prefix & 0xffff_ffff)
         guard flag <= 1 else {
-            throw NeedletailError(.internal, "A message starts with \(flag) where 0 or 1 is expected. The peer breaks gRPC's framing.")
+            throw NeedletailError(
+                .internal, "A message starts with \(flag) where 0 or 1 is expected. The peer breaks gRPC's framing.")
         }
         guard length <= limit else { throw Self.tooLarge("\(length) bytes", limit) }
         isCompressed = flag == 1
@@ -81,7 +82,9 @@ struct MessageReader {
         let count = min(length - partialBytes, bytes.readableBytes)
         guard count > 0, var part = bytes.readSlice(length: count) else { return }
         // Doubling keeps the copying linear; the message's length caps it.
-        if body!.writableBytes < count { body!.reserveCapacity(min(length, max(body!.readableBytes * 2, body!.readableBytes + count))) }
+        if body!.writableBytes < count {
+            body!.reserveCapacity(min(length, max(body!.readableBytes * 2, body!.readableBytes + count)))
+        }
         body!.writeBuffer(&part)
         credit += count
     }
@@ -96,6 +99,8 @@ struct MessageReader {
     }
 
     static func tooLarge(_ size: String, _ limit: Int) -> NeedletailError {
-        NeedletailError(.resourceExhausted, "A message of \(size) exceeds the limit of \(limit) bytes. Send smaller batches or raise the limit.")
+        NeedletailError(
+            .resourceExhausted, "A message of \(size) exceeds the limit of \(limit) bytes. Send smaller batches or raise the limit."
+        )
     }
 }

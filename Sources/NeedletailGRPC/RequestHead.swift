@@ -3,7 +3,9 @@ import NeedletailHTTP2
 
 /// The headers of a request, as far as gRPC cares, and the verdict on them.
 struct RequestHead {
-    enum Encoding { case identity, gzip, unknown(String)
+    enum Encoding {
+        case identity, gzip
+        case unknown(String)
         static func == (left: Encoding, right: Encoding) -> Bool {
             switch (left, right) {
             case (.identity, .identity), (.gzip, .gzip): true
@@ -74,10 +76,13 @@ struct RequestHead {
         guard isPost else { return .refuseHTTP(405) }
         guard isGRPC else { return .refuseHTTP(415) }
         guard let route else {
-            return .refuse(NeedletailError(.unimplemented, "This server has no method \(unknownPath ?? ""). Check the versions of both sides."))
+            return .refuse(
+                NeedletailError(.unimplemented, "This server has no method \(unknownPath ?? ""). Check the versions of both sides.")
+            )
         }
         if hasBadTimeout {
-            return .refuse(NeedletailError(.invalidArgument, "grpc-timeout is malformed. Send up to eight digits and one of HMSmun."))
+            return .refuse(
+                NeedletailError(.invalidArgument, "grpc-timeout is malformed. Send up to eight digits and one of HMSmun."))
         }
         if case .unknown(let name) = encoding {
             return .refuse(NeedletailError(.unimplemented, "The encoding '\(name)' is unknown here. Use identity or gzip."))

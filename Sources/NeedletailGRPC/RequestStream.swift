@@ -25,10 +25,15 @@ public struct RequestStream: AsyncSequence, Sendable {
 
 /// Where a handler writes the messages of a streaming answer.
 public struct ResponseWriter: Sendable {
+    /// Holds the stream, which the outbox does not.
     private let call: ServerCall
+    private let outbox: MessageOutbox
 
-    init(_ call: ServerCall) { self.call = call }
+    init(_ call: ServerCall, _ outbox: MessageOutbox) {
+        self.call = call
+        self.outbox = outbox
+    }
 
     /// Sends a message; suspends while the client's window and the send queue (256 KiB) are full. Throws once the call has ended.
-    public func write(_ message: ByteBuffer) async throws { try await call.write(message) }
+    public func write(_ message: ByteBuffer) async throws { try await outbox.write(message) }
 }

@@ -48,7 +48,8 @@ struct ResponseHead {
         if let status, isEnded { return status == 0 ? nil : GRPCStatus.error(status, message) }
         if httpStatus != 200 { return GRPCStatus.error(httpStatus: httpStatus) }
         guard isGRPC else {
-            return NeedletailError(.unknown, "The peer answered, but not with gRPC. Check the port, and what proxy stands in between.")
+            return NeedletailError(
+                .unknown, "The peer answered, but not with gRPC. Check the port, and what proxy stands in between.")
         }
         return isEnded ? NeedletailError(.unknown, "The peer ended the call without a grpc-status. Retry.") : nil
     }

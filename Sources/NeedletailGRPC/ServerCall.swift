@@ -11,6 +11,7 @@ final class ServerCall: GRPCStream, @unchecked Sendable {  // the event loop gua
     private var hasTask = false
     private var sentHeaders = false
     private var isFinished = false
+    private var chargedAnswer = 0
     var initialMetadata = GRPCMetadata()
     var trailerMetadata = GRPCMetadata()
 
@@ -43,7 +44,7 @@ final class ServerCall: GRPCStream, @unchecked Sendable {  // the event loop gua
         sendsGzip = receivesGzip && request.acceptsGzip
         if let timeout = request.timeout { setDeadline(.now() + .nanoseconds(timeout.nanoseconds)) }
         guard !route.handler.takesOneMessage else { return }
-        inbox = MessageInbox(self, limit: messageLimit)
+        inbox = MessageInbox(self, limit: messageLimit, windowBytes: server.configuration.streamWindowBytes)
         start(route, message: nil)
     }
 
@@ -84,6 +85,7 @@ final class ServerCall: GRPCStream, @unchecked Sendable {  // the event loop gua
     private func start(_ route: Route, message: ByteBuffer?) {
         let context = ServerContext(
             method: route.method, metadata: request.metadata, deadline: request.timeout.map { .after($0) }, call: self)
+        if route.handler.writesStream { outbox = MessageOutbox(self) }
         server.handlerStarted()
         hasTask = true
         task = Task(executorPreference: server.executor) { [self] in
@@ -106,10 +108,10 @@ final class ServerCall: GRPCStream, @unchecked Sendable {  // the event loop gua
         case .clientStreaming(let body):
             return try await body(RequestStream(call.inbox!), context)
         case .serverStreaming(let body):
-            try await body(message, ResponseWriter(call), context)
+            try await body(message, ResponseWriter(call, call.outbox!), context)
             return nil
         case .bidirectional(let body):
-            try await body(RequestStream(call.inbox!), ResponseWriter(call), context)
+            try await body(RequestStream(call.inbox!), ResponseWriter(call, call.outbox!), context)
             return nil
         }
     }
@@ -118,6 +120,7 @@ final class ServerCall: GRPCStream, @unchecked Sendable {  // the event loop gua
         server.handlerEnded()
         task = nil
         hasTask = false
+        outbox?.fetch()
         complete(result)
     }
 
@@ -138,7 +141,10 @@ final class ServerCall: GRPCStream, @unchecked Sendable {  // the event loop gua
         do {
             let answer = try result.get()
             if !trailerMetadata.isEmpty { try trailerMetadata.validate() }
-            if let answer { try enqueue(answer) }
+            if let answer {
+                try chargeAnswer(answer.readableBytes)
+                try enqueue(answer)
+            }
             finish(trailers: trailerMetadata.isEmpty ? ServerHeaders.trailersOK : ServerHeaders.trailers(nil, trailerMetadata))
             sendHeaders()
         } catch {
@@ -147,6 +153,18 @@ final class ServerCall: GRPCStream, @unchecked Sendable {  // the event loop gua
         failWriters(NeedletailError(.cancelled, "The call has ended; its handler may write no more."))
         inbox?.finish(.failure(NeedletailError(.cancelled, "The call has ended.")))
     }
+
+    /// Long answers count until the client has taken them: one that asks for many and reads none must not fill the memory. Streams
+    /// of messages need no such account, their queue is bounded.
+    private func chargeAnswer(_ bytes: Int) throws {
+        guard bytes > Self.longAnswerBytes else { return }
+        chargedAnswer = bytes
+        guard server.responseBudget.add(bytes) else {
+            throw NeedletailError(.resourceExhausted, "Too many answers wait for their clients to read them. Back off and retry.")
+        }
+    }
+
+    private static let longAnswerBytes = 64 << 10
 
     private func fail(_ error: NeedletailError) {
         if (try? trailerMetadata.validate()) == nil { trailerMetadata = GRPCMetadata() }
@@ -182,6 +200,7 @@ final class ServerCall: GRPCStream, @unchecked Sendable {  // the event loop gua
     }
 
     override func closed(_ code: HTTP2ErrorCode, connectionLost reason: (any Error)?) {
+        if chargedAnswer > 0 { _ = server.responseBudget.add(-chargedAnswer) }
         let wasFinished = isFinished
         isFinished = true
         releaseCharge()

@@ -8,6 +8,7 @@ final class ServerConnection: HTTP2ConnectionDelegate, @unchecked Sendable {  //
     let configuration: GRPCServerConfiguration
     let routes: RouteTable
     let budget: MemoryBudget
+    let responseBudget: MemoryBudget
     private let registry: ConnectionRegistry
     private let logger: Logger?
     private let eventLoop: any EventLoop
@@ -20,6 +21,7 @@ final class ServerConnection: HTTP2ConnectionDelegate, @unchecked Sendable {  //
         configuration = server.configuration
         routes = server.routes
         budget = server.budget
+        responseBudget = server.responseBudget
         logger = server.logger
         self.registry = registry
         self.eventLoop = eventLoop

@@ -1,4 +1,5 @@
 public import NIOCore
+import NeedletailCore
 import NeedletailHTTP2
 
 /// Cancels its call when the last copy of what the caller holds is gone.
@@ -6,9 +7,12 @@ final class CallHandle: Sendable {
     let call: ClientCall
     let inbox: MessageInbox
 
-    init(_ call: ClientCall, _ inbox: MessageInbox) {
+    let outbox: MessageOutbox
+
+    init(_ call: ClientCall, _ inbox: MessageInbox, _ outbox: MessageOutbox) {
         self.call = call
         self.inbox = inbox
+        self.outbox = outbox
     }
 
     deinit {
@@ -16,11 +20,14 @@ final class CallHandle: Sendable {
         call.onLoop { call.cancel() }
     }
 
-    func send(_ message: ByteBuffer) async throws { try await call.write(message) }
+    func send(_ message: ByteBuffer) async throws { try await outbox.write(message) }
 
     func finishSending() {
         let call = call
-        call.onLoop { call.finish(trailers: nil) }
+        call.onLoop {
+            call.outbox?.fetch()
+            call.finish(trailers: nil)
+        }
     }
 
     func cancel() {
@@ -58,6 +65,9 @@ public struct ResponseStream: AsyncSequence, Sendable {
             try await handle.inbox.next()
         }
     }
+
+    var noAnswer: NeedletailError { handle.call.noAnswer }
+    var secondAnswer: NeedletailError { handle.call.secondAnswer }
 
     public func cancel() { handle.cancel() }
     /// What came before the first message; empty until then.

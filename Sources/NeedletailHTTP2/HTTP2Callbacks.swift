@@ -62,7 +62,8 @@ final class HTTP2Callbacks: @unchecked Sendable {  // immutable after init
             connection(user).writeData(stream, header: UnsafeRawBufferPointer(start: header, count: 9), count: count)
             return 0
         }
-        nghttp2_session_callbacks_set_data_source_read_length_callback(pointer) { _, _, _, connectionWindow, streamWindow, frameSize, _ in
+        nghttp2_session_callbacks_set_data_source_read_length_callback(pointer) {
+            _, _, _, connectionWindow, streamWindow, frameSize, _ in
             Int(min(connectionWindow, min(streamWindow, Int32(min(frameSize, 64 << 10)))))
         }
         nghttp2_session_callbacks_set_on_frame_send_callback(pointer) { session, frame, user in

@@ -7,28 +7,28 @@ extension HTTP2Connection {
 
     /// Tells the peer to open no more streams; the connection closes when the last has ended.
     public func drain() {
-        guard !isClosed, closingSince == nil, !isDraining else { return }
+        guard !isClosed, !clock.isClosing, !isDraining else { return }
         isDraining = true
         if isServer {
             // Two steps (RFC 9113, section 6.8): requests already on their way are still served.
             session.announceShutdown()
             session.ping()
-            pingSentAt = .now()
+            clock.pingSent()
         }
         flushLater()
     }
 
     /// A drained connection ends with its last stream. A client that was told to go simply closes.
     func finishDrain() {
-        guard isDraining, streams.isEmpty, closingSince == nil else { return }
-        if isServer, pingSentAt != nil, hasSettings { return }
-        fail(.noError, NeedletailError(.unavailable, "The connection was shut down. Retry on a new one.", location: peer))
+        guard isDraining, streams.isEmpty, !clock.isClosing else { return }
+        if isServer, clock.awaitsPong, hasSettings { return }
+        fail(.noError, unavailable("The connection was shut down. Retry on a new one."))
     }
 
     /// Sends GOAWAY with `code` and closes. Open streams end with `reason`.
     public func fail(_ code: HTTP2ErrorCode, _ reason: NeedletailError) {
-        guard !isClosed, closingSince == nil else { return }
-        closingSince = .now()
+        guard !isClosed, !clock.isClosing else { return }
+        clock.closing()
         closeReason = closeReason ?? reason
         lingers = isServer && code == .noError
         session.terminate(code)
@@ -52,59 +52,28 @@ extension HTTP2Connection {
 
     // MARK: Clocks
 
-    func tick(_ now: NIODeadline) {
+    func tick() {
         guard !isClosed else { return }
-        if hasReadSinceTick {
-            hasReadSinceTick = false
-            lastRead = now
+        switch clock.tick(openStreams: streams.count, hasSettings: hasSettings) {
+        case .nothing: break
+        case .ping:
+            session.ping()
+            flushLater()
+        case .handshakeTimedOut:
+            abort(
+                unavailable(
+                    "The peer sent no HTTP/2 SETTINGS in \(settings.handshakeTimeout). Check that it speaks gRPC on this port."))
+        case .keepaliveTimedOut:
+            abort(unavailable("The peer answered no ping for \(settings.keepaliveTimeout). Retry elsewhere."))
+        case .lingeredTooLong:
+            abort(unavailable("The peer did not read the end of the connection."))
+        case .idle:
+            // A request may be on its way to a server that thinks it is idle; a client knows better.
+            if isServer { drain() } else { fail(.noError, unavailable("The connection was idle. Retry on a new one.")) }
         }
-        if let closingSince, now - closingSince > .seconds(1) {
-            return abort(NeedletailError(.unavailable, "The peer did not read the end of the connection.", location: peer))
-        }
-        checkHandshake(now)
-        checkKeepalive(now)
-        checkIdle(now)
     }
 
-    private func checkHandshake(_ now: NIODeadline) {
-        guard !hasSettings, now - openedAt > .nanoseconds(settings.handshakeTimeout.nanoseconds) else { return }
-        abort(
-            NeedletailError(
-                .unavailable, "The peer sent no HTTP/2 SETTINGS in \(settings.handshakeTimeout). Check that it speaks gRPC on this port.",
-                location: peer))
-    }
-
-    private func checkKeepalive(_ now: NIODeadline) {
-        if let sent = pingSentAt {
-            if now - sent > .nanoseconds(settings.keepaliveTimeout.nanoseconds) {
-                abort(
-                    NeedletailError(
-                        .unavailable, "The peer answered no ping for \(settings.keepaliveTimeout). Retry elsewhere.", location: peer))
-            }
-            return
-        }
-        guard let interval = settings.keepaliveInterval, hasSettings, closingSince == nil else { return }
-        guard settings.keepaliveWithoutStreams || !streams.isEmpty else { return }
-        guard now - lastRead >= .nanoseconds(interval.nanoseconds) else { return }
-        pingSentAt = now
-        session.ping()
-        flushLater()
-    }
-
-    private func checkIdle(_ now: NIODeadline) {
-        guard let timeout = settings.idleTimeout, streams.isEmpty, closingSince == nil else {
-            idleSince = nil
-            return
-        }
-        guard let since = idleSince else {
-            idleSince = now
-            return
-        }
-        guard now - since > .nanoseconds(timeout.nanoseconds) else { return }
-        // A request may be on its way to a server that thinks it is idle; a client knows better.
-        if isServer { return drain() }
-        fail(.noError, NeedletailError(.unavailable, "The connection was idle for \(timeout). Retry on a new one.", location: peer))
-    }
+    private func unavailable(_ message: String) -> NeedletailError { NeedletailError(.unavailable, message, location: peer) }
 
     /// Expires the streams that are due; the next deadline, if any.
     func expireStreams(_ now: NIODeadline) -> NIODeadline? {

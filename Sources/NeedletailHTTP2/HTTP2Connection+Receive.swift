@@ -11,7 +11,7 @@ extension HTTP2Connection {
         stream.id = id
         stream.connection = self
         streams[id] = stream
-        idleSince = nil
+        clock.streamOpened()
         session.attach(stream)
     }
 
@@ -67,7 +67,7 @@ extension HTTP2Connection {
     }
 
     func pingAnswered() {
-        pingSentAt = nil
+        clock.pongReceived()
         // The drain's ping came back: the peer has seen the notice, so what it sends now it sends knowingly.
         if isDraining, isServer, !isClosed { session.refuseNewStreams() }
     }

@@ -28,7 +28,7 @@ extension HTTP2Connection {
         stream.id = id
         stream.connection = self
         streams[id] = stream
-        idleSince = nil
+        clock.streamOpened()
         if let deadline = stream.deadline { deadlines.note(deadline) }
         flushLater()
         return true

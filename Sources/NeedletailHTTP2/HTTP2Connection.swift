@@ -51,32 +51,29 @@ public final class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
     // Limits and clocks.
     var guardTokens: FloodGuard
     lazy var deadlines = DeadlineTimer(on: eventLoop) { [unowned self] in self.expireStreams($0) }
-    var clock: RepeatedTask?
-    let openedAt = NIODeadline.now()
-    var lastRead: NIODeadline
-    var hasReadSinceTick = false
-    var pingSentAt: NIODeadline?
-    var idleSince: NIODeadline?
+    var clock: ConnectionClock
+    private var ticking: RepeatedTask?
     var hasSettings = false
 
     // The end.
     var closeReason: NeedletailError?
-    var closingSince: NIODeadline?
     var lingers = false
     var isEnding = false
     public internal(set) var isDraining = false
     public private(set) var isClosed = false
 
     /// Call on `eventLoop`, then add the connection to its channel's pipeline.
-    public init(server isServer: Bool, settings: HTTP2Settings, eventLoop: any EventLoop, delegate: any HTTP2ConnectionDelegate) throws {
+    public init(server isServer: Bool, settings: HTTP2Settings, eventLoop: any EventLoop, delegate: any HTTP2ConnectionDelegate)
+        throws
+    {
         self.isServer = isServer
         self.settings = settings
         self.eventLoop = eventLoop
         self.delegate = delegate
         executor = LoopExecutor.on(eventLoop)
         output = ByteBufferAllocator().buffer(capacity: Self.outputChunkBytes)
-        lastRead = openedAt
-        guardTokens = FloodGuard(perSecond: settings.controlFramesPerSecond, burst: settings.controlFrameBurst, now: openedAt)
+        clock = ConnectionClock(settings)
+        guardTokens = FloodGuard(perSecond: settings.controlFramesPerSecond, burst: settings.controlFrameBurst, now: .now())
         session = try HTTP2Session(role: isServer ? .server : .client, settings: settings, connection: self)
     }
 
@@ -95,12 +92,10 @@ public final class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
     }
 
     private func start(_ context: ChannelHandlerContext) {
-        guard clock == nil, !isClosed else { return }
+        guard ticking == nil, !isClosed else { return }
         peer = context.channel.remoteAddress.map(Self.describe) ?? "unknown"
-        let tick = TimeAmount.nanoseconds(settings.tick.nanoseconds)
-        clock = eventLoop.scheduleRepeatedTask(initialDelay: tick, delay: tick) { [weak self] _ in
-            self?.tick(.now())
-        }
+        let interval = TimeAmount.nanoseconds(clock.interval.nanoseconds)
+        ticking = eventLoop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { [weak self] _ in self?.tick() }
         flushLater()
     }
 
@@ -111,7 +106,7 @@ public final class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
 
     public func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard !isClosed, !isEnding else { return }
-        hasReadSinceTick = true
+        clock.received()
         input = unwrapInboundIn(data)
         let buffer = input
         let failure = buffer.withUnsafeReadableBytes { bytes in
@@ -158,7 +153,7 @@ public final class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
     private func finishClose() {
         guard !isClosed else { return }
         isClosed = true
-        clock?.cancel()
+        ticking?.cancel()
         deadlines.cancel()
         let reason = closeReason ?? NeedletailError(.unavailable, "The peer closed the connection. Retry.", location: peer)
         let open = streams

@@ -58,7 +58,8 @@ final class HTTP2Session {
             result = nghttp2_session_set_local_window_size(handle, UInt8(NGHTTP2_FLAG_NONE.rawValue), 0, window)
         }
         guard result == 0 else {
-            throw NeedletailError(.invalidArgument, "HTTP/2 refuses the settings: \(Self.describe(result)). Check the window sizes.")
+            throw NeedletailError(
+                .invalidArgument, "HTTP/2 refuses the settings: \(Self.describe(result)). Check the window sizes.")
         }
     }
 

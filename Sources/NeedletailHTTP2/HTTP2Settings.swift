@@ -28,12 +28,4 @@ public struct HTTP2Settings: Sendable {
     public var controlFrameBurst = 2000
 
     public init() {}
-
-    /// How often the connection looks at its clocks: fine enough for the shortest of its time limits.
-    var tick: Duration {
-        var shortest = min(handshakeTimeout, keepaliveTimeout)
-        if let keepaliveInterval { shortest = min(shortest, keepaliveInterval) }
-        if let idleTimeout { shortest = min(shortest, idleTimeout) }
-        return min(max(shortest / 4, .milliseconds(10)), .seconds(1))
-    }
 }

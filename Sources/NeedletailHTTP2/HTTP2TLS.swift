@@ -54,7 +54,8 @@ public struct HTTP2TLS: Sendable {
 
     private static func reporting(_ what: String, _ body: () throws -> HTTP2TLS) throws -> HTTP2TLS {
         do { return try body() } catch {
-            throw NeedletailError(.invalidArgument, "TLS cannot use \(what): \(error). Check that the files are readable PEM.", cause: error)
+            throw NeedletailError(
+                .invalidArgument, "TLS cannot use \(what): \(error). Check that the files are readable PEM.", cause: error)
         }
     }
 }

@@ -1,3 +1,4 @@
+import Glibc
 import NIOCore
 import NIOPosix
 import NeedletailCore
@@ -55,7 +56,8 @@ import Testing
             for number in 0..<150 {
                 let peer = try await RawPeer.connect(loop.port, keeps: false)
                 let start = number % 2 == 0 ? [] : Frames.preface + Frames.settings
-                await peer.send(start + (0..<Int.random(in: 1...5000, using: &random)).map { _ in UInt8.random(in: 0...255, using: &random) })
+                await peer.send(
+                    start + (0..<Int.random(in: 1...5000, using: &random)).map { _ in UInt8.random(in: 0...255, using: &random) })
                 if number % 10 == 0 { #expect(await peer.closes()) }
                 await peer.close()
             }
@@ -68,12 +70,15 @@ import Testing
         for stream in [1, 3, 5] as [UInt32] { session += Frames.call(stream, Array(repeating: 9, count: 100)) }
         session += Frames.frame(6, 0, 0, Array(repeating: 1, count: 8)) + Frames.frame(8, 0, 0, Frames.big(1000))
         session += Frames.frame(1, 4, 7, Frames.request("/test.Echo/Chat", extra: Frames.field("grpc-timeout", "1S")))
-        session += Frames.frame(0, 0, 7, [0, 0, 0, 0, 3, 1, 2]) + Frames.frame(0, 0, 7, [3, 1]) + Frames.frame(3, 0, 7, Frames.big(8))
-        session += Frames.frame(1, 0, 9, Array(Frames.request().prefix(30))) + Frames.frame(9, 4, 9, Array(Frames.request().dropFirst(30)))
+        session +=
+            Frames.frame(0, 0, 7, [0, 0, 0, 0, 3, 1, 2]) + Frames.frame(0, 0, 7, [3, 1]) + Frames.frame(3, 0, 7, Frames.big(8))
+        session +=
+            Frames.frame(1, 0, 9, Array(Frames.request().prefix(30))) + Frames.frame(9, 4, 9, Array(Frames.request().dropFirst(30)))
         session += Frames.frame(2, 0, 9, [0, 0, 0, 1, 5]) + Frames.frame(7, 0, 0, Frames.big(9) + Frames.big(0))
         let valid = session
         try await survive { loop in
-            for _ in 0..<25 {
+            // `NEEDLETAIL_ABUSE_ROUNDS` for a longer search.
+            for _ in 0..<(getenv("NEEDLETAIL_ABUSE_ROUNDS").flatMap { Int(String(cString: $0)) } ?? 25) {
                 let cases = (0..<40).map { _ in random.mutate(valid) }
                 try await withThrowingTaskGroup(of: Void.self) { group in
                     for bytes in cases {
@@ -101,11 +106,20 @@ import Testing
             // Does not listen to cancellation.
             try? await Task { try await Task.sleep(for: .milliseconds(300)) }.value
         }
-        try await survive(router: router, { $0.resetBurst = 1000; $0.resetsPerSecond = 100; $0.maxConcurrentStreams = 100 }) { loop in
+        try await survive(
+            router: router,
+            {
+                $0.resetBurst = 1000
+                $0.resetsPerSecond = 100
+                $0.maxConcurrentStreams = 100
+            }
+        ) { loop in
             let peer = try await RawPeer.connect(loop.port)
             var bytes = Frames.preface + Frames.settings
             for number in 0..<10_000 as Range<UInt32> {
-                bytes += Frames.frame(1, 4, number * 2 + 1, Frames.request(slow.path)) + Frames.frame(3, 0, number * 2 + 1, Frames.big(8))
+                bytes +=
+                    Frames.frame(1, 4, number * 2 + 1, Frames.request(slow.path))
+                    + Frames.frame(3, 0, number * 2 + 1, Frames.big(8))
             }
             await peer.send(bytes)
             #expect(await peer.closes())
@@ -165,7 +179,7 @@ import Testing
     }
 
     @Test func slowPeersAreCutOff() async throws {
-        try await survive({ $0.handshakeTimeout = .milliseconds(300) }) { loop in
+        try await survive({ $0.handshakeTimeout = .seconds(1) }) { loop in
             let silent = try await RawPeer.connect(loop.port)
             let half = try await RawPeer.connect(loop.port)
             await half.send(Array(Frames.preface.prefix(10)))
@@ -183,7 +197,9 @@ import Testing
             let peer = try await RawPeer.connect(loop.port)
             var bytes = Frames.preface + Frames.settings
             for stream in 0..<250 as Range<UInt32> {
-                bytes += Frames.frame(1, 4, stream * 2 + 1, Frames.request()) + Frames.frame(0, 0, stream * 2 + 1, [0, 0x3f, 0xff, 0xff, 0xff, 1])
+                bytes +=
+                    Frames.frame(1, 4, stream * 2 + 1, Frames.request())
+                    + Frames.frame(0, 0, stream * 2 + 1, [0, 0x3f, 0xff, 0xff, 0xff, 1])
             }
             await peer.send(bytes)
             try await Task.sleep(for: .milliseconds(100))
@@ -214,13 +230,40 @@ import Testing
         }
     }
 
+    /// A client that asks for long answers and never reads: beyond the budget it, and only it, is refused.
+    @Test func hoardsAnswers() async throws {
+        let answered = Counter()
+        var router = GRPCRouter.testing()
+        let long = GRPCMethod(service: "test.Echo", name: "Long")
+        router.unary(long) { _, _ in
+            answered.add(1)
+            return ByteBuffer(repeating: 1, count: 1 << 20)
+        }
+        try await survive(router: router, { $0.maxBufferedResponseBytes = 10 << 20 }) { loop in
+            let peer = try await RawPeer.connect(loop.port)
+            var bytes = Frames.preface + Frames.settings
+            for stream in 0..<50 as Range<UInt32> { bytes += Frames.call(stream * 2 + 1, [], path: long.path) }
+            await peer.send(bytes)
+            #expect(await eventually { answered.count == 50 })
+            let refused = try await eventually {
+                // Trailers-only answers: HEADERS that end their stream.
+                try await peer.frames().count { $0.type == 1 && $0.flags & 1 != 0 } == 40
+            }
+            #expect(refused)
+            await peer.close()
+            let answer = try await loop.client.unary(long, ByteBuffer())
+            #expect(answer.readableBytes == 1 << 20)
+        }
+    }
+
     /// A hostile server: the client reports an error for every call and lives on.
     @Test func hostileServer() async throws {
         var random = Seeded(Seeded.seed("hostileServer"))
         let headers = Frames.frame(1, 4, 1, [0x88] + Frames.field("content-type", "application/grpc"))
         let data = Frames.frame(0, 0, 1, [0, 0, 0, 0, 2, 7, 7])
         let trailers = Frames.frame(1, 5, 1, Frames.field("grpc-status", "0"))
-        let valid = Frames.settings + Frames.settingsAck + headers + data + trailers + Frames.frame(7, 0, 0, Frames.big(1) + Frames.big(0))
+        let valid =
+            Frames.settings + Frames.settingsAck + headers + data + trailers + Frames.frame(7, 0, 0, Frames.big(1) + Frames.big(0))
         let script = Script(valid)
         let server = try await ServerBootstrap(group: Loopback.group)
             .childChannelInitializer { channel in

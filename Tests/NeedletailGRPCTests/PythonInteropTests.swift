@@ -55,7 +55,9 @@ private let scripts = URL(fileURLWithPath: #filePath).deletingLastPathComponent(
         #expect(error?.message == text)
         #expect(await failure { _ = try await client.unary(Methods.missing, ByteBuffer()) }?.code == .unimplemented)
         let late = CallOptions(deadline: .after(.milliseconds(200)))
-        #expect(await failure { _ = try await client.unary(Methods.sleep, ByteBuffer(string: "2000"), options: late) }?.code == .deadlineExceeded)
+        #expect(
+            await failure { _ = try await client.unary(Methods.sleep, ByteBuffer(string: "2000"), options: late) }?.code
+                == .deadlineExceeded)
     }
 
     private func checkStreams(_ client: GRPCClient, _ options: CallOptions) async throws {

@@ -17,7 +17,9 @@ final class RawPeer: ChannelInboundHandler, @unchecked Sendable {  // the event 
     static func connect(_ port: Int, keeps: Bool = true) async throws -> RawPeer {
         let peer = RawPeer(keeps: keeps)
         peer.channel = try await ClientBootstrap(group: Loopback.group)
-            .channelInitializer { channel in channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(peer) } }
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(peer) }
+            }
             .connect(host: "127.0.0.1", port: port).get()
         return peer
     }
@@ -102,7 +104,9 @@ enum Frames {
         return bytes + [UInt8(rest)] + text.utf8
     }
 
-    static func request(_ path: String = "/test.Echo/Echo", extra: [UInt8] = [], contentType: String = "application/grpc") -> [UInt8] {
+    static func request(_ path: String = "/test.Echo/Echo", extra: [UInt8] = [], contentType: String = "application/grpc")
+        -> [UInt8]
+    {
         field(":method", "POST") + field(":scheme", "http") + field(":path", path) + field(":authority", "test")
             + field("content-type", contentType) + field("te", "trailers") + extra
     }

@@ -35,7 +35,8 @@ private let openssl = ["/usr/bin/openssl", "/usr/local/bin/openssl"].first { Fil
         let serverTLS = try HTTP2TLS.server(
             certificateChain: files["server.pem"], privateKey: files["server.key"], clientAuthorities: files["ca.pem"])
         let clientTLS = try HTTP2TLS.client(
-            authorities: files["ca.pem"], serverName: "localhost", certificateChain: files["client.pem"], privateKey: files["client.key"])
+            authorities: files["ca.pem"], serverName: "localhost", certificateChain: files["client.pem"],
+            privateKey: files["client.key"])
         try await Loopback.run(server: { $0.tls = serverTLS }, client: { $0.tls = clientTLS }) { loop in
             let answer = try await loop.client.unary(Methods.echo, .pattern(10))
             #expect(answer == .pattern(10))
@@ -64,16 +65,19 @@ private let openssl = ["/usr/bin/openssl", "/usr/local/bin/openssl"].first { Fil
 
 /// A throw-away authority with a server's and a client's certificate, made by the openssl command.
 private struct Certificates {
-    private let directory = FileManager.default.temporaryDirectory.appendingPathComponent("needletail-tls-\(UInt64.random(in: 0 ... .max))")
+    private let directory = FileManager.default.temporaryDirectory.appendingPathComponent(
+        "needletail-tls-\(UInt64.random(in: 0 ... .max))")
 
     init() throws {
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
-        try "subjectAltName=DNS:localhost".write(to: directory.appendingPathComponent("extensions"), atomically: true, encoding: .utf8)
+        try "subjectAltName=DNS:localhost".write(
+            to: directory.appendingPathComponent("extensions"), atomically: true, encoding: .utf8)
         let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"
         try run("req -x509 \(key) -keyout ca.key -out ca.pem -days 2 -subj /CN=authority")
         for name in ["server", "client"] {
             try run("req \(key) -keyout \(name).key -out \(name).csr -subj /CN=\(name)")
-            try run("x509 -req -in \(name).csr -CA ca.pem -CAkey ca.key -CAcreateserial -out \(name).pem -days 2 -extfile extensions")
+            try run(
+                "x509 -req -in \(name).csr -CA ca.pem -CAkey ca.key -CAcreateserial -out \(name).pem -days 2 -extfile extensions")
         }
     }
 

@@ -92,6 +92,10 @@ import Testing
             #expect(initial["initial-text"] == "hello")
             #expect(initial.binary("initial-bytes-bin") == [0, 255, 1, 2])
             #expect(await stream.trailers()["trailer-text"] == "hello")
+            let response = try await loop.client.unaryResponse(Methods.metadata, ByteBuffer(), options: options)
+            #expect(String(buffer: response.message) == "hello")
+            #expect(response.initialMetadata.binary("initial-empty-bin") == [])
+            #expect(response.trailers["trailer-text"] == "hello")
 
             options.metadata = ["bad": "line\nbreak"]
             let error = await failure { _ = try await loop.client.unary(Methods.echo, ByteBuffer(), options: options) }

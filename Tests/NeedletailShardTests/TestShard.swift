@@ -36,6 +36,7 @@ struct TestShard {
         configuration.checkpointPoints = 100
         configuration.repairPoints = 50
         configuration.groupPoints = 64
+        configuration.repairStep = 100
         configuration.log.segmentBytes = 64 << 10
         return configuration
     }

@@ -1,6 +1,6 @@
-import Glibc
 import GRPCCore
 import GRPCNIOTransportHTTP2Posix
+import Glibc
 import NIOPosix
 
 // The workload of Sources/needletail-bench/RPCBenchmark.swift: `GRPCEcho 1 16 128`.
@@ -86,7 +86,8 @@ try await withThrowingDiscardingTaskGroup { group in
     for concurrency in CommandLine.arguments.dropFirst().compactMap({ Int($0) }) {
         await measure(concurrency, 3) {
             try await client.unary(
-                request: ClientRequest(message: message), descriptor: method, serializer: Raw(), deserializer: Raw(), options: .defaults
+                request: ClientRequest(message: message), descriptor: method, serializer: Raw(), deserializer: Raw(),
+                options: .defaults
             ) { try $0.message.count }
         }
     }
