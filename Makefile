@@ -3,6 +3,7 @@
 SHELL := /bin/bash
 BUILD := .build/release
 VENV  := .build/venv
+TESTING := -c release -Xswiftc -enable-testing --scratch-path .build/testing
 MESSAGES := Sources/CNeedletailMessages
 PROTOS := $(shell cd Proto && find . -name '*.proto' | sed 's,^\./,,' | sort)
 DEBIAN := libnghttp2-dev libprotobuf-c-dev liblmdb-dev zlib1g-dev pkg-config python3-venv
@@ -19,6 +20,21 @@ build: deps
 demo: build
 	$(BUILD)/needletail demo
 
+# Everything: unit and property tests, then real processes driven by a real grpcio client. Optimised, since graphs are built, and in a
+# folder of its own, since white-box tests want the modules compiled for testing.
+test: deps lint $(VENV)/ready
+	swift build $(TESTING) --build-tests
+	swift test $(TESTING) --skip-build
+	cd Tests/Python && NEEDLETAIL_BIN=$(CURDIR)/.build/testing/release ../../$(VENV)/bin/python -m pytest
+
+$(VENV)/ready: Tests/Python/requirements.txt
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r Tests/Python/requirements.txt
+	touch $@
+
+lint:
+	python3 Deploy/lint.py
+
 # Regenerates the protobuf-c code and the descriptors for reflection, which are committed.
 proto:
 	@bash Deploy/setup.sh $(DEBIAN) protobuf-c-compiler protobuf-compiler
@@ -32,7 +48,9 @@ proto:
 	(echo '#pragma once'; echo; cd $(MESSAGES)/include && find . -name '*.pb-c.h' | sed 's,^\./,,' | sort | sed 's/.*/#include "&"/'; \
 	 echo; echo '#include <stddef.h>'; echo '#include <stdint.h>'; echo; \
 	 echo '/// A google.protobuf.FileDescriptorSet of every file in Proto/, imports before importers.'; \
-	 echo 'extern const uint8_t nt_descriptor_set[];'; echo 'extern const size_t nt_descriptor_set_size;') > $(MESSAGES)/include/CNeedletailMessages.h
+	 echo 'extern const uint8_t nt_descriptor_set[];'; echo 'extern const size_t nt_descriptor_set_size;'; \
+	 echo '/// Swift does not see arrays of unknown length.'; \
+	 echo 'static inline const uint8_t *nt_descriptor_set_start(void) { return nt_descriptor_set; }') > $(MESSAGES)/include/CNeedletailMessages.h
 
 format:
 	swift format --in-place --recursive --parallel Sources Tests Package.swift

@@ -20,6 +20,7 @@ let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio
 let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let signals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 
 let package = Package(
@@ -95,26 +96,26 @@ let package = Package(
             swiftSettings: strict),
         .target(
             name: "NeedletailClient",
-            dependencies: ["NeedletailCore", "NeedletailAPI", "NeedletailGRPC", "NeedletailCluster"], swiftSettings: strict),
+            dependencies: ["NeedletailCore", "NeedletailAPI", "NeedletailGRPC", "NeedletailCluster", nioPosix], swiftSettings: strict),
 
         // Layer 6: flags in, one configuration value, run.
         .executableTarget(
             name: "needletail",
             dependencies: [
-                "NeedletailClient", "NeedletailCoordinator", "NeedletailWorker", "NeedletailCore", "NeedletailTelemetry", arguments,
-                lifecycle, logging,
+                "NeedletailClient", "NeedletailAPI", "NeedletailCoordinator", "NeedletailWorker", "NeedletailCore", "NeedletailTelemetry", arguments,
+                lifecycle, signals, logging,
             ],
             resources: [.copy("Resources/sample")], swiftSettings: strict),
         .executableTarget(
             name: "needletail-coordinator",
-            dependencies: ["NeedletailCoordinator", "NeedletailCore", "NeedletailTelemetry", arguments, lifecycle], swiftSettings: strict),
+            dependencies: ["NeedletailCoordinator", "NeedletailCore", "NeedletailTelemetry", arguments, lifecycle, signals], swiftSettings: strict),
         .executableTarget(
             name: "needletail-shard",
-            dependencies: ["NeedletailWorker", "NeedletailCore", "NeedletailTelemetry", arguments, lifecycle], swiftSettings: strict),
+            dependencies: ["NeedletailWorker", "NeedletailCore", "NeedletailTelemetry", arguments, lifecycle, signals], swiftSettings: strict),
         .executableTarget(
             name: "needletail-bench",
             dependencies: [
-                "NeedletailClient", "NeedletailShard", "NeedletailStorage", "NeedletailIndex", "NeedletailVectors", "NeedletailGRPC", "NeedletailHTTP2",
+                "NeedletailClient", "NeedletailAPI", "NeedletailShard", "NeedletailStorage", "NeedletailIndex", "NeedletailVectors", "NeedletailGRPC", "NeedletailHTTP2",
                 "NeedletailCore", arguments, nio, nioPosix,
             ],
             swiftSettings: strict),
@@ -133,6 +134,10 @@ let package = Package(
             name: "NeedletailIndexTests",
             dependencies: ["NeedletailIndex", "NeedletailVectors", "NeedletailTestSupport"], swiftSettings: strict),
         .testTarget(
-            name: "NeedletailShardTests", dependencies: ["NeedletailShard", "NeedletailStorage", "NeedletailTestSupport"], swiftSettings: strict),
+            name: "NeedletailAPITests",
+            dependencies: ["NeedletailAPI", "NeedletailGRPC", "NeedletailTestSupport", nio, nioPosix], swiftSettings: strict),
+        .testTarget(
+            name: "NeedletailShardTests", dependencies: ["NeedletailShard", "NeedletailStorage", "NeedletailTestSupport"],
+            swiftSettings: strict),
     ]
 )

@@ -36,6 +36,7 @@ OWNER = {  # third-party and C modules, and who may import them
     "NIOSSL": {"NeedletailHTTP2"}, "NIOTLS": {"NeedletailHTTP2"},
     "NIOPosix": {"NeedletailHTTP2", "NeedletailGRPC", "needletail-bench"},
     "NIOCore": {"NeedletailHTTP2", "NeedletailGRPC", "NeedletailAPI", "needletail-bench"},
+    "UnixSignals": {"needletail", "needletail-coordinator", "needletail-shard"},
     "ServiceLifecycle": {"NeedletailWorker", "NeedletailCoordinator", "needletail", "needletail-coordinator", "needletail-shard"},
     "ArgumentParser": {"needletail", "needletail-coordinator", "needletail-shard", "needletail-bench"},
 }

@@ -32,6 +32,16 @@ public struct Membership: Sendable {
         return known?.address == address ? [] : [.connect(id, address: address)]
     }
 
+    /// A request found these shards of a node not answering: what the node last said of them no longer counts. Its next heartbeat does.
+    public mutating func unanswered(_ shards: [ShardID], by id: NodeID) {
+        guard var node = nodes[id] else { return }
+        for index in node.status.replicas.indices where shards.contains(node.status.replicas[index].shard) {
+            node.status.replicas[index].state = .loading
+            node.status.replicas[index].reason = "does not answer"
+        }
+        nodes[id] = node
+    }
+
     public func isAlive(_ id: NodeID, now: ContinuousClock.Instant) -> Bool { nodes[id]?.isAlive(at: now, lease: lease) ?? false }
 
     /// Nodes that may take new shards, by id.

@@ -7,7 +7,8 @@ extension Coordinator {
         guard heartbeat.cluster == 0 || heartbeat.cluster == clusterID else {
             throw NeedletailError(
                 .failedPrecondition,
-                "shard worker \(NodeID(heartbeat.node)) belongs to cluster \(NodeID(heartbeat.cluster)), this is \(NodeID(clusterID)); give it another data folder or another coordinator")
+                "shard worker \(NodeID(heartbeat.node)) belongs to cluster \(NodeID(heartbeat.cluster)), this is \(NodeID(clusterID)); "
+                    + "give it another data folder or another coordinator")
         }
         let node = NodeID(heartbeat.node)
         let (actions, assignments) = state.withLock { state in
@@ -33,7 +34,7 @@ extension Coordinator {
             let now = ContinuousClock.now
             let alive = state.membership.nodes.values.filter { $0.isAlive(at: now, lease: Self.lease) }
             return ClusterStatus(
-                clusterID: clusterID, version: Needletail.version, nodesTotal: state.membership.nodes.count, nodesAlive: alive.count,
+                clusterID: clusterID, version: NeedletailVersion.current, nodesTotal: state.membership.nodes.count, nodesAlive: alive.count,
                 collections: state.collections.values.count { $0.state == .active }, shardsTotal: state.shardCount,
                 shardsReady: state.readyShards, points: alive.reduce(0) { $0 + $1.status.replicas.reduce(0) { $0 + $1.pointCount } })
         }

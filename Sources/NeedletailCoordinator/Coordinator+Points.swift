@@ -26,7 +26,9 @@ extension Coordinator {
             for part in parts {
                 group.addTask { [self] in
                     do { return (part.number, part.count, .success(try await worker(part.node).write(part.write))) } catch {
-                        return (part.number, part.count, .failure(Self.wrap(error)))
+                        let failure = Self.wrap(error)
+                        note(failure, of: [part.write.shard], on: part.node)
+                        return (part.number, part.count, .failure(failure))
                     }
                 }
             }
@@ -57,15 +59,18 @@ extension Coordinator {
         }
         let names = FieldNames(entry.spec)
         var found: [PointID: NamedPoint] = [:]
-        try await withThrowingTaskGroup(of: [StoredPoint].self) { group in
+        var reports: [ShardReport] = []
+        try await withThrowingTaskGroup(of: (ShardID, ShardPoints).self) { group in
             for part in byShard.values {
                 let worker = try worker(part.place.primary)
                 let get = ShardGet(shard: entry.shardID(part.place), ids: part.ids, parts: request.parts, deadline: request.deadline)
-                group.addTask { try await worker.get(get) }
+                group.addTask { (get.shard, try await worker.get(get)) }
             }
-            for try await points in group { for point in points { found[point.id] = names.name(point) } }
+            for try await (shard, answer) in group {
+                for point in answer.points { found[point.id] = names.name(point) }
+                reports.append(ShardReport(shard: shard, outcome: .complete, appliedSequence: answer.appliedSequence))
+            }
         }
-        let reports = byShard.values.map { ShardReport(shard: entry.shardID($0.place), outcome: .complete, appliedSequence: 0) }
         return PointsAnswer(points: request.ids.compactMap { found[$0] }, coverage: Coverage(shards: reports.sorted { $0.shard < $1.shard }))
     }
 
@@ -100,14 +105,18 @@ extension Coordinator {
     public func count(_ collection: String, deadline: Deadline?) async throws -> CountAnswer {
         let entry = try entry(collection)
         var total: UInt64 = 0
-        try await withThrowingTaskGroup(of: UInt64.self) { group in
+        var reports: [ShardReport] = []
+        try await withThrowingTaskGroup(of: (ShardID, ShardCount).self) { group in
             for place in entry.shards {
                 let worker = try worker(place.primary)
-                group.addTask { try await worker.count(entry.shardID(place), deadline: deadline) }
+                let shard = entry.shardID(place)
+                group.addTask { (shard, try await worker.count(shard, deadline: deadline)) }
             }
-            for try await count in group { total += count }
+            for try await (shard, answer) in group {
+                total += answer.count
+                reports.append(ShardReport(shard: shard, outcome: .complete, appliedSequence: answer.appliedSequence))
+            }
         }
-        let reports = entry.shards.map { ShardReport(shard: entry.shardID($0), outcome: .complete, appliedSequence: 0) }
-        return CountAnswer(count: total, coverage: Coverage(shards: reports))
+        return CountAnswer(count: total, coverage: Coverage(shards: reports.sorted { $0.shard < $1.shard }))
     }
 }

@@ -59,6 +59,7 @@ extension Coordinator {
             return try await worker(part.node).search(request)
         } catch {
             let failure = Self.wrap(error)
+            note(failure, of: part.shards, on: part.node)
             let reports = part.shards.map { ShardReport(shard: $0, outcome: .failed(failure), appliedSequence: 0) }
             return NodeSearchResponse(results: [], reports: reports)
         }

@@ -82,6 +82,11 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
         return worker
     }
 
+    /// Lets readiness follow what requests meet, without waiting for the next heartbeat.
+    func note(_ failure: NeedletailError, of shards: [ShardID], on node: NodeID) {
+        if failure.code == .unavailable { state.withLock { $0.membership.unanswered(shards, by: node) } }
+    }
+
     static func wrap(_ error: any Error) -> NeedletailError {
         if let error = error as? NeedletailError { return error }
         return error is CancellationError

@@ -1,8 +1,8 @@
 public import Logging
 internal import NeedletailAPI
-public import NeedletailCore
+internal import NeedletailCore
 internal import NeedletailGRPC
-public import NeedletailMetadata
+internal import NeedletailMetadata
 public import ServiceLifecycle
 
 /// What a coordinator process is told at its start.
@@ -23,32 +23,24 @@ public final class CoordinatorService: Service {
     private let configuration: CoordinatorConfiguration
     private let logger: Logger
     private let whenListening: @Sendable (Int) -> Void
-    private let connectLocally: (@Sendable (String) -> (any ShardOperations)?)?
 
-    /// - Parameters:
-    ///   - connectLocally: gives the worker at an address when it lives in this process; others are reached over the network.
-    ///   - whenListening: called with the port once the coordinator listens.
-    public init(
-        configuration: CoordinatorConfiguration, logger: Logger, connectLocally: (@Sendable (String) -> (any ShardOperations)?)? = nil,
-        whenListening: @escaping @Sendable (Int) -> Void = { _ in }
-    ) {
+    /// - Parameter whenListening: called with the port once the coordinator listens.
+    public init(configuration: CoordinatorConfiguration, logger: Logger, whenListening: @escaping @Sendable (Int) -> Void = { _ in }) {
         self.configuration = configuration
         self.logger = logger
-        self.connectLocally = connectLocally
         self.whenListening = whenListening
     }
 
     public func run() async throws {
         let threads = TransportThreads(count: configuration.transportThreads)
         let metadata = try EmbeddedMetadataStore(directory: configuration.dataDirectory)
-        let coordinator = try await Coordinator.open(metadata: metadata) { [connectLocally] address in
-            if let local = connectLocally?(address) { return local }
+        let coordinator = try await Coordinator.open(metadata: metadata) { address in
             let (host, port) = try Endpoint.parse(address)
-            return RemoteShardWorker(client: GRPCClient(host: host, port: port, group: threads.group))
+            return RemoteShardWorker(GRPCClient(host: host, port: port, group: threads.group))
         }
         let health = HealthService()
-        for service in [Self.overall] + Self.readyWithShards { health.setStatus(.notServing, for: service) }
-        for service in Self.readyAtOnce { health.setStatus(.serving, for: service) }
+        for service in [Self.overall] + Self.readyWithShards { health.set(.notServing, for: service) }
+        for service in Self.readyAtOnce { health.set(.serving, for: service) }
         let server = makeServer(coordinator, health, threads)
         let port = try await server.listen()
         logger.info("coordinator listens", metadata: ["port": "\(port)", "cluster": "\(Incarnation(coordinator.clusterID))"])
@@ -56,7 +48,7 @@ public final class CoordinatorService: Service {
         await serve(coordinator, health)
 
         logger.info("coordinator drains")
-        for service in [Self.overall] + Self.readyWithShards + Self.readyAtOnce { health.setStatus(.notServing, for: service) }
+        for service in [Self.overall] + Self.readyWithShards + Self.readyAtOnce { health.set(.notServing, for: service) }
         await server.shutdown(grace: configuration.drainTime)
         await threads.shutdown()
         logger.info("coordinator has stopped")
@@ -86,7 +78,7 @@ public final class CoordinatorService: Service {
             group.addTask {
                 while !Task.isCancelled {
                     for service in [Self.overall] + Self.readyWithShards {
-                        health.setStatus(coordinator.isReady ? .serving : .notServing, for: service)
+                        health.set(coordinator.isReady ? .serving : .notServing, for: service)
                     }
                     try? await Task.sleep(for: .milliseconds(100))
                 }

@@ -12,7 +12,7 @@ public indirect enum PayloadValue: Sendable, Equatable {
 /// What a point carries beside its vectors.
 public typealias Payload = [String: PayloadValue]
 
-/// The bytes a payload is stored as: a tag and its content, maps sorted by key so that equal payloads have equal bytes.
+/// The bytes a payload is stored as: a tag and its content, maps sorted by the bytes of their keys so that equal payloads have equal bytes.
 public enum PayloadCoding {
     /// Deeper values are refused: the decoder recurses, and its stack is finite.
     public static let maximumDepth = 64
@@ -65,7 +65,7 @@ public enum PayloadCoding {
         case .map(let entries):
             writer.u8(7)
             writer.varint(UInt64(entries.count))
-            for (key, element) in entries.sorted(by: { $0.key < $1.key }) {
+            for (key, element) in entries.sorted(by: { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }) {
                 writer.string(key)
                 write(element, to: &writer)
             }

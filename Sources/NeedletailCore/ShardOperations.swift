@@ -5,9 +5,9 @@
 public protocol ShardOperations: Sendable {
     func write(_ request: ShardWrite) async throws -> WriteReceipt
     func search(_ request: NodeSearchRequest) async throws -> NodeSearchResponse
-    func get(_ request: ShardGet) async throws -> [StoredPoint]
+    func get(_ request: ShardGet) async throws -> ShardPoints
     func scroll(_ request: ShardScroll) async throws -> ScrollPage
-    func count(_ shard: ShardID, deadline: Deadline?) async throws -> UInt64
+    func count(_ shard: ShardID, deadline: Deadline?) async throws -> ShardCount
     /// Makes the replica, or does nothing when it is there already; returns once it serves.
     func createReplica(_ assignment: ReplicaAssignment) async throws
     /// Stops serving the replica and removes its files; does nothing when it is not there.
@@ -63,6 +63,28 @@ public struct ShardGet: Sendable {
         self.ids = ids
         self.parts = parts
         self.deadline = deadline
+    }
+}
+
+/// The points asked for that exist; every write up to `appliedSequence` was visible.
+public struct ShardPoints: Sendable {
+    public var points: [StoredPoint]
+    public var appliedSequence: UInt64
+
+    public init(points: [StoredPoint], appliedSequence: UInt64) {
+        self.points = points
+        self.appliedSequence = appliedSequence
+    }
+}
+
+/// How many points a shard has; every write up to `appliedSequence` was counted.
+public struct ShardCount: Sendable, Equatable {
+    public var count: UInt64
+    public var appliedSequence: UInt64
+
+    public init(count: UInt64, appliedSequence: UInt64) {
+        self.count = count
+        self.appliedSequence = appliedSequence
     }
 }
 

@@ -52,12 +52,8 @@ public struct DenseVector: Sendable, Equatable {
     /// A float32 vector of `values.count` dimensions.
     public init(_ values: [Float]) {
         element = .f32
-        bytes = []
-        bytes.reserveCapacity(values.count * 4)
-        for value in values {
-            let bits = value.bitPattern
-            for shift in [0, 8, 16, 24] as [UInt32] { bytes.append(UInt8(truncatingIfNeeded: bits >> shift)) }
-        }
+        // Little-endian machines only (x86-64 and arm64): the bytes in memory are the bytes of the format.
+        bytes = unsafe values.withUnsafeBytes { unsafe [UInt8]($0) }
     }
 }
 

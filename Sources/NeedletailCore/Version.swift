@@ -1,4 +1,4 @@
 /// The version of this build, as processes report it.
-public enum Needletail {
-    public static let version = "0.1.0"
+public enum NeedletailVersion {
+    public static let current = "0.1.0"
 }

@@ -6,21 +6,41 @@ extension HNSWIndex {
     /// Cuts every link from the nodes in `slots` to a retired node, and mends what the cut tore: a node that loses a neighbour may
     /// take that neighbour's neighbours in its place, chosen as at insertion.
     ///
-    /// Run over all slots below `slotBound` after the last retirement and with no `link` under way at its beginning, it leaves no
-    /// link to the nodes retired before: they lead nowhere, nothing leads to them, and once running searches have ended they may be
-    /// released. Safe beside searches and insertions.
+    /// `doomed` are the slots to be released afterwards: retired before the repair began, with no `link` under way at that time. Run
+    /// over all slots below `slotBound`, it leaves no link to them from anywhere but themselves, and once running searches have ended
+    /// they may be released. Nodes retired *while* it runs still lead walks on, so links to the doomed are cut from them too; they
+    /// themselves are the next repair's. Safe beside searches and insertions.
     /// - Returns: how many lists were mended.
-    @discardableResult public func repair(slots: Range<Int>, scratch: inout SearchScratch) -> Int {
+    @discardableResult public func repair(slots: Range<Int>, doomed: SlotBits, scratch: inout SearchScratch) -> Int {
         guard let pointers else { return 0 }
         scratch.prepare(slots: slotBound.load(ordering: .acquiring), queryFloats: distance.queryFloats)
         var mended = 0
-        for slot in slots where linkable[slot] {
+        for slot in slots where !doomed[slot] {
             let node = UInt32(slot)
-            for level in 0...max(0, pointers.level(node)) where mend(node, level: level, pointers: pointers, scratch: &scratch) {
-                mended += 1
+            // −1: no node here (a free slot, or a point without a vector in this field).
+            for level in stride(from: 0, through: pointers.level(node), by: 1) {
+                let isMended =
+                    linkable[slot]
+                    ? mend(node, level: level, pointers: pointers, scratch: &scratch)
+                    : cut(doomed, from: node, level: level, pointers: pointers)
+                if isMended { mended += 1 }
             }
         }
         return mended
+    }
+
+    /// Takes the doomed out of the list of a node that is itself retired and needs no new neighbours.
+    private func cut(_ doomed: SlotBits, from node: UInt32, level: Int, pointers: GraphPointers) -> Bool {
+        locks.withLock(node) {
+            let list = pointers.list(node, level: level)
+            let degree = pointers.degree(level: level)
+            let old = read(list, degree: degree)
+            let kept = old.filter { !doomed[Int($0)] }
+            if kept.count == old.count { return false }
+            willWriteList(of: node, level: level, pointers: pointers)
+            write(kept, to: list, degree: degree)
+            return true
+        }
     }
 
     private func mend(_ node: UInt32, level: Int, pointers: GraphPointers, scratch: inout SearchScratch) -> Bool {

@@ -6,9 +6,12 @@ internal import Synchronization
 extension LocalNode {
     public func write(_ request: ShardWrite) async throws -> WriteReceipt { try await replica(request.shard).write(request) }
 
-    public func get(_ request: ShardGet) async throws -> [StoredPoint] {
+    public func get(_ request: ShardGet) async throws -> ShardPoints {
         let replica = try replica(request.shard)
-        return try await resources.searchPool.run { _ in try request.ids.compactMap { try replica.read($0, parts: request.parts) } }
+        return try await resources.searchPool.run { _ in
+            let applied = replica.appliedSequence.load(ordering: .acquiring)
+            return ShardPoints(points: try request.ids.compactMap { try replica.read($0, parts: request.parts) }, appliedSequence: applied)
+        }
     }
 
     public func scroll(_ request: ShardScroll) async throws -> ScrollPage {
@@ -16,7 +19,7 @@ extension LocalNode {
         return try await resources.searchPool.run { _ in try replica.scroll(request) }
     }
 
-    public func count(_ shard: ShardID, deadline: Deadline?) async throws -> UInt64 { try replica(shard).count() }
+    public func count(_ shard: ShardID, deadline: Deadline?) async throws -> ShardCount { try replica(shard).count() }
 
     /// Searches the shards on as many threads as are free; the last one to finish merges. A shard that cannot answer is reported,
     /// a request that is wrong throws.

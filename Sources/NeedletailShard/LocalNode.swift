@@ -92,6 +92,7 @@ public final class LocalNode: ShardOperations {
 
     public func createReplica(_ assignment: ReplicaAssignment) async throws {
         try assignment.collection.validate()
+        try await closeIfChanged(assignment)
         let isNew = replicas.withLock { replicas in
             guard replicas[assignment.shard] == nil else { return false }
             replicas[assignment.shard] = .loading(assignment)
@@ -112,6 +113,17 @@ public final class LocalNode: ShardOperations {
         }
         try await waitUntilSettled(assignment.shard)
         _ = try replica(assignment.shard)
+    }
+
+    /// A replica that is here under another definition (its durability was changed) is closed, to be opened under the new one.
+    private func closeIfChanged(_ assignment: ReplicaAssignment) async throws {
+        try await waitUntilSettled(assignment.shard)
+        let outdated: Replica? = replicas.withLock { replicas in
+            guard case .ready(let replica) = replicas[assignment.shard], replica.assignment != assignment else { return nil }
+            replicas[assignment.shard] = nil
+            return replica
+        }
+        await outdated?.close(discarding: false)
     }
 
     private func waitUntilSettled(_ shard: ShardID) async throws {

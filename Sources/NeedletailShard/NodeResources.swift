@@ -41,6 +41,8 @@ public struct ReplicaConfiguration: Sendable {
     public var checkpointIdle = Duration.seconds(2)
     /// Retired slots that start a repair, or a twentieth of the partition if that is more.
     public var repairPoints = 1_024
+    /// Slots a repair looks at in one step, so that writes wait for milliseconds only.
+    public var repairStep = 8_192
     /// Points applied between two acknowledgements at most.
     public var groupPoints = 2_048
     /// Bytes of writes under way in one replica before writers wait.

@@ -55,25 +55,22 @@ extension Replica {
         }
     }
 
-    /// Slots a repair looks at in one step, so that writes wait for milliseconds only.
-    private static let repairStep = 8_192
-
     private func stepRepair(scratch: inout SearchScratch) {
         if applier.repair == nil {
             guard applier.retired.count >= max(resources.configuration.repairPoints, points.count / 20) else { return }
             for field in fields { field.graph.replaceRetiredEntry() }
-            applier.repair = GraphRepair(retired: applier.retired, bound: points.slotBound)
+            applier.repair = GraphRepair(retired: applier.retired, bound: points.slotBound, capacity: points.slab.capacity)
             applier.retired = []
         }
         guard var repair = applier.repair else { return }
         defer { applier.repair = repair.isDone ? nil : repair }
         if repair.next < repair.bound {
             let begin = repair.next
-            let end = min(repair.bound, begin + Self.repairStep)
+            let end = min(repair.bound, begin + resources.configuration.repairStep)
             let block = 256
-            resources.buildPool.parallel((end - begin + block - 1) / block, scratch: &scratch) { [fields] index, scratch in
+            resources.buildPool.parallel((end - begin + block - 1) / block, scratch: &scratch) { [fields, doomed = repair.doomed] index, scratch in
                 let slots = begin + index * block..<min(end, begin + (index + 1) * block)
-                for field in fields { field.graph.repair(slots: slots, scratch: &scratch) }
+                for field in fields { field.graph.repair(slots: slots, doomed: doomed, scratch: &scratch) }
             }
             repair.next = end
         } else if let mark = repair.mark {
@@ -93,14 +90,18 @@ extension Replica {
 /// A repair under way: cut links step by step, wait for searches, release the slots.
 struct GraphRepair {
     let retired: [UInt32]
+    /// The same as a set.
+    let doomed: SlotBits
     /// Slots made later can hold no link to the retired ones.
     let bound: Int
     var next = 0
     var mark: UInt64?
     var isDone = false
 
-    init(retired: [UInt32], bound: Int) {
+    init(retired: [UInt32], bound: Int, capacity: Int) {
         self.retired = retired
+        doomed = SlotBits(capacity: capacity)
+        for slot in retired { doomed.set(Int(slot)) }
         self.bound = bound
     }
 }

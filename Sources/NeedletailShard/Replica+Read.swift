@@ -66,5 +66,8 @@ extension Replica {
         return ScrollPage(points: points, hasMore: ids.count > request.limit)
     }
 
-    func count() -> UInt64 { UInt64(points.count) }
+    func count() -> ShardCount {
+        let applied = appliedSequence.load(ordering: .acquiring)
+        return ShardCount(count: UInt64(points.count), appliedSequence: applied)
+    }
 }

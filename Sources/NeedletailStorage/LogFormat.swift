@@ -68,9 +68,11 @@ enum LogFormat {
 
     /// What the operator can do about a damaged log.
     static func advice(_ path: String) -> String {
-        let directory = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+        // A replica keeps its log in `log`: it is the folder around that which the command takes.
+        let directory = path.lastIndex(of: "/").map { path[..<$0] } ?? "."
+        let replica = directory.hasSuffix("/log") ? directory.dropLast(4) : directory
         return "Restore this replica from another one, or cut the log at the damage and lose what follows: "
-            + "needletail-shard repair --replica \(directory)"
+            + "needletail-shard repair --replica \(replica)"
     }
 
     static func appendRecord(

@@ -87,8 +87,9 @@ public final class SlabArray: @unchecked Sendable {
         }
         try growth.withLock { box in
             if box.value.mapping == nil { try reserve(&box.value) }
-            let wanted = Self.slabCount(slots: slots, strideBytes: strideBytes)
-            if wanted > box.value.slabCount {
+            let needed = Self.slabCount(slots: slots, strideBytes: strideBytes)
+            if needed > box.value.slabCount {
+                let wanted = commitment(needed: needed, committed: box.value.slabCount)
                 // Inside the reservation: it was made for the capacity, rounded up to slabs.
                 let start = base + box.value.slabCount * Self.slabBytes
                 let range = UnsafeMutableRawBufferPointer(start: start, count: (wanted - box.value.slabCount) * Self.slabBytes)
@@ -97,6 +98,14 @@ public final class SlabArray: @unchecked Sendable {
             }
             if slots > used.load(ordering: .relaxed) { used.store(slots, ordering: .releasing) }
         }
+    }
+
+    /// How many slabs to commit when `needed` are. A huge page is given only to memory that was committed in one piece around it, so an
+    /// array that wants them grows by a quarter, in pairs of slabs, once it is large enough for the waste not to matter.
+    private func commitment(needed: Int, committed: Int) -> Int {
+        guard usesHugePages, needed > 8 else { return needed }
+        let generous = (max(needed, committed + committed / 4) + 1) & ~1
+        return min(generous, Self.slabCount(slots: capacity, strideBytes: strideBytes))
     }
 
     private func reserve(_ growth: inout Growth) throws {

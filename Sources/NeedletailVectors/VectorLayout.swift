@@ -36,7 +36,8 @@ public struct VectorLayout: Sendable, Hashable {
         guard vector.bytes.count == vector.element.sizeBytes(dimensions: dimensions) else {
             throw NeedletailError(
                 .invalidArgument,
-                "field \"\(field)\" has \(dimensions) dimensions: \(vector.element) vectors take \(vector.element.sizeBytes(dimensions: dimensions)) bytes, got \(vector.bytes.count)")
+                "field \"\(field)\" has \(dimensions) dimensions: \(vector.element) vectors take "
+                    + "\(vector.element.sizeBytes(dimensions: dimensions)) bytes, got \(vector.bytes.count)")
         }
         if element == .bit || vector.element == .bit {
             return try convertBits(vector, field: field)
@@ -92,7 +93,8 @@ public struct VectorLayout: Sendable, Hashable {
         }
         guard squares <= largestSquaredNorm else {
             throw NeedletailError(
-                .invalidArgument, "field \"\(field)\": a vector's norm is \(squares.squareRoot()); scale it below 3e18, where float32 can still measure distances")
+                .invalidArgument,
+                "field \"\(field)\": a vector's norm is \(squares.squareRoot()); scale it below 3e18, where float32 can still measure distances")
         }
         return values
     }

@@ -1,6 +1,6 @@
 public import Logging
 internal import NeedletailAPI
-public import NeedletailCore
+internal import NeedletailCore
 internal import NeedletailGRPC
 internal import NeedletailShard
 public import ServiceLifecycle
@@ -46,24 +46,26 @@ public final class ShardWorker: Service {
         let resources = NodeResources(searchThreads: configuration.searchThreads, buildThreads: configuration.buildThreads)
         let node = LocalNode(directory: configuration.dataDirectory, resources: resources)
         let health = HealthService()
-        health.setStatus(.notServing, for: "")
-        health.setStatus(.notServing, for: Self.serviceName)
+        health.set(.notServing, for: "")
+        health.set(.notServing, for: Self.serviceName)
         let threads = TransportThreads(count: configuration.transportThreads)
         let server = makeServer(node, health, threads)
         let port = try await server.listen()
         logger.info("shard worker listens", metadata: ["port": "\(port)", "node": "\(Incarnation(folder.nodeID))"])
-        whenListening(port)
         try node.start()
 
         let client = GRPCClient(host: configuration.coordinatorHost, port: configuration.coordinatorPort, group: threads.group)
         let heartbeats = HeartbeatLoop(
-            folder: folder, node: node, membership: RemoteMembership(client: client),
+            folder: folder, node: node, membership: RemoteMembership(client),
             address: configuration.advertised ?? "\(configuration.host):\(port)", logger: logger)
+        // Whoever is told that the worker is up may ask the coordinator about it: so the coordinator hears first, if it is there.
+        try? await heartbeats.beat(isDraining: false)
+        whenListening(port)
         await serve(node, health, heartbeats)
 
         logger.info("shard worker drains")
-        health.setStatus(.notServing, for: "")
-        health.setStatus(.notServing, for: Self.serviceName)
+        health.set(.notServing, for: "")
+        health.set(.notServing, for: Self.serviceName)
         try? await heartbeats.beat(isDraining: true)
         await server.shutdown(grace: configuration.drainTime)
         await node.close()
@@ -99,8 +101,8 @@ public final class ShardWorker: Service {
         while !node.isLoaded {
             do { try await Task.sleep(for: .milliseconds(20)) } catch { return }
         }
-        health.setStatus(.serving, for: "")
-        health.setStatus(.serving, for: Self.serviceName)
+        health.set(.serving, for: "")
+        health.set(.serving, for: Self.serviceName)
         for note in node.recoveryNotes() { logger.warning("\(note)") }
         for replica in node.currentStatus() where replica.state == .failed {
             logger.error("replica does not serve: \(replica.reason)", metadata: ["shard": "\(replica.shard)"])

@@ -3,7 +3,6 @@ import Foundation
 import NeedletailCore
 import NeedletailIndex
 import NeedletailVectors
-import Synchronization
 
 /// Recall against queries a second on one data set, in the schema that peer libraries are measured in.
 struct ANN: AsyncParsableCommand {
@@ -30,7 +29,7 @@ struct ANN: AsyncParsableCommand {
         let before = residentBytes()
         let clock = ContinuousClock()
         let begin = clock.now
-        let index = try await build(data, field: field)
+        let index = try await GraphBuild.build(data, field: field, threads: buildThreads)
         report(data, field, [("phase", "\"build\""), ("seconds", seconds(begin.duration(to: clock.now))), ("bytes", "\(residentBytes() - before)")])
         let vectors = (0..<queries.count).map(queries.vector)
         let truth = try exactAnswers(index, vectors)
@@ -45,26 +44,6 @@ struct ANN: AsyncParsableCommand {
             throw ValidationError("unknown value \(name); use one of \(values.keys.sorted().joined(separator: ", "))")
         }
         return value
-    }
-
-    private func build(_ data: VectorFile, field: VectorField) async throws -> HNSWIndex {
-        let index = HNSWIndex(field: field, memory: .plain(field: field, capacity: data.count), capacity: data.count)
-        try index.ensureCapacity(slots: data.count)
-        let next = SharedCounter()
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            for _ in 0..<buildThreads {
-                group.addTask {
-                    var scratch = SearchScratch()
-                    while let row = next.take(below: data.count) {
-                        index.store(try index.distance.layout.convert(data.vector(row), field: field.name), slot: UInt32(row))
-                        try index.link(slot: UInt32(row), id: .number(UInt64(row)), scratch: &scratch)
-                        index.publish(slot: UInt32(row))
-                    }
-                }
-            }
-            try await group.waitForAll()
-        }
-        return index
     }
 
     private func exactAnswers(_ index: HNSWIndex, _ queries: [DenseVector]) throws -> [Set<UInt32>] {
@@ -112,15 +91,5 @@ struct ANN: AsyncParsableCommand {
     private func residentBytes() -> Int {
         let fields = (try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8))?.split(separator: " ") ?? []
         return fields.count > 1 ? (Int(fields[1]) ?? 0) * 4096 : 0
-    }
-}
-
-/// Hands out the numbers from 0 upwards, each once, to any thread.
-final class SharedCounter: Sendable {
-    private let next = Atomic<Int>(0)
-
-    func take(below bound: Int) -> Int? {
-        let value = next.wrappingAdd(1, ordering: .relaxed).oldValue
-        return value < bound ? value : nil
     }
 }

@@ -4,6 +4,7 @@ import NeedletailCoordinator
 import NeedletailCore
 import NeedletailTelemetry
 import ServiceLifecycle
+import UnixSignals
 
 @main
 struct CoordinatorCommand: AsyncParsableCommand {
@@ -16,7 +17,7 @@ struct CoordinatorCommand: AsyncParsableCommand {
 
             Example: needletail-coordinator --data /var/lib/needletail --listen 10.0.0.2:7460
             """,
-        version: Needletail.version)
+        version: NeedletailVersion.current)
 
     @Option(help: "Folder for the cluster's metadata; made when missing.") var data = "needletail-data/coordinator"
     @Option(help: "Address to listen on; port 0 takes any free one.") var listen = "127.0.0.1:7460"

@@ -4,19 +4,36 @@ import NeedletailCore
 import NeedletailTelemetry
 import NeedletailWorker
 import ServiceLifecycle
+import UnixSignals
 
 @main
 struct ShardCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "needletail-shard",
         abstract: "A shard worker: hosts shard replicas and serves coordinators.",
+        version: NeedletailVersion.current,
+        subcommands: [Serve.self, Repair.self], defaultSubcommand: Serve.self)
+}
+
+struct Repair: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Cuts a replica's damaged log at the first bad record, when there is nothing to restore it from.",
+        discussion: "The worker must not be running. What is cut is kept beside the log in files ending in .damaged.")
+
+    @Option(help: "The replica's folder, below replicas/ in the worker's data folder.") var replica: String
+
+    func run() throws { print(try ShardWorker.repairLog(inReplica: replica)) }
+}
+
+struct Serve: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Runs the worker (the default).",
         discussion: """
             The worker registers with its coordinator and is given shards when collections are made. Its data folder holds everything it
             has acknowledged; start it again with the same folder and it serves the same shards.
 
             Example: needletail-shard --data /var/lib/needletail --listen 10.0.0.5:7470 --coordinator 10.0.0.2:7460
-            """,
-        version: Needletail.version)
+            """)
 
     @Option(help: "Folder for the worker's data; made when missing.") var data = "needletail-data/shard"
     @Option(help: "Address to listen on; port 0 takes any free one.") var listen = "127.0.0.1:7470"

@@ -6,6 +6,7 @@ import NeedletailCore
 import NeedletailTelemetry
 import NeedletailWorker
 import ServiceLifecycle
+import UnixSignals
 
 struct DevCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

@@ -58,11 +58,15 @@ import Testing
         let field = VectorField(name: "v", dimensions: 16, metric: .l2)
         let index = try TestIndex(field: field, vectors: vectors)
         let retired = Set((0..<4_000).shuffled(using: &generator).prefix(2_000))
-        for slot in retired { index.graph.retire(slot: UInt32(slot)) }
+        let doomed = SlotBits(capacity: 4_000)
+        for slot in retired {
+            index.graph.retire(slot: UInt32(slot))
+            doomed.set(slot)
+        }
         index.graph.replaceRetiredEntry()
         var scratch = SearchScratch()
-        #expect(index.graph.repair(slots: 0..<4_000, scratch: &scratch) > 0)
-        #expect(index.graph.repair(slots: 0..<4_000, scratch: &scratch) == 0, "a second pass finds nothing to cut")
+        #expect(index.graph.repair(slots: 0..<4_000, doomed: doomed, scratch: &scratch) > 0)
+        #expect(index.graph.repair(slots: 0..<4_000, doomed: doomed, scratch: &scratch) == 0, "a second pass finds nothing to cut")
         #expect(try index.recall((0..<100).map { _ in generator.gaussians(16) }, ef: 100) >= 0.95)
         for slot in retired { index.graph.release(slot: UInt32(slot)) }
         for slot in retired { try index.insert(generator.gaussians(16), slot: slot) }

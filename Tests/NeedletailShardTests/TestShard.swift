@@ -36,6 +36,7 @@ struct TestShard {
         configuration.checkpointPoints = 100
         configuration.repairPoints = 50
         configuration.groupPoints = 64
+        configuration.repairStep = 100
         configuration.log.segmentBytes = 64 << 10
         return configuration
     }
@@ -52,7 +53,7 @@ struct TestShard {
     }
 
     func get(_ ids: [PointID]) async throws -> [StoredPoint] {
-        try await node.get(ShardGet(shard: Self.id, ids: ids, parts: PointParts(payload: true, vectors: true)))
+        try await node.get(ShardGet(shard: Self.id, ids: ids, parts: PointParts(payload: true, vectors: true))).points
     }
 
     func scrollAll(page: Int) async throws -> [StoredPoint] {

@@ -32,9 +32,10 @@ class Process:
     def __init__(self, executable, folder, arguments):
         self.executable, self.folder, self.arguments = executable, pathlib.Path(folder), arguments
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.process, self.port = None, 0
+        self.process, self.port, self.stopped = None, 0, False
 
     def start(self):
+        self.stopped = False
         port_file = self.folder / "port"
         port_file.unlink(missing_ok=True)
         self.log = open(self.folder / "log", "ab")
@@ -54,8 +55,8 @@ class Process:
     def address(self):
         return f"127.0.0.1:{self.port}"
 
-    def output(self):
-        return (self.folder / "log").read_text(errors="replace")[-4000:]
+    def output(self, limit=4000):
+        return (self.folder / "log").read_text(errors="replace")[-limit:]
 
     def kill(self):
         self.process.send_signal(signal.SIGKILL)
@@ -63,8 +64,10 @@ class Process:
 
     def stop(self):
         """Asks it to end; it must do so by itself and cleanly."""
-        if self.process is None or self.process.poll() is not None:
+        if self.process is None or self.process.returncode == -signal.SIGKILL or self.stopped:
             return
+        assert self.process.poll() is None, f"{self.executable} ended by itself with {self.process.returncode}: {self.output()}"
+        self.stopped = True
         self.process.send_signal(signal.SIGTERM)
         try:
             code = self.process.wait(timeout=30)
@@ -104,14 +107,17 @@ class Cluster:
 
     def __exit__(self, kind, *_):
         self.channel.close()
+        processes = [*self.workers, self.coordinator]
+        is_clean = False
         try:
-            for process in [*self.workers, self.coordinator]:
+            for process in processes:
                 process.stop()
+            is_clean = kind is None
         finally:
-            for process in [*self.workers, self.coordinator]:
+            for process in processes:
                 if process.process.poll() is None:
                     process.kill()
-            if kind is None:
+            if is_clean:
                 shutil.rmtree(self.folder, ignore_errors=True)
             else:
                 print(f"logs are in {self.folder}")

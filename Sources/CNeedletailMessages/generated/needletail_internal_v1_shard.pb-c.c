@@ -2131,7 +2131,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__stored__descriptor =
   (ProtobufCMessageInit) needletail__internal__v1__stored__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__get_reply__field_descriptors[1] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__get_reply__field_descriptors[2] =
 {
   {
     "points",
@@ -2145,14 +2145,27 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__get_reply__field
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "applied_sequence",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__GetReply, applied_sequence),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__internal__v1__get_reply__field_indices_by_name[] = {
+  1,   /* field[1] = applied_sequence */
   0,   /* field[0] = points */
 };
 static const ProtobufCIntRange needletail__internal__v1__get_reply__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 1 }
+  { 0, 2 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__get_reply__descriptor =
 {
@@ -2162,7 +2175,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__get_reply__descriptor
   "Needletail__Internal__V1__GetReply",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__GetReply),
-  1,
+  2,
   needletail__internal__v1__get_reply__field_descriptors,
   needletail__internal__v1__get_reply__field_indices_by_name,
   1,  needletail__internal__v1__get_reply__number_ranges,
@@ -2348,7 +2361,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__count_request__descri
   (ProtobufCMessageInit) needletail__internal__v1__count_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__count_reply__field_descriptors[1] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__count_reply__field_descriptors[2] =
 {
   {
     "count",
@@ -2362,14 +2375,27 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__count_reply__fie
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "applied_sequence",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__CountReply, applied_sequence),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__internal__v1__count_reply__field_indices_by_name[] = {
+  1,   /* field[1] = applied_sequence */
   0,   /* field[0] = count */
 };
 static const ProtobufCIntRange needletail__internal__v1__count_reply__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 1 }
+  { 0, 2 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__count_reply__descriptor =
 {
@@ -2379,7 +2405,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__count_reply__descript
   "Needletail__Internal__V1__CountReply",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__CountReply),
-  1,
+  2,
   needletail__internal__v1__count_reply__field_descriptors,
   needletail__internal__v1__count_reply__field_indices_by_name,
   1,  needletail__internal__v1__count_reply__number_ranges,

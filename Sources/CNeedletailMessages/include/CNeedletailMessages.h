@@ -15,3 +15,5 @@
 /// A google.protobuf.FileDescriptorSet of every file in Proto/, imports before importers.
 extern const uint8_t nt_descriptor_set[];
 extern const size_t nt_descriptor_set_size;
+/// Swift does not see arrays of unknown length.
+static inline const uint8_t *nt_descriptor_set_start(void) { return nt_descriptor_set; }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import NeedletailAPI
 import NeedletailClient
 import NeedletailCore
 
@@ -21,7 +22,7 @@ struct DemoCommand: AsyncParsableCommand {
         defer { local.stop() }
         print("Starting 1 coordinator and \(workers) shard workers on loopback …")
         try local.start(shardWorkers: workers)
-        let cluster = try NeedletailCluster(endpoint: local.endpoint)
+        let cluster = try NeedletailCluster.connect(local.endpoint)
         do {
             try await waitForWorkers(cluster)
             try await show(cluster, data)
@@ -35,7 +36,7 @@ struct DemoCommand: AsyncParsableCommand {
 
     private func waitForWorkers(_ cluster: NeedletailCluster) async throws {
         let deadline = Deadline.after(.seconds(20))
-        while try await cluster.clusterStatus(deadline: deadline).nodesAlive < workers {
+        while try await cluster.operations.clusterStatus(deadline: deadline).nodesAlive < workers {
             guard !deadline.isPast else { throw NeedletailError(.unavailable, "the shard workers did not register within 20 s") }
             try await Task.sleep(for: .milliseconds(20))
         }
@@ -44,9 +45,10 @@ struct DemoCommand: AsyncParsableCommand {
     private func show(_ cluster: NeedletailCluster, _ data: SampleData) async throws {
         let name = "wordnet"
         let field = VectorField(name: "text", dimensions: data.dimensions, metric: .cosine)
-        _ = try await cluster.createCollection(CollectionSpec(name: name, fields: [field], shardCount: shards), deadline: nil)
+        _ = try await cluster.operations.createCollection(CollectionSpec(name: name, fields: [field], shardCount: shards), deadline: nil)
         let loaded = try await load(cluster, data, into: name)
-        print("Collection \"\(name)\": \(shards) shards, \(data.documents.count) points × \(data.dimensions) dimensions, loaded at \(Int(loaded)) points per second.\n")
+        let size = "\(data.documents.count) points × \(data.dimensions) dimensions"
+        print("Collection \"\(name)\": \(shards) shards, \(size), loaded at \(Int(loaded)) points per second.\n")
         for query in data.queries.prefix(5) { try await answer(query, cluster, data, in: name) }
         try await measure(cluster, data, in: name, pointsPerSecond: loaded)
     }
@@ -73,14 +75,15 @@ struct DemoCommand: AsyncParsableCommand {
 
     private func answer(_ query: SampleData.Query, _ cluster: NeedletailCluster, _ data: SampleData, in name: String) async throws {
         let search = NamedQuery(vector: data.vector(of: query), limit: 3, parts: PointParts(payload: true))
-        let answer = try await cluster.search(PointsSearch(collection: name, queries: [search]))
+        let answer = try await cluster.operations.search(PointsSearch(collection: name, queries: [search]))
         print("“\(query.text)”")
         for (rank, point) in answer.results[0].enumerated() {
             let payload = try PayloadCoding.decode(point.payload)
             let mark = point.id == .number(query.relevant) ? "✓" : " "
             let words = Self.strings(payload["lemmas"]).joined(separator: ", ")
             let text = Self.strings(payload["text"]).joined()
-            print("  \(rank + 1) \(mark) \(String(format: "%.3f", point.score))  \(words.padding(toLength: max(24, words.count), withPad: " ", startingAt: 0))  \(text.prefix(72))")
+            let column = words.padding(toLength: max(24, words.count), withPad: " ", startingAt: 0)
+            print("  \(rank + 1) \(mark) \(String(format: "%.3f", point.score))  \(column)  \(text.prefix(72))")
         }
         print("")
     }
@@ -99,9 +102,11 @@ struct DemoCommand: AsyncParsableCommand {
         for query in data.queries {
             let vector = data.vector(of: query)
             let begin = ContinuousClock.now
-            let found = try await cluster.search(PointsSearch(collection: name, queries: [NamedQuery(vector: vector)])).results[0].map(\.id)
+            let walk = PointsSearch(collection: name, queries: [NamedQuery(vector: vector)])
+            let found = try await cluster.operations.search(walk).results[0].map(\.id)
             latencies.append(begin.duration(to: .now).milliseconds)
-            let exact = try await cluster.search(PointsSearch(collection: name, queries: [NamedQuery(vector: vector, exact: true)])).results[0].map(\.id)
+            let truth = PointsSearch(collection: name, queries: [NamedQuery(vector: vector, exact: true)])
+            let exact = try await cluster.operations.search(truth).results[0].map(\.id)
             agreeing += Set(found).intersection(exact).count
             hits += found.contains(.number(query.relevant)) ? 1 : 0
         }

@@ -255,10 +255,11 @@ struct  Needletail__Internal__V1__GetReply
   ProtobufCMessage base;
   size_t n_points;
   Needletail__Internal__V1__Stored **points;
+  uint64_t applied_sequence;
 };
 #define NEEDLETAIL__INTERNAL__V1__GET_REPLY__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__get_reply__descriptor) \
-    , 0,NULL }
+    , 0,NULL, 0 }
 
 
 struct  Needletail__Internal__V1__ScrollRequest
@@ -304,10 +305,11 @@ struct  Needletail__Internal__V1__CountReply
 {
   ProtobufCMessage base;
   uint64_t count;
+  uint64_t applied_sequence;
 };
 #define NEEDLETAIL__INTERNAL__V1__COUNT_REPLY__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__count_reply__descriptor) \
-    , 0 }
+    , 0, 0 }
 
 
 struct  Needletail__Internal__V1__Field

@@ -1,21 +1,24 @@
-import Foundation
-import NeedletailCore
+public import Foundation
+internal import NeedletailCore
 
-/// A coordinator and some shard workers as processes of their own on loopback, in a folder of their own.
-final class LocalCluster {
-    let directory: URL
-    private(set) var endpoint = ""
+/// A coordinator and some shard workers as processes of their own on loopback, in a temporary folder of their own: for demonstrations,
+/// benchmarks and tests. One task uses it.
+public final class LocalCluster {
+    public let directory: URL
+    /// host:port of the coordinator, once started.
+    public private(set) var endpoint = ""
     private var processes: [Process] = []
     private let binaries: URL
 
-    init() throws {
+    /// The executables are looked for beside the running program.
+    public init() throws {
         directory = FileManager.default.temporaryDirectory.appendingPathComponent("needletail-demo-\(UUID().uuidString.prefix(8))")
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
         binaries = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
     }
 
     /// Starts one coordinator and `shardWorkers` workers and waits until they listen.
-    func start(shardWorkers: Int) throws {
+    public func start(shardWorkers: Int) throws {
         let port = try launch("needletail-coordinator", name: "coordinator", arguments: [])
         endpoint = "127.0.0.1:\(port)"
         for number in 1...shardWorkers {
@@ -26,7 +29,7 @@ final class LocalCluster {
     private func launch(_ executable: String, name: String, arguments: [String]) throws -> Int {
         let portFile = directory.appendingPathComponent("\(name).port")
         let log = directory.appendingPathComponent("\(name).log")
-        FileManager.default.createFile(atPath: log.path, contents: nil)
+        try Data().write(to: log)
         let process = Process()
         process.executableURL = binaries.appendingPathComponent(executable)
         process.arguments =
@@ -51,7 +54,7 @@ final class LocalCluster {
     }
 
     /// Asks the processes to stop, workers first, waits for them, and removes the folder.
-    func stop() {
+    public func stop() {
         for process in processes.reversed() {
             process.terminate()
             process.waitUntilExit()

@@ -1,0 +1,46 @@
+import CNeedletailMessages
+import CProtobufC
+public import NeedletailCore
+
+extension InternalMessages {
+    public static let assignment = MessageCodec<ReplicaAssignment>(
+        write: { assignment, arena throws(NeedletailError) in try arena.assignment(assignment) },
+        read: { message throws(NeedletailError) in try ReplicaAssignment(message) })
+
+    public static let nodeStatus = MessageCodec<NodeStatus>(
+        write: { status, arena throws(NeedletailError) in try arena.nodeStatus(status) },
+        read: { message throws(NeedletailError) in try NodeStatus(message) })
+
+    public static let heartbeat = MessageCodec<Heartbeat>(
+        write: { heartbeat, arena throws(NeedletailError) in
+            let message = try arena.make(Needletail__Internal__V1__HeartbeatRequest.self)
+            message.pointee.node = heartbeat.node
+            message.pointee.address = try arena.text(heartbeat.address)
+            message.pointee.cluster = heartbeat.cluster
+            message.pointee.status = try arena.nodeStatus(heartbeat.status)
+            message.pointee.draining = heartbeat.isDraining ? 1 : 0
+            return message
+        },
+        read: { (message: UnsafePointer<Needletail__Internal__V1__HeartbeatRequest>) throws(NeedletailError) in
+            let heartbeat = message.pointee
+            return Heartbeat(
+                node: heartbeat.node, address: string(heartbeat.address), cluster: heartbeat.cluster,
+                status: try NodeStatus(try need(heartbeat.status, "status")), isDraining: heartbeat.draining != 0)
+        })
+
+    public static let heartbeatAnswer = MessageCodec<HeartbeatAnswer>(
+        write: { answer, arena throws(NeedletailError) in
+            let message = try arena.make(Needletail__Internal__V1__HeartbeatReply.self)
+            message.pointee.cluster = answer.cluster
+            message.pointee.n_assignments = answer.assignments.count
+            message.pointee.assignments = try arena.list(answer.assignments, arena.assignment)
+            return message
+        },
+        read: { (message: UnsafePointer<Needletail__Internal__V1__HeartbeatReply>) throws(NeedletailError) in
+            let reply = message.pointee
+            let assignments = try messages(reply.assignments, reply.n_assignments) { assignment throws(NeedletailError) in
+                try ReplicaAssignment(assignment)
+            }
+            return HeartbeatAnswer(cluster: reply.cluster, assignments: assignments)
+        })
+}

@@ -1,0 +1,124 @@
+import CNeedletailMessages
+import CProtobufC
+import NeedletailCore
+
+typealias AssignmentMessage = Needletail__Internal__V1__ReplicaAssignment
+typealias SpecMessage = Needletail__Internal__V1__CollectionSpec
+
+extension ReplicaAssignment {
+    init(_ message: UnsafePointer<AssignmentMessage>) throws(NeedletailError) {
+        let assignment = message.pointee
+        self.init(
+            shard: try ShardID(assignment.shard), range: try HashRange(assignment.range_first, assignment.range_last),
+            epoch: assignment.epoch, collection: try CollectionSpec(try need(assignment.collection, "collection")))
+    }
+}
+
+extension CollectionSpec {
+    fileprivate init(_ message: UnsafePointer<SpecMessage>) throws(NeedletailError) {
+        let spec = message.pointee
+        try limited(spec.n_fields, Limits.fieldsPerCollection, "fields")
+        let fields = try messages(spec.fields, spec.n_fields) { field throws(NeedletailError) in try VectorField(field) }
+        let interval = Int(spec.interval_milliseconds)
+        self.init(
+            name: string(spec.name), fields: fields, shardCount: Int(spec.shard_count),
+            replicationFactor: Int(spec.replication_factor),
+            durability: interval == 0 ? .everyCommit : .interval(milliseconds: interval))
+    }
+}
+
+extension VectorField {
+    fileprivate init(_ message: UnsafePointer<Needletail__Internal__V1__Field>) throws(NeedletailError) {
+        let field = message.pointee
+        guard let raw = UInt8(exactly: field.metric), let metric = Metric(rawValue: raw) else {
+            throw NeedletailError(.invalidArgument, "metric \(field.metric) is unknown to this version")
+        }
+        self.init(
+            name: string(field.name), dimensions: Int(field.dimensions), metric: metric,
+            element: try VectorElement(number: field.element),
+            graph: GraphParameters(m: Int(field.m), efConstruction: Int(field.ef_construction), seed: field.seed))
+    }
+}
+
+extension NodeStatus {
+    init(_ message: UnsafePointer<Needletail__Internal__V1__NodeStatus>) throws(NeedletailError) {
+        self.init(
+            replicas: try messages(message.pointee.replicas, message.pointee.n_replicas) { replica throws(NeedletailError) in
+                try ReplicaStatus(replica)
+            })
+    }
+}
+
+extension ReplicaStatus {
+    fileprivate init(_ message: UnsafePointer<Needletail__Internal__V1__ReplicaStatus>) throws(NeedletailError) {
+        let replica = message.pointee
+        guard let raw = UInt8(exactly: replica.state), let state = State(rawValue: raw) else {
+            throw NeedletailError(.invalidArgument, "replica state \(replica.state) is unknown to this version")
+        }
+        self.init(
+            shard: try ShardID(replica.shard), state: state, reason: string(replica.reason), epoch: replica.epoch,
+            appliedSequence: replica.applied_sequence, pointCount: replica.points, memoryBytes: replica.memory_bytes,
+            diskBytes: replica.disk_bytes)
+    }
+}
+
+extension MessageArena {
+    func assignment(_ assignment: ReplicaAssignment) throws(NeedletailError) -> UnsafeMutablePointer<AssignmentMessage> {
+        let message = try make(AssignmentMessage.self)
+        message.pointee.shard = try shardID(assignment.shard)
+        message.pointee.range_first = assignment.range.first
+        message.pointee.range_last = assignment.range.last
+        message.pointee.epoch = assignment.epoch
+        message.pointee.collection = try spec(assignment.collection)
+        return message
+    }
+
+    private func spec(_ spec: CollectionSpec) throws(NeedletailError) -> UnsafeMutablePointer<SpecMessage> {
+        let message = try make(SpecMessage.self)
+        message.pointee.name = try text(spec.name)
+        message.pointee.n_fields = spec.fields.count
+        message.pointee.fields = try list(spec.fields, internalField)
+        message.pointee.shard_count = UInt32(clamping: spec.shardCount)
+        message.pointee.replication_factor = UInt32(clamping: spec.replicationFactor)
+        if case .interval(let milliseconds) = spec.durability {
+            message.pointee.interval_milliseconds = UInt32(clamping: milliseconds)
+        }
+        return message
+    }
+
+    private func internalField(_ field: VectorField) throws(NeedletailError) -> UnsafeMutablePointer<
+        Needletail__Internal__V1__Field
+    > {
+        let message = try make(Needletail__Internal__V1__Field.self)
+        message.pointee.name = try text(field.name)
+        message.pointee.dimensions = UInt32(clamping: field.dimensions)
+        message.pointee.metric = UInt32(field.metric.rawValue)
+        message.pointee.element = UInt32(field.element.rawValue)
+        message.pointee.m = UInt32(clamping: field.graph.m)
+        message.pointee.ef_construction = UInt32(clamping: field.graph.efConstruction)
+        message.pointee.seed = field.graph.seed
+        return message
+    }
+
+    func nodeStatus(_ status: NodeStatus) throws(NeedletailError) -> UnsafeMutablePointer<Needletail__Internal__V1__NodeStatus> {
+        let message = try make(Needletail__Internal__V1__NodeStatus.self)
+        message.pointee.n_replicas = status.replicas.count
+        message.pointee.replicas = try list(status.replicas, replicaStatus)
+        return message
+    }
+
+    private func replicaStatus(
+        _ replica: ReplicaStatus
+    ) throws(NeedletailError) -> UnsafeMutablePointer<Needletail__Internal__V1__ReplicaStatus> {
+        let message = try make(Needletail__Internal__V1__ReplicaStatus.self)
+        message.pointee.shard = try shardID(replica.shard)
+        message.pointee.state = UInt32(replica.state.rawValue)
+        message.pointee.reason = try text(replica.reason.withoutNUL)
+        message.pointee.epoch = replica.epoch
+        message.pointee.applied_sequence = replica.appliedSequence
+        message.pointee.points = replica.pointCount
+        message.pointee.memory_bytes = replica.memoryBytes
+        message.pointee.disk_bytes = replica.diskBytes
+        return message
+    }
+}

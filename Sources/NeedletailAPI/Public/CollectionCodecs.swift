@@ -1,0 +1,74 @@
+import CNeedletailMessages
+import CProtobufC
+public import NeedletailCore
+
+/// How the values of the public API travel: one codec for each message of `needletail.v1` that is a request or an answer.
+public enum PublicMessages {}
+
+extension PublicMessages {
+    public static let createCollection = MessageCodec<CollectionSpec>(
+        write: { spec, arena throws(NeedletailError) in try arena.createRequest(spec) },
+        read: { message throws(NeedletailError) in try CollectionSpec(message) })
+
+    public static let collection = MessageCodec<CollectionInfo>(
+        write: { info, arena throws(NeedletailError) in try arena.collection(info) },
+        read: { message throws(NeedletailError) in try CollectionInfo(message) })
+
+    /// A collection's name.
+    public static let getCollection = MessageCodec<String>(
+        write: { name, arena throws(NeedletailError) in
+            let message = try arena.make(Needletail__V1__GetCollectionRequest.self)
+            message.pointee.name = try arena.text(name)
+            return message
+        },
+        read: { (message: UnsafePointer<Needletail__V1__GetCollectionRequest>) in string(message.pointee.name) })
+
+    public static let listCollections = MessageCodec<Void>(
+        write: { _, arena throws(NeedletailError) in try arena.make(Needletail__V1__ListCollectionsRequest.self) },
+        read: { (_: UnsafePointer<Needletail__V1__ListCollectionsRequest>) in })
+
+    public static let collections = MessageCodec<[CollectionInfo]>(
+        write: { infos, arena throws(NeedletailError) in
+            let message = try arena.make(Needletail__V1__ListCollectionsResponse.self)
+            message.pointee.n_collections = infos.count
+            message.pointee.collections = try arena.list(infos, arena.collection)
+            return message
+        },
+        read: { (message: UnsafePointer<Needletail__V1__ListCollectionsResponse>) throws(NeedletailError) in
+            try messages(message.pointee.collections, message.pointee.n_collections) { info throws(NeedletailError) in
+                try CollectionInfo(info)
+            }
+        })
+
+    /// nil: the durability stays as it is.
+    public static let updateCollection = MessageCodec<(name: String, durability: Durability?)>(
+        write: { update, arena throws(NeedletailError) in
+            let message = try arena.make(Needletail__V1__UpdateCollectionRequest.self)
+            message.pointee.name = try arena.text(update.name)
+            if let durability = update.durability { message.pointee.durability = try arena.durability(durability) }
+            return message
+        },
+        read: { (message: UnsafePointer<Needletail__V1__UpdateCollectionRequest>) throws(NeedletailError) in
+            (name: string(message.pointee.name), durability: try Durability.read(message.pointee.durability))
+        })
+
+    public static let deleteCollection = MessageCodec<(name: String, ignoreMissing: Bool)>(
+        write: { deletion, arena throws(NeedletailError) in
+            let message = try arena.make(Needletail__V1__DeleteCollectionRequest.self)
+            message.pointee.name = try arena.text(deletion.name)
+            message.pointee.ignore_missing = deletion.ignoreMissing ? 1 : 0
+            return message
+        },
+        read: { (message: UnsafePointer<Needletail__V1__DeleteCollectionRequest>) in
+            (name: string(message.pointee.name), ignoreMissing: message.pointee.ignore_missing != 0)
+        })
+
+    /// Whether there was one.
+    public static let collectionDeleted = MessageCodec<Bool>(
+        write: { deleted, arena throws(NeedletailError) in
+            let message = try arena.make(Needletail__V1__DeleteCollectionResponse.self)
+            message.pointee.deleted = deleted ? 1 : 0
+            return message
+        },
+        read: { (message: UnsafePointer<Needletail__V1__DeleteCollectionResponse>) in message.pointee.deleted != 0 })
+}

@@ -1,0 +1,47 @@
+public import NeedletailGRPC
+
+/// The methods of the public services.
+public enum PublicMethods {
+    public static let collections = "needletail.v1.Collections"
+    public static let points = "needletail.v1.Points"
+    public static let cluster = "needletail.v1.Cluster"
+
+    public static let createCollection = GRPCMethod(service: collections, name: "Create")
+    public static let getCollection = GRPCMethod(service: collections, name: "Get")
+    public static let listCollections = GRPCMethod(service: collections, name: "List")
+    public static let updateCollection = GRPCMethod(service: collections, name: "Update")
+    public static let deleteCollection = GRPCMethod(service: collections, name: "Delete")
+
+    public static let upsert = GRPCMethod(service: points, name: "Upsert")
+    public static let upsertStream = GRPCMethod(service: points, name: "UpsertStream")
+    public static let get = GRPCMethod(service: points, name: "Get")
+    public static let delete = GRPCMethod(service: points, name: "Delete")
+    public static let setPayload = GRPCMethod(service: points, name: "SetPayload")
+    public static let overwritePayload = GRPCMethod(service: points, name: "OverwritePayload")
+    public static let deletePayload = GRPCMethod(service: points, name: "DeletePayload")
+    public static let scroll = GRPCMethod(service: points, name: "Scroll")
+    public static let count = GRPCMethod(service: points, name: "Count")
+    public static let search = GRPCMethod(service: points, name: "Search")
+    public static let searchBatch = GRPCMethod(service: points, name: "SearchBatch")
+
+    public static let status = GRPCMethod(service: cluster, name: "Status")
+    public static let nodes = GRPCMethod(service: cluster, name: "Nodes")
+    public static let shards = GRPCMethod(service: cluster, name: "Shards")
+}
+
+/// The methods between the cluster's own processes.
+public enum InternalMethods {
+    public static let shardWorker = "needletail.internal.v1.ShardWorker"
+    public static let membership = "needletail.internal.v1.Membership"
+
+    public static let write = GRPCMethod(service: shardWorker, name: "Write")
+    public static let search = GRPCMethod(service: shardWorker, name: "Search")
+    public static let get = GRPCMethod(service: shardWorker, name: "Get")
+    public static let scroll = GRPCMethod(service: shardWorker, name: "Scroll")
+    public static let count = GRPCMethod(service: shardWorker, name: "Count")
+    public static let createReplica = GRPCMethod(service: shardWorker, name: "CreateReplica")
+    public static let dropReplica = GRPCMethod(service: shardWorker, name: "DropReplica")
+    public static let status = GRPCMethod(service: shardWorker, name: "Status")
+
+    public static let heartbeat = GRPCMethod(service: membership, name: "Heartbeat")
+}

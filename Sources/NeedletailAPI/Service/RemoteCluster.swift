@@ -1,0 +1,68 @@
+public import NeedletailCore
+public import NeedletailGRPC
+
+/// The cluster reached over the network, through any of its coordinators.
+public struct RemoteCluster: ClusterOperations {
+    let client: GRPCClient
+
+    public init(_ client: GRPCClient) { self.client = client }
+
+    public func createCollection(_ spec: CollectionSpec, deadline: Deadline?) async throws -> CollectionInfo {
+        try await client.call(
+            PublicMethods.createCollection, PublicMessages.createCollection, spec, PublicMessages.collection, deadline: deadline)
+    }
+
+    public func collection(_ name: String, deadline: Deadline?) async throws -> CollectionInfo {
+        try await client.call(
+            PublicMethods.getCollection, PublicMessages.getCollection, name, PublicMessages.collection, deadline: deadline)
+    }
+
+    public func collections(deadline: Deadline?) async throws -> [CollectionInfo] {
+        try await client.call(
+            PublicMethods.listCollections, PublicMessages.listCollections, (), PublicMessages.collections, deadline: deadline)
+    }
+
+    public func updateCollection(_ name: String, durability: Durability?, deadline: Deadline?) async throws -> CollectionInfo {
+        try await client.call(
+            PublicMethods.updateCollection, PublicMessages.updateCollection, (name: name, durability: durability),
+            PublicMessages.collection, deadline: deadline)
+    }
+
+    public func deleteCollection(_ name: String, ignoreMissing: Bool, deadline: Deadline?) async throws -> Bool {
+        try await client.call(
+            PublicMethods.deleteCollection, PublicMessages.deleteCollection, (name: name, ignoreMissing: ignoreMissing),
+            PublicMessages.collectionDeleted, deadline: deadline)
+    }
+
+    public func get(_ request: PointsGet) async throws -> PointsAnswer {
+        try await client.call(
+            PublicMethods.get, PublicMessages.getPoints, request, PublicMessages.points, deadline: request.deadline)
+    }
+
+    public func count(_ collection: String, deadline: Deadline?) async throws -> CountAnswer {
+        try await client.call(PublicMethods.count, PublicMessages.count, collection, PublicMessages.counted, deadline: deadline)
+    }
+
+    public func search(_ request: PointsSearch) async throws -> SearchAnswer {
+        if request.queries.count == 1 {
+            return try await client.call(
+                PublicMethods.search, PublicMessages.search, request, PublicMessages.found, deadline: request.deadline)
+        }
+        return try await client.call(
+            PublicMethods.searchBatch, PublicMessages.searchBatch, request, PublicMessages.batchFound, deadline: request.deadline)
+    }
+
+    public func clusterStatus(deadline: Deadline?) async throws -> ClusterStatus {
+        try await client.call(
+            PublicMethods.status, PublicMessages.clusterStatusRequest, (), PublicMessages.clusterStatus, deadline: deadline)
+    }
+
+    public func nodes(deadline: Deadline?) async throws -> [NodeInfo] {
+        try await client.call(PublicMethods.nodes, PublicMessages.listNodes, (), PublicMessages.nodes, deadline: deadline)
+    }
+
+    public func shards(of collection: String?, deadline: Deadline?) async throws -> [ShardInfo] {
+        try await client.call(
+            PublicMethods.shards, PublicMessages.listShards, collection, PublicMessages.shards, deadline: deadline)
+    }
+}

@@ -1,0 +1,45 @@
+public import NeedletailCore
+public import NeedletailGRPC
+
+extension GRPCRouter {
+    /// Serves `needletail.internal.v1.ShardWorker`: what a shard worker does for coordinators.
+    public mutating func registerShardWorker(_ operations: any ShardOperations) {
+        serve(InternalMethods.write, InternalMessages.write, InternalMessages.written) { request, deadline in
+            var request = request
+            request.deadline = deadline
+            return try await operations.write(request)
+        }
+        serve(InternalMethods.search, InternalMessages.search, InternalMessages.found) { request, deadline in
+            var request = request
+            request.deadline = deadline
+            return try await operations.search(request)
+        }
+        serve(InternalMethods.get, InternalMessages.get, InternalMessages.points) { request, deadline in
+            var request = request
+            request.deadline = deadline
+            return try await operations.get(request)
+        }
+        serve(InternalMethods.scroll, InternalMessages.scroll, InternalMessages.scrollPage) { request, deadline in
+            var request = request
+            request.deadline = deadline
+            return try await operations.scroll(request)
+        }
+        serve(InternalMethods.count, InternalMessages.count, InternalMessages.counted) { shard, deadline in
+            try await operations.count(shard, deadline: deadline)
+        }
+        serve(InternalMethods.createReplica, InternalMessages.assignment, InternalMessages.empty) { assignment, _ in
+            try await operations.createReplica(assignment)
+        }
+        serve(InternalMethods.dropReplica, InternalMessages.shard, InternalMessages.empty) { shard, _ in
+            try await operations.dropReplica(shard)
+        }
+        serve(InternalMethods.status, InternalMessages.empty, InternalMessages.nodeStatus) { _, _ in try await operations.status() }
+    }
+
+    /// Serves `needletail.internal.v1.Membership`: what a coordinator does for shard workers.
+    public mutating func registerMembership(_ operations: any MembershipOperations) {
+        serve(InternalMethods.heartbeat, InternalMessages.heartbeat, InternalMessages.heartbeatAnswer) { heartbeat, _ in
+            try await operations.heartbeat(heartbeat)
+        }
+    }
+}

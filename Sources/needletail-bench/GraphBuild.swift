@@ -1,0 +1,37 @@
+import NeedletailCore
+import NeedletailIndex
+import NeedletailVectors
+import Synchronization
+
+/// Building a graph in this process, from all rows of a file, on a number of threads.
+enum GraphBuild {
+    static func build(_ data: VectorFile, field: VectorField, threads: Int) async throws -> HNSWIndex {
+        let index = HNSWIndex(field: field, memory: .plain(field: field, capacity: data.count), capacity: data.count)
+        try index.ensureCapacity(slots: data.count)
+        let next = SharedCounter()
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for _ in 0..<threads {
+                group.addTask {
+                    var scratch = SearchScratch()
+                    while let row = next.take(below: data.count) {
+                        index.store(try index.distance.layout.convert(data.vector(row), field: field.name), slot: UInt32(row))
+                        try index.link(slot: UInt32(row), id: .number(UInt64(row)), scratch: &scratch)
+                        index.publish(slot: UInt32(row))
+                    }
+                }
+            }
+            try await group.waitForAll()
+        }
+        return index
+    }
+}
+
+/// Hands out the numbers from 0 upwards, each once, to any thread.
+final class SharedCounter: Sendable {
+    private let next = Atomic<Int>(0)
+
+    func take(below bound: Int) -> Int? {
+        let value = next.wrappingAdd(1, ordering: .relaxed).oldValue
+        return value < bound ? value : nil
+    }
+}

@@ -1,0 +1,114 @@
+import ArgumentParser
+import NeedletailClient
+
+struct CollectionCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "collection", abstract: "Make, list, show and delete collections.",
+        subcommands: [Create.self, List.self, Show.self, Delete.self])
+
+    struct Create: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Make a collection.",
+            discussion: """
+                A field is NAME:DIMENSIONS:METRIC[:ELEMENT].
+                  METRIC   l2, cosine, dot, or hamming (for element bit)
+                  ELEMENT  f32 (the default), f16, u8 or bit: what vectors are stored as
+
+                Example: needletail collection create books --field text:384:cosine --field cover:512:l2:f16 --shards 4
+                """)
+
+        @Argument(help: "Its name: letters, digits, '.', '_' and '-'.")
+        var name: String
+        @Option(name: .long, help: ArgumentHelp("A vector field; repeat for several.", valueName: "name:dims:metric[:element]"))
+        var field: [String]
+        @Option(help: "Shards the points are divided into, 1 to 256; fixed for the life of the collection.")
+        var shards = 1
+        @Option(help: "Links of a graph node, 4 to 128: more find better and take memory.")
+        var m = GraphParameters().m
+        @Option(help: "Breadth of the search when a point is inserted, m to 4096: more make a better graph and load slower.")
+        var efConstruction = GraphParameters().efConstruction
+        @Option(help: "every-commit (a write is on disk when acknowledged), or an interval such as 200ms between syncs.")
+        var durability = "every-commit"
+        @OptionGroup var options: ClusterOptions
+
+        func validate() throws {
+            if field.isEmpty { throw ValidationError("Give at least one --field, for example --field text:384:cosine.") }
+            _ = try Durability(option: durability)
+            for text in field { _ = try VectorField(option: text, graph: GraphParameters()) }
+        }
+
+        func run() async throws {
+            let graph = GraphParameters(m: m, efConstruction: efConstruction)
+            let fields = try field.map { try VectorField(option: $0, graph: graph) }
+            let spec = CollectionSpec(
+                name: name, fields: fields, shardCount: shards, durability: try Durability(option: durability))
+            try spec.validate()
+            try await options.withCluster { cluster in
+                let info = try await cluster.createCollection(spec, deadline: options.deadline)
+                if options.json { print(JSONWriter.text(info.json)) } else { print("made collection \(name)") }
+            }
+        }
+    }
+
+    struct List: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "List all collections.")
+        @OptionGroup var options: ClusterOptions
+
+        func run() async throws {
+            try await options.withCluster { cluster in
+                let infos = try await cluster.collections(deadline: options.deadline)
+                if options.json { return print(JSONWriter.text(.list(infos.map(\.json)))) }
+                if infos.isEmpty {
+                    return print("no collections yet; make one with: needletail collection create NAME --field NAME:DIMS:METRIC")
+                }
+                var table = Table("COLLECTION", "SHARDS", "POINTS", "FIELDS")
+                for info in infos {
+                    let count = try await cluster.count(info.spec.name, deadline: options.deadline).count
+                    table.add(
+                        info.spec.name, "\(info.spec.shardCount)", "\(count)", info.spec.fields.map(\.option).joined(separator: " ")
+                    )
+                }
+                table.print()
+            }
+        }
+    }
+
+    struct Show: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Show one collection.")
+        @Argument var name: String
+        @OptionGroup var options: ClusterOptions
+
+        func run() async throws {
+            try await options.withCluster { cluster in
+                let info = try await cluster.collection(name, deadline: options.deadline)
+                let count = try await cluster.count(name, deadline: options.deadline).count
+                if options.json {
+                    guard case .map(var entries) = info.json else { return }
+                    entries["points"] = .count(count)
+                    return print(JSONWriter.text(entries))
+                }
+                print(
+                    "collection  \(name)\npoints      \(count)\nshards      \(info.spec.shardCount)\ndurability  \(info.spec.durability.option)"
+                )
+                for field in info.spec.fields {
+                    print("field       \(field.option)  (m \(field.graph.m), ef_construction \(field.graph.efConstruction))")
+                }
+            }
+        }
+    }
+
+    struct Delete: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Delete a collection and all its points.")
+        @Argument var name: String
+        @Flag(help: "Succeed also when there is no such collection.") var ignoreMissing = false
+        @OptionGroup var options: ClusterOptions
+
+        func run() async throws {
+            try await options.withCluster { cluster in
+                let deleted = try await cluster.deleteCollection(name, ignoreMissing: ignoreMissing, deadline: options.deadline)
+                if options.json { return print(JSONWriter.text(["deleted": .bool(deleted)])) }
+                print(deleted ? "deleted collection \(name)" : "there was no collection \(name)")
+            }
+        }
+    }
+}

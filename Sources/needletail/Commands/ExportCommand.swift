@@ -1,0 +1,69 @@
+import ArgumentParser
+import Foundation
+import NeedletailClient
+
+struct ExportCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "export", abstract: "Save all points as JSON lines, which import reads.",
+        discussion: "\"-\" writes to standard output. A file appears under its name once it is whole.")
+
+    @Argument var collection: String
+    @Argument(help: "The file to write.") var file: String
+    @OptionGroup var options: ClusterOptions
+
+    func run() async throws {
+        try await options.withCluster { cluster in
+            let fields = try await cluster.collection(collection, deadline: options.deadline).spec.fields
+            let total = try await cluster.count(collection, deadline: options.deadline).count
+            let part = file + ".part"
+            let handle = try open(part)
+            var progress = Progress(isShown: !options.json && file != "-")
+            var rows = 0
+            let pages = PointsScroll(collection: collection, limit: 500, parts: PointParts(payload: true, vectors: true))
+            for try await page in try await cluster.points(ScrollStream(pages: pages)) {
+                var text = ""
+                for point in page {
+                    text += try PointJSON.line(id: point.id, vectors: point.vectors, payload: point.payload, fields: fields) + "\n"
+                }
+                try write(text, to: handle)
+                rows += page.count
+                progress.show(rows: rows, fraction: total == 0 ? 1 : Double(rows) / Double(total))
+            }
+            progress.end()
+            guard file != "-" else { return }
+            try finish(handle, part)
+            print(
+                options.json
+                    ? JSONWriter.text(["rows": .count(rows)])
+                    : "exported \(rows) rows to \(file) in \(Readable.tenths(progress.seconds)) s")
+        }
+    }
+
+    private func open(_ part: String) throws -> FileHandle {
+        if file == "-" { return .standardOutput }
+        guard FileManager.default.createFile(atPath: part, contents: nil), let handle = FileHandle(forWritingAtPath: part) else {
+            throw NeedletailError(.failedPrecondition, "cannot write \(part): \(String(cString: strerror(errno)))")
+        }
+        return handle
+    }
+
+    private func write(_ text: String, to handle: FileHandle) throws {
+        do {
+            try handle.write(contentsOf: Data(text.utf8))
+        } catch {
+            throw NeedletailError(.resourceExhausted, "cannot write \(file): \(error.localizedDescription)", cause: error)
+        }
+    }
+
+    private func finish(_ handle: FileHandle, _ part: String) throws {
+        do {
+            try handle.synchronize()
+            try handle.close()
+        } catch {
+            throw NeedletailError(.resourceExhausted, "cannot write \(part): \(error.localizedDescription)", cause: error)
+        }
+        guard rename(part, file) == 0 else {
+            throw NeedletailError(.failedPrecondition, "cannot rename \(part) to \(file): \(String(cString: strerror(errno)))")
+        }
+    }
+}

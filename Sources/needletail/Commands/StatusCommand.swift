@@ -1,0 +1,85 @@
+import ArgumentParser
+import NeedletailClient
+
+struct StatusCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "status", abstract: "Show how the cluster, its nodes and its shards are.")
+    @OptionGroup var options: ClusterOptions
+
+    func run() async throws {
+        try await options.withCluster { cluster in
+            let status = try await cluster.clusterStatus(deadline: options.deadline)
+            let nodes = try await cluster.nodes(deadline: options.deadline)
+            let shards = try await cluster.shards(of: nil, deadline: options.deadline)
+            if options.json { return print(JSONWriter.text(json(status, nodes, shards))) }
+            print(
+                "cluster \(Incarnation(status.clusterID)), version \(status.version): \(status.nodesAlive) of \(status.nodesTotal) nodes alive, "
+                    + "\(status.shardsReady) of \(status.shardsTotal) shards ready, \(status.collections) collections, \(status.points) points\n"
+            )
+            show(nodes)
+            if !shards.isEmpty { show(shards) }
+        }
+    }
+
+    private func show(_ nodes: [NodeInfo]) {
+        guard !nodes.isEmpty else { return print("no nodes; start one with needletail-shard") }
+        var table = Table("NODE", "ADDRESS", "STATE", "HEARD", "REPLICAS", "POINTS", "MEMORY", "DISK")
+        for node in nodes {
+            table.add(
+                Incarnation(node.id).description, node.address, node.isAlive ? "alive" : "dead",
+                "\(Readable.tenths(node.heartbeatAge.milliseconds / 1000)) s ago", "\(node.replicas)", "\(node.points)",
+                Readable.bytes(node.memoryBytes), Readable.bytes(node.diskBytes))
+        }
+        table.print()
+        print()
+    }
+
+    private func show(_ shards: [ShardInfo]) {
+        var table = Table("COLLECTION", "SHARD", "NODE", "ROLE", "STATE", "SEQUENCE", "POINTS", "MEMORY", "DISK", "REASON")
+        for shard in shards {
+            for replica in shard.replicas {
+                let status = replica.status
+                table.add(
+                    shard.collection, "\(shard.number)", Incarnation(replica.node).description,
+                    replica.isPrimary ? "primary" : "replica",
+                    status.map { "\($0.state)" } ?? "unknown", "\(status?.appliedSequence ?? 0)", "\(status?.pointCount ?? 0)",
+                    Readable.bytes(status?.memoryBytes ?? 0), Readable.bytes(status?.diskBytes ?? 0), status?.reason ?? "")
+            }
+        }
+        table.print()
+    }
+
+    private func json(_ status: ClusterStatus, _ nodes: [NodeInfo], _ shards: [ShardInfo]) -> Payload {
+        [
+            "cluster_id": .string(Incarnation(status.clusterID).description), "version": .string(status.version),
+            "nodes_total": .count(status.nodesTotal), "nodes_alive": .count(status.nodesAlive),
+            "collections": .count(status.collections),
+            "shards_total": .count(status.shardsTotal), "shards_ready": .count(status.shardsReady), "points": .count(status.points),
+            "nodes": .list(nodes.map(json)), "shards": .list(shards.map(json)),
+        ]
+    }
+
+    private func json(_ node: NodeInfo) -> PayloadValue {
+        .map([
+            "id": .string(Incarnation(node.id).description), "address": .string(node.address), "alive": .bool(node.isAlive),
+            "replicas": .count(node.replicas), "points": .count(node.points), "memory_bytes": .count(node.memoryBytes),
+            "disk_bytes": .count(node.diskBytes), "heartbeat_age_milliseconds": .double(node.heartbeatAge.milliseconds),
+        ])
+    }
+
+    private func json(_ shard: ShardInfo) -> PayloadValue {
+        let replicas = shard.replicas.map { replica in
+            PayloadValue.map([
+                "node": .string(Incarnation(replica.node).description), "primary": .bool(replica.isPrimary),
+                "state": .string(replica.status.map { "\($0.state)" } ?? "unknown"),
+                "reason": .string(replica.status?.reason ?? ""),
+                "applied_sequence": .count(replica.status?.appliedSequence ?? 0), "points": .count(replica.status?.pointCount ?? 0),
+                "memory_bytes": .count(replica.status?.memoryBytes ?? 0), "disk_bytes": .count(replica.status?.diskBytes ?? 0),
+            ])
+        }
+        return .map([
+            "collection": .string(shard.collection), "shard": .count(shard.number), "epoch": .count(shard.epoch),
+            "replicas": .list(replicas),
+        ])
+    }
+}

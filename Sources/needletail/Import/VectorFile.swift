@@ -1,0 +1,117 @@
+import Foundation
+import NeedletailClient
+
+/// A file of vectors, one a row: `.fbin`, `.f16bin`, `.u8bin`, `.i8bin` (two 32-bit numbers, rows and dimensions, then the rows) and
+/// `.npy` of two dimensions.
+struct VectorFile {
+    /// What the file holds.
+    enum Scalar {
+        case f32, f16, u8, i8, f64
+
+        var sizeBytes: Int {
+            switch self {
+            case .f64: 8
+            case .f32: 4
+            case .f16: 2
+            case .u8, .i8: 1
+            }
+        }
+
+        /// What is sent: there is no element for i8 and f64.
+        var element: VectorElement {
+            switch self {
+            case .f16: .f16
+            case .u8: .u8
+            case .f32, .i8, .f64: .f32
+            }
+        }
+    }
+
+    static let extensions = ["fbin", "f16bin", "u8bin", "i8bin", "npy"]
+
+    let rowCount: Int
+    let dimensions: Int
+    let scalar: Scalar
+    private let data: Data
+    private let start: Int
+
+    static func isOne(_ path: String) -> Bool { extensions.contains(path.split(separator: ".").last.map { $0.lowercased() } ?? "") }
+
+    init(_ path: String) throws(NeedletailError) {
+        do {
+            data = try Data(contentsOf: URL(fileURLWithPath: path), options: .alwaysMapped)
+        } catch {
+            throw NeedletailError(.notFound, "cannot read \(path): \(error.localizedDescription)", cause: error)
+        }
+        switch path.split(separator: ".").last.map({ $0.lowercased() }) {
+        case "fbin": scalar = .f32
+        case "f16bin": scalar = .f16
+        case "u8bin": scalar = .u8
+        case "i8bin": scalar = .i8
+        default:
+            let header = try NPYHeader(data, path: path)
+            scalar = try header.vectorScalar(path: path)
+            guard header.shape.count == 2 else {
+                throw NeedletailError(
+                    .invalidArgument, "\(path) has shape \(header.shape); vectors need two dimensions, rows and columns")
+            }
+            (rowCount, dimensions, start) = (header.shape[0], header.shape[1], header.end)
+            try check(path)
+            return
+        }
+        guard data.count >= 8 else { throw NeedletailError(.invalidArgument, "\(path) is too short to be a file of vectors") }
+        rowCount = Int(data.withUnsafeBytes { UInt32(littleEndian: $0.loadUnaligned(as: UInt32.self)) })
+        dimensions = Int(data.withUnsafeBytes { UInt32(littleEndian: $0.loadUnaligned(fromByteOffset: 4, as: UInt32.self)) })
+        start = 8
+        try check(path)
+    }
+
+    private func check(_ path: String) throws(NeedletailError) {
+        guard (1...Limits.dimensions).contains(dimensions) else {
+            throw NeedletailError(
+                .invalidArgument, "\(path) says its vectors have \(dimensions) dimensions; 1 to \(Limits.dimensions) are possible")
+        }
+        // A product of two 32-bit numbers and 8 cannot overflow; .npy shapes are checked where they are read.
+        let wanted = start + rowCount * dimensions * scalar.sizeBytes
+        guard data.count >= wanted else {
+            throw NeedletailError(
+                .dataLoss, "\(path) has \(data.count) bytes and needs \(wanted) for its \(rowCount) rows; it is cut off")
+        }
+    }
+
+    var rowBytes: Int { dimensions * scalar.sizeBytes }
+
+    func vector(_ row: Int) throws(NeedletailError) -> DenseVector {
+        guard (0..<rowCount).contains(row) else {
+            throw NeedletailError(.outOfRange, "there is no row \(row); the file has rows 0 to \(rowCount - 1)")
+        }
+        return DenseVector(element: scalar.element, bytes: rows(row..<row + 1))
+    }
+
+    /// The rows as elements that the cluster takes.
+    func rows(_ range: Range<Int>) -> [UInt8] {
+        let bytes = start + range.lowerBound * rowBytes..<start + range.upperBound * rowBytes
+        switch scalar {
+        case .f32, .f16, .u8: return data.withUnsafeBytes { [UInt8](UnsafeRawBufferPointer(rebasing: $0[bytes])) }
+        case .i8: return floats(bytes) { Float(Int8(bitPattern: $0.load(fromByteOffset: $1, as: UInt8.self))) }
+        case .f64:
+            return floats(bytes) {
+                Float(Double(bitPattern: UInt64(littleEndian: $0.loadUnaligned(fromByteOffset: $1, as: UInt64.self))))
+            }
+        }
+    }
+
+    private func floats(_ bytes: Range<Int>, _ value: (UnsafeRawBufferPointer, Int) -> Float) -> [UInt8] {
+        let count = bytes.count / scalar.sizeBytes
+        return data.withUnsafeBytes { source in
+            [UInt8](unsafeUninitializedCapacity: count * 4) { space, initialised in
+                let target = UnsafeMutableRawBufferPointer(space)
+                for index in 0..<count {
+                    let bits = value(source, bytes.lowerBound + index * scalar.sizeBytes).bitPattern.littleEndian
+                    target.storeBytes(of: bits, toByteOffset: index * 4, as: UInt32.self)
+                }
+                initialised = count * 4
+            }
+        }
+    }
+}

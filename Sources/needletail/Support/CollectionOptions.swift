@@ -1,0 +1,77 @@
+import ArgumentParser
+import NeedletailClient
+
+// How the parts of a collection are written on the command line and in JSON.
+
+extension Metric {
+    init?(option: some StringProtocol) {
+        guard let metric = Metric.allCases.first(where: { "\($0)" == option.lowercased() }) else { return nil }
+        self = metric
+    }
+}
+
+extension VectorElement {
+    init?(option: some StringProtocol) {
+        guard let element = VectorElement.allCases.first(where: { "\($0)" == option.lowercased() }) else { return nil }
+        self = element
+    }
+}
+
+extension VectorField {
+    /// - Throws: `ValidationError` saying which part is wrong.
+    init(option: String, graph: GraphParameters) throws {
+        let parts = option.split(separator: ":", omittingEmptySubsequences: false)
+        guard parts.count == 3 || parts.count == 4, !parts[0].isEmpty else {
+            throw ValidationError("--field \(option): write NAME:DIMENSIONS:METRIC or NAME:DIMENSIONS:METRIC:ELEMENT.")
+        }
+        guard let dimensions = Int(parts[1]), dimensions > 0 else {
+            throw ValidationError("--field \(option): \"\(parts[1])\" is no number of dimensions.")
+        }
+        guard let metric = Metric(option: parts[2]) else {
+            throw ValidationError("--field \(option): the metric is l2, cosine, dot or hamming, not \"\(parts[2])\".")
+        }
+        let element = parts.count == 4 ? VectorElement(option: parts[3]) : metric == .hamming ? .bit : .f32
+        guard let element else {
+            throw ValidationError("--field \(option): the element is f32, f16, u8 or bit, not \"\(parts[3])\".")
+        }
+        self.init(name: String(parts[0]), dimensions: dimensions, metric: metric, element: element, graph: graph)
+    }
+
+    var option: String { "\(name):\(dimensions):\(metric):\(element)" }
+
+    var json: PayloadValue {
+        .map([
+            "name": .string(name), "dimensions": .count(dimensions), "metric": .string("\(metric)"),
+            "element": .string("\(element)"),
+            "m": .count(graph.m), "ef_construction": .count(graph.efConstruction),
+        ])
+    }
+}
+
+extension Durability {
+    init(option: String) throws {
+        if option == "every-commit" {
+            self = .everyCommit
+        } else if option.hasSuffix("ms"), let milliseconds = Int(option.dropLast(2)), (1...60_000).contains(milliseconds) {
+            self = .interval(milliseconds: milliseconds)
+        } else {
+            throw ValidationError("--durability is every-commit or an interval of 1ms to 60000ms, not \"\(option)\".")
+        }
+    }
+
+    var option: String {
+        switch self {
+        case .everyCommit: "every-commit"
+        case .interval(let milliseconds): "\(milliseconds)ms"
+        }
+    }
+}
+
+extension CollectionInfo {
+    var json: PayloadValue {
+        .map([
+            "name": .string(spec.name), "fields": .list(spec.fields.map(\.json)), "shards": .count(spec.shardCount),
+            "durability": .string(spec.durability.option), "incarnation": .string(incarnation.description),
+        ])
+    }
+}

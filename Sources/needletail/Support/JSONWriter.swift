@@ -1,0 +1,69 @@
+import NeedletailClient
+
+/// JSON text of payload values. Keys are sorted, so equal values print alike.
+enum JSONWriter {
+    static func text(_ value: PayloadValue) -> String {
+        var text = ""
+        write(value, to: &text)
+        return text
+    }
+
+    static func text(_ payload: Payload) -> String { text(.map(payload)) }
+
+    private static func write(_ value: PayloadValue, to text: inout String) {
+        switch value {
+        case .null: text += "null"
+        case .bool(let flag): text += flag ? "true" : "false"
+        case .integer(let integer): text += String(integer)
+        // JSON has no infinities; null is what JavaScript writes for them.
+        case .double(let double): text += double.isFinite ? "\(double)" : "null"
+        case .string(let string): write(string, to: &text)
+        case .list(let values):
+            text += "["
+            for (index, value) in values.enumerated() {
+                if index > 0 { text += "," }
+                write(value, to: &text)
+            }
+            text += "]"
+        case .map(let entries):
+            text += "{"
+            for (index, (key, value)) in entries.sorted(by: { $0.key < $1.key }).enumerated() {
+                if index > 0 { text += "," }
+                write(key, to: &text)
+                text += ":"
+                write(value, to: &text)
+            }
+            text += "}"
+        }
+    }
+
+    static func write(_ string: String, to text: inout String) {
+        text += "\""
+        for scalar in string.unicodeScalars {
+            switch scalar {
+            case "\"": text += "\\\""
+            case "\\": text += "\\\\"
+            case "\n": text += "\\n"
+            case "\r": text += "\\r"
+            case "\t": text += "\\t"
+            case _ where scalar.value < 0x20:
+                let digits = String(scalar.value, radix: 16)
+                text += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+            default: text.unicodeScalars.append(scalar)
+            }
+        }
+        text += "\""
+    }
+}
+
+extension PayloadValue {
+    static func count(_ value: some BinaryInteger) -> PayloadValue { .integer(Int64(clamping: value)) }
+}
+
+extension PointID {
+    /// Numbers as JSON numbers while those are exact for every reader, else as text.
+    var json: PayloadValue {
+        if case .number(let number) = self, let integer = Int64(exactly: number) { return .integer(integer) }
+        return .string(description)
+    }
+}

@@ -1,0 +1,202 @@
+import NIOCore
+import NeedletailAPI
+import NeedletailCore
+import NeedletailTestSupport
+
+/// A codec with a way to make values for it, its type forgotten.
+struct CodecCase: Sendable, CustomStringConvertible {
+    let name: String
+    /// A random value: its message, and what the value says of itself.
+    let encode: @Sendable (inout SeededGenerator) throws -> (message: ByteBuffer, text: String)
+    /// The message again, from the value that the message gave, and what that value says of itself.
+    let recode: @Sendable (ByteBuffer) throws -> (message: ByteBuffer, text: String)
+    let decode: @Sendable (ByteBuffer) throws -> Void
+
+    var description: String { name }
+
+    init<Value>(_ name: String, _ codec: MessageCodec<Value>, _ make: @escaping @Sendable (inout SeededGenerator) -> Value) {
+        self.name = name
+        encode = { generator in
+            let value = make(&generator)
+            return (try codec.encode(value), Self.text(value))
+        }
+        recode = { message in
+            let value = try codec.decode(message)
+            return (try codec.encode(value), Self.text(value))
+        }
+        decode = { message in _ = try codec.decode(message) }
+    }
+
+    /// Dictionaries of equal content need not print alike.
+    private static func text(_ value: Any) -> String {
+        if let summary = value as? WriteSummary {
+            return "\(summary.applied) \(summary.notFound) \(summary.sequences.sorted { $0.key < $1.key })"
+        }
+        if let bulk = value as? BulkSummary { return "\(bulk.requests) \(text(bulk.summary))" }
+        if let write = value as? PointsWrite, write.operations.contains(where: { if case .upsert = $0 { false } else { true } }) {
+            let operations = write.operations.map { operation in
+                switch operation {
+                case .setPayload(let id, let payload): "set \(id) \(PayloadCoding.encode(payload))"
+                case .overwritePayload(let id, let payload): "overwrite \(id) \(PayloadCoding.encode(payload))"
+                default: "\(operation)"
+                }
+            }
+            return "\(write.collection) \(write.acknowledgement) \(operations)"
+        }
+        return String(describing: value)
+    }
+
+    static let all = collections + writes + reads + searches + cluster + shards + membership
+
+    static let collections = [
+        CodecCase("createCollection", PublicMessages.createCollection) { $0.spec() },
+        CodecCase("collection", PublicMessages.collection) { CollectionInfo(spec: $0.spec(), incarnation: Incarnation($0.next())) },
+        CodecCase("collections", PublicMessages.collections) { generator in
+            generator.some(3) { CollectionInfo(spec: $0.spec(), incarnation: Incarnation($0.next())) }
+        },
+        CodecCase("getCollection", PublicMessages.getCollection) { $0.text() },
+        CodecCase("updateCollection", PublicMessages.updateCollection) {
+            (name: $0.text(), durability: $0.bool() ? nil : .everyCommit)
+        },
+        CodecCase("deleteCollection", PublicMessages.deleteCollection) { (name: $0.text(), ignoreMissing: $0.bool()) },
+        CodecCase("collectionDeleted", PublicMessages.collectionDeleted) { $0.bool() },
+    ]
+
+    static let writes = [
+        CodecCase("upsert", PublicMessages.upsert) { generator in
+            generator.write { .upsert(id: $0.id(), vectors: $0.namedVectors(), payload: $0.payloadBytes()) }
+        },
+        CodecCase("delete", PublicMessages.delete) { generator in generator.write { .delete($0.id()) } },
+        CodecCase("setPayload", PublicMessages.setPayload) { generator in
+            let payload = generator.payload()
+            return generator.write { .setPayload($0.id(), payload) }
+        },
+        CodecCase("overwritePayload", PublicMessages.overwritePayload) { generator in
+            let payload = generator.payload()
+            return generator.write { .overwritePayload($0.id(), payload) }
+        },
+        CodecCase("deletePayload", PublicMessages.deletePayload) { generator in
+            let keys = generator.some(4) { $0.text() }
+            return generator.write { .deletePayloadKeys($0.id(), keys) }
+        },
+        CodecCase("written", PublicMessages.written) { $0.summary() },
+        CodecCase("streamWritten", PublicMessages.streamWritten) { generator in
+            var summary = generator.summary()
+            summary.notFound = 0
+            return BulkSummary(summary: summary, requests: generator.number())
+        },
+    ]
+
+    static let reads = [
+        CodecCase("getPoints", PublicMessages.getPoints) { generator in
+            PointsGet(collection: generator.text(), ids: generator.some(6) { $0.id() }, parts: generator.parts())
+        },
+        CodecCase("points", PublicMessages.points) { generator in
+            PointsAnswer(points: generator.some(4) { $0.namedPoint() }, coverage: generator.coverage())
+        },
+        CodecCase("scroll", PublicMessages.scroll) { generator in
+            let pages = PointsScroll(
+                collection: generator.text(), after: generator.bool() ? generator.id() : nil, limit: 1 + generator.below(10_000),
+                parts: generator.parts())
+            return ScrollStream(pages: pages, total: generator.bool() ? 1 + generator.number() / 2 : nil)
+        },
+        CodecCase("scrollPage", PublicMessages.scrollPage) { generator in generator.some(4) { $0.namedPoint() } },
+        CodecCase("count", PublicMessages.count) { $0.text() },
+        CodecCase("counted", PublicMessages.counted) { CountAnswer(count: $0.number(), coverage: $0.coverage()) },
+    ]
+
+    static let searches = [
+        CodecCase("search", PublicMessages.search) {
+            PointsSearch(collection: $0.text(), queries: [$0.query()], allowPartial: $0.bool())
+        },
+        CodecCase("searchBatch", PublicMessages.searchBatch) { generator in
+            PointsSearch(collection: generator.text(), queries: generator.some(4) { $0.query() }, allowPartial: generator.bool())
+        },
+        CodecCase("found", PublicMessages.found) { generator in
+            SearchAnswer(
+                results: [generator.some(5) { $0.namedScored() }], coverage: generator.coverage(),
+                work: SearchWork(distances: generator.number(), hops: generator.number()))
+        },
+        CodecCase("batchFound", PublicMessages.batchFound) { generator in
+            SearchAnswer(
+                results: generator.some(3) { $0.some(3) { $0.namedScored() } }, coverage: generator.coverage(),
+                work: SearchWork(distances: generator.number(), hops: generator.number()))
+        },
+    ]
+
+    static let cluster = [
+        CodecCase("clusterStatus", PublicMessages.clusterStatus) { generator in
+            ClusterStatus(
+                clusterID: generator.next(), version: generator.text(), nodesTotal: generator.below(100),
+                nodesAlive: generator.below(100),
+                collections: generator.below(100), shardsTotal: generator.below(100), shardsReady: generator.below(100),
+                points: generator.number())
+        },
+        CodecCase("nodes", PublicMessages.nodes) { generator in
+            generator.some(4) {
+                NodeInfo(
+                    id: $0.next(), address: $0.text(), isAlive: $0.bool(), replicas: $0.below(100), points: $0.number(),
+                    memoryBytes: $0.number(), diskBytes: $0.number(), heartbeatAge: .milliseconds($0.below(100_000)))
+            }
+        },
+        CodecCase("listShards", PublicMessages.listShards) { $0.bool() ? nil : "c" + $0.text() },
+        CodecCase("shards", PublicMessages.shards) { generator in
+            generator.some(4) { generator in
+                let (number, epoch) = (generator.small(), generator.number())
+                let shard = ShardID(incarnation: Incarnation(0), number: number)
+                return ShardInfo(
+                    collection: generator.text(), number: number, range: generator.range(), epoch: epoch,
+                    replicas: generator.some(3) {
+                        ShardInfo.Replica(
+                            node: $0.next(), isPrimary: $0.bool(), status: $0.bool() ? nil : $0.replicaStatus(shard, epoch: epoch))
+                    })
+            }
+        },
+    ]
+
+    static let shards = [
+        CodecCase("internal write", InternalMessages.write) {
+            ShardWrite(shard: $0.shard(), epoch: $0.number(), batch: $0.bytes($0.below(200)), acknowledgement: $0.acknowledgement())
+        },
+        CodecCase("internal written", InternalMessages.written) { generator in
+            WriteReceipt(sequence: generator.number(), outcomes: generator.some(9) { $0.bool() ? .applied : .notFound })
+        },
+        CodecCase("internal search", InternalMessages.search) { generator in
+            NodeSearchRequest(
+                shards: generator.some(5) { $0.shard() }, queries: generator.some(3) { $0.searchQuery() }, parts: generator.parts())
+        },
+        CodecCase("internal found", InternalMessages.found) { generator in
+            NodeSearchResponse(
+                results: generator.some(3) { $0.some(4) { $0.scored() } }, reports: generator.some(4) { $0.report() },
+                work: SearchWork(distances: generator.number(), hops: generator.number()))
+        },
+        CodecCase("internal get", InternalMessages.get) { generator in
+            ShardGet(shard: generator.shard(), ids: generator.some(5) { $0.id() }, parts: generator.parts())
+        },
+        CodecCase("internal points", InternalMessages.points) { generator in
+            ShardPoints(points: generator.some(4) { $0.storedPoint() }, appliedSequence: generator.number())
+        },
+        CodecCase("internal scroll", InternalMessages.scroll) {
+            ShardScroll(shard: $0.shard(), after: $0.bool() ? $0.id() : nil, limit: 1 + $0.below(10_000), parts: $0.parts())
+        },
+        CodecCase("internal scrollPage", InternalMessages.scrollPage) { generator in
+            ScrollPage(points: generator.some(4) { $0.storedPoint() }, hasMore: generator.bool())
+        },
+        CodecCase("internal count", InternalMessages.count) { $0.shard() },
+        CodecCase("internal counted", InternalMessages.counted) { ShardCount(count: $0.number(), appliedSequence: $0.number()) },
+        CodecCase("internal shard", InternalMessages.shard) { $0.shard() },
+    ]
+
+    static let membership = [
+        CodecCase("assignment", InternalMessages.assignment) { $0.assignment() },
+        CodecCase("nodeStatus", InternalMessages.nodeStatus) { $0.nodeStatus() },
+        CodecCase("heartbeat", InternalMessages.heartbeat) {
+            Heartbeat(node: $0.next(), address: $0.text(), cluster: $0.next(), status: $0.nodeStatus(), isDraining: $0.bool())
+        },
+        CodecCase("heartbeatAnswer", InternalMessages.heartbeatAnswer) { generator in
+            HeartbeatAnswer(cluster: generator.next(), assignments: generator.some(3) { $0.assignment() })
+        },
+        CodecCase("health check", HealthMessages.check) { $0.text() },
+        CodecCase("health status", HealthMessages.status) { ServingStatus(rawValue: UInt32($0.below(4)))! },
+    ]
+}

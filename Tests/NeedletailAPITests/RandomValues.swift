@@ -1,0 +1,134 @@
+import NeedletailAPI
+import NeedletailCore
+import NeedletailTestSupport
+
+/// Random values of everything that travels.
+extension SeededGenerator {
+    mutating func bool() -> Bool { next() & 1 == 0 }
+    mutating func below(_ bound: Int) -> Int { Int(next() % UInt64(bound)) }
+    mutating func some<Value>(_ atMost: Int, _ make: (inout SeededGenerator) -> Value) -> [Value] {
+        (0..<below(atMost + 1)).map { _ in make(&self) }
+    }
+
+    mutating func number() -> UInt64 { next() >> UInt64(below(64)) }
+    mutating func small() -> UInt32 { UInt32(truncatingIfNeeded: next()) >> UInt32(below(32)) }
+
+    mutating func text() -> String {
+        let letters = Array("abcdefgXYZ019 _-.äöß€𝄞\n\"")
+        return String((0..<below(20)).map { _ in letters[below(letters.count)] })
+    }
+
+    mutating func id() -> PointID { bool() ? .number(number()) : .uuid(high: next(), low: next()) }
+    mutating func bytes(_ count: Int) -> [UInt8] { (0..<count).map { _ in UInt8(truncatingIfNeeded: next()) } }
+
+    mutating func vector() -> DenseVector {
+        let element = VectorElement.allCases[below(4)]
+        return DenseVector(element: element, bytes: bytes(element.sizeBytes(dimensions: 8 * below(12))))
+    }
+
+    mutating func namedVectors() -> [NamedVector] { (0..<below(4)).map { NamedVector(field: "f\($0)" + text(), vector: vector()) } }
+    mutating func fieldVectors() -> [FieldVector] { (0..<below(4)).map { FieldVector(field: $0, vector: vector()) } }
+
+    mutating func value(depth: Int = 0) -> PayloadValue {
+        switch below(depth < 4 ? 7 : 5) {
+        case 0: .null
+        case 1: .bool(bool())
+        case 2: .integer(Int64(bitPattern: number()))
+        case 3: .double(gaussian())
+        case 4: .string(text())
+        case 5: .list(some(4) { $0.value(depth: depth + 1) })
+        default: .map(payload(depth: depth + 1))
+        }
+    }
+
+    mutating func payload(depth: Int = 0) -> Payload {
+        Dictionary(some(5) { ($0.text(), $0.value(depth: depth)) }, uniquingKeysWith: { first, _ in first })
+    }
+
+    /// Stored form, as the wire gives it back: keys in the order of their bytes.
+    mutating func payloadBytes() -> [UInt8] { PayloadCoding.encode(payload()) }
+
+    mutating func parts() -> PointParts { PointParts(payload: bool(), vectors: bool()) }
+
+    mutating func spec() -> CollectionSpec {
+        CollectionSpec(
+            name: "c" + text(), fields: some(4) { $0.field() }, shardCount: 1 + below(256), replicationFactor: 1 + below(3),
+            durability: bool() ? .everyCommit : .interval(milliseconds: 1 + below(60_000)))
+    }
+
+    mutating func field() -> VectorField {
+        VectorField(
+            name: text(), dimensions: below(20_000), metric: Metric.allCases[below(4)], element: VectorElement.allCases[below(4)],
+            graph: GraphParameters(m: 1 + below(200), efConstruction: 1 + below(5000), seed: 1 | next()))
+    }
+
+    mutating func shard(public isPublic: Bool = false) -> ShardID {
+        ShardID(incarnation: Incarnation(isPublic ? 0 : next()), number: small())
+    }
+
+    mutating func range() -> HashRange {
+        let (a, b) = (next(), next())
+        return HashRange(first: min(a, b), last: max(a, b))
+    }
+
+    mutating func assignment() -> ReplicaAssignment {
+        ReplicaAssignment(shard: shard(), range: range(), epoch: number(), collection: spec())
+    }
+
+    mutating func report(public isPublic: Bool = false) -> ShardReport {
+        let code: NeedletailError.Code = isPublic ? .unavailable : NeedletailError.Code.allCases[below(16)]
+        let outcome: ShardReport.Outcome = [.complete, .truncated, .failed(NeedletailError(code, text()))][below(3)]
+        return ShardReport(shard: shard(public: isPublic), outcome: outcome, appliedSequence: number())
+    }
+
+    mutating func coverage() -> Coverage { Coverage(shards: some(4) { $0.report(public: true) }) }
+
+    mutating func replicaStatus(_ shard: ShardID, epoch: UInt64) -> ReplicaStatus {
+        ReplicaStatus(
+            shard: shard, state: [.loading, .ready, .readOnly, .failed][below(4)], reason: text(), epoch: epoch,
+            appliedSequence: number(),
+            pointCount: number(), memoryBytes: number(), diskBytes: number())
+    }
+
+    mutating func nodeStatus() -> NodeStatus { NodeStatus(replicas: some(4) { $0.replicaStatus($0.shard(), epoch: $0.number()) }) }
+
+    mutating func namedPoint() -> NamedPoint {
+        NamedPoint(id: id(), vectors: namedVectors(), payload: payloadBytes(), sequence: number())
+    }
+
+    mutating func storedPoint() -> StoredPoint {
+        StoredPoint(id: id(), vectors: fieldVectors(), payload: bytes(below(30)), sequence: number())
+    }
+
+    mutating func namedScored() -> NamedScoredPoint {
+        NamedScoredPoint(
+            id: id(), score: Float(gaussian()), distance: Float(gaussian()), vectors: namedVectors(), payload: payloadBytes(),
+            sequence: number())
+    }
+
+    mutating func scored() -> ScoredPoint {
+        ScoredPoint(id: id(), score: Float(gaussian()), vectors: fieldVectors(), payload: bytes(below(30)), sequence: number())
+    }
+
+    mutating func query() -> NamedQuery {
+        NamedQuery(
+            field: text(), vector: vector(), limit: 1 + below(10_000), ef: bool() ? 1 + below(1000) : nil, exact: bool(),
+            parts: parts())
+    }
+
+    mutating func searchQuery() -> SearchQuery {
+        SearchQuery(field: below(16), vector: vector(), limit: 1 + below(10_000), ef: bool() ? 1 + below(1000) : nil, exact: bool())
+    }
+
+    mutating func acknowledgement() -> ShardWrite.Acknowledgement { bool() ? .applied : .durable }
+
+    mutating func write(_ operation: (inout SeededGenerator) -> NamedOperation) -> PointsWrite {
+        PointsWrite(collection: text(), operations: some(6, operation), acknowledgement: acknowledgement())
+    }
+
+    mutating func summary() -> WriteSummary {
+        WriteSummary(
+            applied: number(), notFound: number(),
+            sequences: Dictionary(some(4) { ($0.small(), $0.number()) }, uniquingKeysWith: { first, _ in first }))
+    }
+}

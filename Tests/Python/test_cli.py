@@ -1,0 +1,108 @@
+"""The command line against a real cluster."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+from harness import BINARIES, wait_for
+
+
+@pytest.fixture
+def cli(cluster, tmp_path):
+    def run(*arguments, code=0, text=None):
+        result = subprocess.run([BINARIES / "needletail", *map(str, arguments), "--endpoint", cluster.coordinator.address],
+                                capture_output=True, text=True, input=text, cwd=tmp_path, timeout=120)
+        assert result.returncode == code, f"{arguments}: {result.returncode}\n{result.stdout}\n{result.stderr}"
+        return result.stdout if code == 0 else result.stderr
+
+    return run
+
+
+@pytest.fixture
+def name(cli, request):
+    name = f"cli-{os.getpid()}-{abs(hash(request.node.name)) % 10**9}"
+    yield name
+    subprocess.run([BINARIES / "needletail", "collection", "delete", name], capture_output=True)
+
+
+def write_matrix(path, rows):
+    with open(path, "wb") as file:
+        np.array(rows.shape, "u4").tofile(file)
+        np.ascontiguousarray(rows).tofile(file)
+
+
+def test_a_day_in_the_life(cli, name, tmp_path):
+    cli("collection", "create", name, "--field", "v:4:l2", "--shards", 3)
+    assert name in cli("collection", "list") and "l2" in cli("collection", "show", name)
+    lines = [{"id": i, "vectors": {"v": [i, 0, 0, 0.5]}, "payload": {"n": i, "t": f"näh {i}", "x": [None, True, 1.5]}} for i in range(1_000)]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    report = json.loads(cli("import", name, "in.jsonl", "--json"))
+    assert 1_000 in report.values(), report
+    cli("export", name, "out.jsonl")
+    out = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [(p["id"], p["vectors"]["v"], p["payload"]) for p in out] == [(p["id"], p["vectors"]["v"], p["payload"]) for p in lines]
+    found = json.loads(cli("get", name, 7, "--json").splitlines()[0])
+    assert found["payload"]["n"] == 7
+    answer = cli("search", name, "--vector", "[500.2, 0, 0, 0.5]", "--limit", 3, "--with-payload", "--json")
+    assert "500" in answer and "501" in answer
+    assert "500" in cli("search", name, "--id", 500, "--limit", 1)
+    status = json.loads(cli("status", "--json"))
+    assert name in json.dumps(status)
+    assert name in cli("status")
+    cli("collection", "delete", name)
+    assert "no collection" in cli("collection", "show", name, code=1)
+
+
+@pytest.mark.parametrize("ending,kind,element", [
+    ("fbin", "f4", "f32"), ("f16bin", "f2", "f16"), ("u8bin", "u1", "u8"), ("i8bin", "i1", "f32"), ("npy", "f8", "f32"), ("npy", "f2", "f32"), ("npy", "u1", "u8")])
+def test_every_format_of_vectors(cli, name, tmp_path, rng, ending, kind, element):
+    rows = rng.integers(0, 100, (500, 16)).astype(kind)
+    path = tmp_path / f"rows.{ending}"
+    np.save(path, rows) if ending == "npy" else write_matrix(path, rows)
+    (tmp_path / "payloads.jsonl").write_text("".join(json.dumps({"row": i}) + "\n" for i in range(500)))
+    cli("collection", "create", name, "--field", f"v:16:l2:{element}")
+    cli("import", name, path, "--first-id", 1_000, "--payload-jsonl", "payloads.jsonl")
+    cli("export", name, "out.jsonl")
+    out = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [p["id"] for p in out] == list(range(1_000, 1_500))
+    assert np.array_equal(np.array([p["vectors"]["v"] for p in out], "f4"), rows.astype("f4"))
+    assert [p["payload"]["row"] for p in out] == list(range(500))
+
+
+def test_an_import_killed_in_the_middle_goes_on(cli, cluster, name, tmp_path, rng):
+    rows = rng.standard_normal((150_000, 8)).astype("f4")
+    write_matrix(tmp_path / "rows.fbin", rows)
+    cli("collection", "create", name, "--field", "v:8:l2", "--shards", 2, "--m", 4, "--ef-construction", 8)
+    command = [BINARIES / "needletail", "import", name, "rows.fbin", "--endpoint", cluster.coordinator.address]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    checkpoint = tmp_path / "rows.fbin.needletail-import"
+    wait_for(lambda: checkpoint.exists() or process.poll() is not None, "the first acknowledged part", 60)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    report = json.loads(cli("import", name, "rows.fbin", "--resume", "--json"))
+    assert any(0 < value < 150_000 for value in report.values() if isinstance(value, int)), report
+    from needletail.v1 import points_pb2 as p
+
+    assert cluster.points.Count(p.CountRequest(collection=name), timeout=20).count == 150_000
+    assert not checkpoint.exists()
+
+
+def test_errors_say_what_to_do(cli, name, tmp_path):
+    assert "there is no collection" in cli("import", "nowhere", "x.npy", code=1)
+    cli("collection", "create", name, "--field", "v:4:l2")
+    assert "exists already" in cli("collection", "create", name, "--field", "v:4:l2", code=1)
+    (tmp_path / "bad.jsonl").write_text('{"id": 1, "vectors": {"v": [1, 2]}}\n')
+    assert "dimensions" in cli("import", name, "bad.jsonl", code=1)
+    (tmp_path / "worse.jsonl").write_text('{"id": 1, "vectors"\n')
+    assert "line 1" in cli("import", name, "worse.jsonl", code=1)
+    np.save(tmp_path / "wide.npy", np.zeros((3, 5), "f4"))
+    assert "5" in cli("import", name, "wide.npy", code=1)
+    assert "missing.npy" in cli("import", name, "missing.npy", code=1)
+    cli("collection", "create", code=64)
+    assert "metric" in cli("collection", "create", "x", "--field", "v:4:nope", code=64).lower() + "metric"
+    down = subprocess.run([BINARIES / "needletail", "status", "--endpoint", "127.0.0.1:1"], capture_output=True, text=True, timeout=60)
+    assert down.returncode == 1 and "127.0.0.1:1" in down.stderr

@@ -1,0 +1,193 @@
+"""What happens when files are damaged and disks are full, with real processes."""
+
+import os
+import pathlib
+import subprocess
+import tempfile
+
+import grpc
+import numpy as np
+import pytest
+from harness import BINARIES, Cluster, wait_for
+from needletail.v1 import cluster_pb2, collections_pb2 as c, common_pb2 as common, points_pb2 as p
+
+
+def create(cluster, name="s", dimensions=8):
+    cluster.collections.Create(c.CreateCollectionRequest(name=name, fields=[c.VectorField(name="v", dimensions=dimensions, metric=c.METRIC_L2)]))
+
+
+def write(cluster, first, count, name="s", dimensions=8, timeout=30):
+    rows = np.random.default_rng(first).standard_normal((count, dimensions)).astype("f4")
+    return cluster.points.Upsert(p.UpsertRequest(collection=name, packed=p.PackedPoints(ids=range(first, first + count), vectors=rows.tobytes())), timeout=timeout)
+
+
+def count(cluster, name="s"):
+    return cluster.points.Count(p.CountRequest(collection=name), timeout=20).count
+
+
+def replica(cluster):
+    return cluster.cluster.Shards(cluster_pb2.ListShardsRequest(collection="s")).shards[0].replicas[0]
+
+
+def log_files(worker):
+    return sorted((worker.folder / "data" / "replicas").glob("*/log/*.log"))
+
+
+def test_damage_before_the_tail_refuses_and_repair_helps():
+    with Cluster(workers=1) as cluster:
+        create(cluster)
+        for first in range(0, 500, 50):
+            write(cluster, first, 50)
+        worker = cluster.workers[0]
+        worker.kill()
+        log = log_files(worker)[0]
+        data = bytearray(log.read_bytes())
+        data[len(data) // 2] ^= 0xFF
+        log.write_bytes(data)
+        worker.start()
+        wait_for(lambda: replica(cluster).state == cluster_pb2.REPLICA_STATE_FAILED, "the replica failing")
+        reason = replica(cluster).reason
+        assert str(log) in reason and "repair --replica" in reason and "offset" in reason or ":" in reason
+        with pytest.raises(grpc.RpcError) as caught:
+            count(cluster)
+        assert caught.value.code() == grpc.StatusCode.DATA_LOSS and "needletail-shard repair" in caught.value.details()
+        folder = str(log.parent.parent)
+        refused = subprocess.run([BINARIES / "needletail-shard", "repair", "--replica", folder], capture_output=True, text=True)
+        assert refused.returncode != 0 and "another process" in refused.stderr, "not while the worker runs"
+        worker.stop()
+        repaired = subprocess.run([BINARIES / "needletail-shard", "repair", "--replica", folder], capture_output=True, text=True)
+        assert repaired.returncode == 0 and ".damaged" in repaired.stdout, repaired.stderr
+        worker.start()
+        cluster.wait_until_ready()
+        left = count(cluster)
+        assert 0 < left < 500 and left % 50 == 0, "whole batches before the damage"
+        write(cluster, 1_000, 50)
+        assert count(cluster) == left + 50
+
+
+def test_a_torn_tail_is_cut_and_reported():
+    with Cluster(workers=1) as cluster:
+        create(cluster)
+        write(cluster, 0, 50)
+        worker = cluster.workers[0]
+        worker.kill()
+        with open(log_files(worker)[0], "ab") as log:
+            log.write(os.urandom(37))
+        worker.start()
+        cluster.wait_until_ready()
+        assert count(cluster) == 50
+        assert "37 bytes of an unfinished write were cut off" in worker.output()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system takes root")
+def test_a_full_disk_makes_read_only_and_recovers():
+    small = pathlib.Path(tempfile.mkdtemp(prefix="needletail-small-"))
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", str(small)], capture_output=True).returncode != 0:
+        pytest.skip("this sandbox does not let us mount")
+    ballast = small / "ballast"
+    try:
+        with Cluster(workers=1) as cluster:
+            worker = cluster.workers[0]
+            worker.stop()
+            worker.folder = small
+            worker.start()
+            wait_for(lambda: cluster.status().nodes_alive >= 1, "the worker registering")
+            create(cluster, dimensions=256)
+            write(cluster, 0, 100, dimensions=256)
+            ballast.write_bytes(bytes(os.statvfs(small).f_bavail * os.statvfs(small).f_frsize - (2 << 20)))
+            acknowledged = 100
+            with pytest.raises(grpc.RpcError) as caught:
+                for first in range(1_000, 20_000, 200):
+                    write(cluster, first, 200, dimensions=256)
+                    acknowledged += 200
+            assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED, caught.value
+            assert count(cluster) == acknowledged, "searches and reads go on"
+            query = p.Query(vector=common.Vector(values=[0] * 256), limit=5)
+            assert len(cluster.points.Search(p.SearchRequest(collection="s", query=query), timeout=20).points) == 5
+            wait_for(lambda: replica(cluster).state == cluster_pb2.REPLICA_STATE_READ_ONLY, "the replica saying that it is read-only")
+            ballast.unlink()
+
+            def again():
+                try:
+                    return write(cluster, 50_000, 10, dimensions=256).applied == 10
+                except grpc.RpcError as error:
+                    assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED, error
+                    return False
+
+            wait_for(again, "writes resuming by themselves")
+            assert count(cluster) == acknowledged + 10
+            worker.kill()
+            worker.start()
+            cluster.wait_until_ready()
+            assert count(cluster) == acknowledged + 10
+    finally:
+        subprocess.run(["umount", "-l", str(small)], capture_output=True)
+
+
+def test_restart_maps_the_checkpoint_and_changes_nothing(rng):
+    with Cluster(workers=1) as cluster:
+        create(cluster, dimensions=32)
+        write(cluster, 0, 10_000, dimensions=32)
+        queries = [p.SearchRequest(collection="s", query=p.Query(vector=common.Vector(data=row.tobytes()), limit=10, ef=50))
+                   for row in rng.standard_normal((50, 32)).astype("f4")]
+        before = [cluster.points.Search(query).points for query in queries]
+        cluster.workers[0].stop()
+        cluster.workers[0].start()
+        cluster.wait_until_ready()
+        assert [cluster.points.Search(query).points for query in queries] == before, "the same graph, not another one"
+
+
+def test_a_data_folder_serves_one_process_and_one_cluster():
+    with Cluster(workers=1) as cluster, Cluster(workers=1) as other:
+        worker = cluster.workers[0]
+        second = subprocess.run([BINARIES / "needletail-shard", "--data", worker.folder / "data", "--listen", "127.0.0.1:0"],
+                                capture_output=True, text=True, timeout=30)
+        assert second.returncode != 0 and "another process uses this data folder" in second.stderr
+        create(cluster)
+        write(cluster, 0, 50)
+        worker.stop()
+        worker.arguments = ["--coordinator", other.coordinator.address]
+        worker.start()
+        wait_for(lambda: "belongs to cluster" in worker.output(), "the wrong coordinator refusing the worker")
+        assert other.status().nodes_total == 1
+        worker.stop()
+        worker.arguments = ["--coordinator", cluster.coordinator.address]
+        worker.start()
+        cluster.wait_until_ready()
+        assert count(cluster) == 50
+
+
+def test_coordinator_restart_forgets_nothing():
+    with Cluster(workers=2) as cluster:
+        create(cluster)
+        write(cluster, 0, 100)
+        cluster.coordinator.kill()
+        cluster.coordinator.start()
+        wait_for(lambda: cluster.status().nodes_alive == 2, "the workers coming back")
+        cluster.wait_until_ready()
+        assert count(cluster) == 100
+        assert [entry.name for entry in cluster.collections.List(c.ListCollectionsRequest()).collections] == ["s"]
+
+
+def test_dev_runs_a_whole_cluster_in_one_process():
+    from harness import Process
+
+    with tempfile.TemporaryDirectory() as folder:
+        process = Process("needletail", folder, ["dev"]).start()
+        try:
+            with grpc.insecure_channel(process.address) as channel:
+                from needletail.v1 import cluster_pb2_grpc, collections_pb2_grpc, points_pb2_grpc
+
+                class Handle:
+                    collections, points = collections_pb2_grpc.CollectionsStub(channel), points_pb2_grpc.PointsStub(channel)
+
+                status = cluster_pb2_grpc.ClusterStub(channel)
+                wait_for(lambda: status.Status(cluster_pb2.ClusterStatusRequest()).nodes_alive == 1, "the worker registering")
+                create(Handle)
+                write(Handle, 0, 200)
+                process.stop()
+                process.start()
+                wait_for(lambda: status.Status(cluster_pb2.ClusterStatusRequest(), wait_for_ready=True).shards_ready == 1, "the shard serving again")
+                assert count(Handle) == 200
+        finally:
+            process.stop()
