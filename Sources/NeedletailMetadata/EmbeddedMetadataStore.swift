@@ -6,10 +6,15 @@ internal import NeedletailStorage
 /// A change takes one sync of the disk on the caller's thread; collections are made and removed rarely enough for that.
 public final class EmbeddedMetadataStore: MetadataStore {
     private let store: LMDBKeyValueStore
+    private let claim: DirectoryLock
 
     /// Opens or makes the store in `directory`.
-    /// - Throws: `dataLoss` when the file is damaged, what the disk says otherwise.
-    public init(directory: String) throws { store = try LMDBKeyValueStore(path: directory + "/metadata.lmdb") }
+    /// - Throws: `failedPrecondition` when another process uses the folder, `dataLoss` when the file is damaged, what the disk says otherwise.
+    public init(directory: String) throws {
+        // A second coordinator would answer from a copy of the map that this one changes.
+        claim = try Disk.real.lock(directory)
+        store = try LMDBKeyValueStore(path: directory + "/metadata.lmdb")
+    }
 
     public func get(_ key: String) async throws -> [UInt8]? { try store.get(Array(key.utf8)) }
 

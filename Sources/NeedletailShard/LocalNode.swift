@@ -16,6 +16,7 @@ public final class LocalNode: ShardOperations {
     public let resources: NodeResources
     let replicas = Mutex<[ShardID: Hosted]>([:])
     private let loaded = ChangeSignal()
+    private let isSyncing = Atomic<Bool>(false)
 
     public init(directory: String, resources: NodeResources) {
         self.directory = directory
@@ -143,6 +144,23 @@ public final class LocalNode: ShardOperations {
         try await resources.maintenancePool.run { _ in try disk.removeDirectory(directory) }
     }
 
+    /// Stops serving a replica that the cluster no longer knows, and keeps its files under `orphaned/`: that nobody asks for data is not
+    /// proof enough to destroy them (the metadata may have been restored from an old copy). The operator removes them.
+    /// - Returns: where they are now.
+    public func setAside(_ shard: ShardID) async throws -> String {
+        try await waitUntilSettled(shard)
+        let hosted = replicas.withLock { $0.removeValue(forKey: shard) }
+        if case .ready(let replica) = hosted { await replica.close(discarding: false) }
+        let (disk, from) = (resources.disk, path(shard))
+        let folder = directory + "/orphaned"
+        let target = "\(folder)/\(shard.incarnation)-\(shard.number)"
+        try await resources.maintenancePool.run { _ in
+            try disk.createDirectory(folder)
+            try disk.renameDirectory(from, to: target)
+        }
+        return target
+    }
+
     public func status() async throws -> NodeStatus { NodeStatus(replicas: currentStatus()) }
 
     public func currentStatus() -> [ReplicaStatus] {
@@ -169,6 +187,24 @@ public final class LocalNode: ShardOperations {
     public func tick() {
         let now = ContinuousClock.now
         for case .ready(let replica) in replicas.withLock({ Array($0.values) }) { replica.tick(now: now) }
+    }
+
+    /// Called every few milliseconds: syncs the logs whose interval is over. Does nothing while the last call is still at work.
+    public func syncLogs() {
+        guard !isSyncing.exchange(true, ordering: .acquiringAndReleasing) else { return }
+        let due = replicas.withLock { Array($0.values) }.compactMap { hosted -> Replica? in
+            guard case .ready(let replica) = hosted, replica.assignment.collection.durability != .everyCommit else { return nil }
+            return replica
+        }
+        guard !due.isEmpty else { return isSyncing.store(false, ordering: .releasing) }
+        do {
+            try resources.syncPool.submit { [self] _ in
+                for replica in due { replica.syncIfDue(now: .now) }
+                isSyncing.store(false, ordering: .releasing)
+            }
+        } catch {
+            isSyncing.store(false, ordering: .releasing)
+        }
     }
 
     /// Asks every replica that has changed for a checkpoint; returns at once.

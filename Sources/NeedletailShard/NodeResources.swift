@@ -10,6 +10,8 @@ public final class NodeResources: Sendable {
     let intakePool: WorkerPool
     /// Loading, checkpointing, dropping: one replica at a time.
     let maintenancePool: WorkerPool
+    /// Syncing logs that are synced by interval.
+    let syncPool: WorkerPool
     public let configuration: ReplicaConfiguration
     let disk: Disk
 
@@ -18,13 +20,14 @@ public final class NodeResources: Sendable {
         buildPool = WorkerPool(threads: buildThreads, queueLimit: 1 << 20, niceness: 5)
         intakePool = WorkerPool(threads: 1, queueLimit: 1 << 16)
         maintenancePool = WorkerPool(threads: 1, queueLimit: 1 << 20, niceness: 10)
+        syncPool = WorkerPool(threads: 1)
         self.configuration = configuration
         self.disk = disk
     }
 
     /// Ends all threads; the replicas that used them must be closed before.
     public func close() {
-        for pool in [intakePool, buildPool, maintenancePool, searchPool] { pool.close() }
+        for pool in [intakePool, buildPool, maintenancePool, syncPool, searchPool] { pool.close() }
     }
 }
 

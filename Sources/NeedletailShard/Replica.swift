@@ -34,6 +34,7 @@ final class Replica: @unchecked Sendable {
     let queue = Mutex(ApplyQueue())
     let applier = Applier()
     private let isClosed = Atomic<Bool>(false)
+    private let lastSync = Mutex(ContinuousClock.now)
 
     /// Batches that are durable and not applied.
     struct ApplyQueue {
@@ -142,7 +143,7 @@ final class Replica: @unchecked Sendable {
         if mustStart { startApplier() }
     }
 
-    /// Called on the clock: checkpoints what has been idle, syncs a log that is synced by interval.
+    /// Called on the clock: checkpoints what has been idle.
     func tick(now: ContinuousClock.Instant) {
         let configuration = resources.configuration
         let mustStart = queue.withLock { queue in
@@ -152,7 +153,18 @@ final class Replica: @unchecked Sendable {
             return true
         }
         if mustStart { startApplier() }
-        if case .interval = assignment.collection.durability { try? log.sync() }
+    }
+
+    /// Syncs the log if its durability is by interval and the interval is over.
+    func syncIfDue(now: ContinuousClock.Instant) {
+        guard case .interval(let milliseconds) = assignment.collection.durability else { return }
+        let isDue = lastSync.withLock { last in
+            guard last.duration(to: now) >= .milliseconds(milliseconds) else { return false }
+            last = now
+            return true
+        }
+        // A failed sync makes the log read-only and says so in the replica's status.
+        if isDue, log.durableSequence < log.lastSequence { try? log.sync() }
     }
 
     /// Ends writing, applies what is durable, checkpoints, and closes the files.

@@ -28,6 +28,12 @@ extension Disk {
         try removeTree(doomed)
     }
 
+    /// Renames a folder, durably in both parents.
+    public func renameDirectory(_ from: String, to target: String) throws {
+        try rename(from, to: target)
+        for path in [from, target] { try syncDirectory(String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)])) }
+    }
+
     /// The ending of folders whose removal a crash may have interrupted.
     public static var doomedSuffix: String { ".removed" }
 

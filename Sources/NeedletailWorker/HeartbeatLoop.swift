@@ -2,8 +2,8 @@ internal import Logging
 internal import NeedletailCore
 internal import NeedletailShard
 
-/// Tells the coordinator once a second, and at once when asked, that the worker is there and how its replicas are; removes replicas
-/// of collections that no longer exist.
+/// Tells the coordinator once a second, and at once when asked, that the worker is there and how its replicas are; sets aside
+/// replicas of collections that no longer exist.
 struct HeartbeatLoop: Sendable {
     let folder: NodeFolder
     let node: LocalNode
@@ -38,8 +38,10 @@ struct HeartbeatLoop: Sendable {
         // Judged by what was reported: a replica made since then is in nobody's list yet.
         let wanted = Set(answer.assignments.map(\.shard))
         for replica in replicas where !wanted.contains(replica.shard) {
-            logger.notice("removing replica of a deleted collection", metadata: ["shard": "\(replica.shard)"])
-            try await node.dropReplica(replica.shard)
+            let folder = try await node.setAside(replica.shard)
+            logger.warning(
+                "the cluster does not know this replica; it no longer serves. Remove its files if its collection was deleted",
+                metadata: ["shard": "\(replica.shard)", "files": "\(folder)"])
         }
     }
 }

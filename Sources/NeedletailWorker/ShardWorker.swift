@@ -92,6 +92,12 @@ public final class ShardWorker: Service {
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await heartbeats.run() }
             group.addTask { await self.announceLoaded(node, health) }
+            group.addTask {
+                while !Task.isCancelled {
+                    node.syncLogs()
+                    try? await Task.sleep(for: .milliseconds(5))
+                }
+            }
             try? await gracefulShutdown()
             group.cancelAll()
         }

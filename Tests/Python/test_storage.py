@@ -191,3 +191,49 @@ def test_dev_runs_a_whole_cluster_in_one_process():
                 assert count(Handle) == 200
         finally:
             process.stop()
+
+
+def test_a_collection_deleted_behind_a_workers_back_is_set_aside():
+    with Cluster(workers=1) as cluster:
+        create(cluster)
+        write(cluster, 0, 50)
+        worker = cluster.workers[0]
+        worker.kill()
+        assert cluster.collections.Delete(c.DeleteCollectionRequest(name="s"), timeout=30).deleted
+        create_fails(cluster)
+        worker.start()
+        orphaned = worker.folder / "data" / "orphaned"
+        wait_for(lambda: orphaned.exists() and list(orphaned.iterdir()), "the replica being set aside")
+        create(cluster)
+        assert count(cluster) == 0, "another life of the name is empty"
+
+
+def create_fails(cluster):
+    """No worker is alive once the lease of the only one has run out."""
+    def refused():
+        try:
+            create(cluster, name="t")
+        except grpc.RpcError as error:
+            # Until the lease is over the coordinator still tries to reach it.
+            assert error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED, grpc.StatusCode.FAILED_PRECONDITION), error
+            return error.code() == grpc.StatusCode.FAILED_PRECONDITION and "needletail-shard" in error.details()
+    wait_for(refused, "the creation of a collection being refused", 20)
+
+
+def test_interval_durability_survives_the_death_of_the_process():
+    with Cluster(workers=1) as cluster:
+        create(cluster)
+        cluster.collections.Update(c.UpdateCollectionRequest(name="s", durability=c.Durability(interval_milliseconds=60_000)))
+        for first in range(0, 500, 50):
+            write(cluster, first, 50)
+        cluster.workers[0].kill()
+        cluster.workers[0].start()
+        cluster.wait_until_ready()
+        assert count(cluster) == 500
+
+
+def test_a_metadata_folder_serves_one_coordinator():
+    with Cluster(workers=1) as cluster:
+        second = subprocess.run([BINARIES / "needletail-coordinator", "--data", cluster.coordinator.folder / "data", "--listen", "127.0.0.1:0"],
+                                capture_output=True, text=True, timeout=30)
+        assert second.returncode != 0 and "another process uses this data folder" in second.stderr
