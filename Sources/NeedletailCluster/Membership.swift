@@ -9,6 +9,8 @@ public struct Membership: Sendable {
         public var status: NodeStatus
         public var isDraining: Bool
         public var lastHeartbeat: ContinuousClock.Instant
+        /// Whether a request found it not answering since its last heartbeat.
+        public var isSuspect = false
 
         public func isAlive(at now: ContinuousClock.Instant, lease: Duration) -> Bool { lastHeartbeat.duration(to: now) <= lease }
     }
@@ -17,6 +19,8 @@ public struct Membership: Sendable {
     public enum Action: Sendable, Equatable {
         /// A node is new or has moved: connect to this address.
         case connect(NodeID, address: String)
+        /// A node that did not answer is there again: try it at once.
+        case retry(NodeID)
     }
 
     public private(set) var nodes: [NodeID: Node] = [:]
@@ -29,12 +33,14 @@ public struct Membership: Sendable {
     ) -> [Action] {
         let known = nodes[id]
         nodes[id] = Node(id: id, address: address, status: status, isDraining: isDraining, lastHeartbeat: now)
-        return known?.address == address ? [] : [.connect(id, address: address)]
+        guard let known, known.address == address else { return [.connect(id, address: address)] }
+        return known.isSuspect ? [.retry(id)] : []
     }
 
     /// A request found these shards of a node not answering: what the node last said of them no longer counts. Its next heartbeat does.
     public mutating func unanswered(_ shards: [ShardID], by id: NodeID) {
         guard var node = nodes[id] else { return }
+        node.isSuspect = true
         for index in node.status.replicas.indices where shards.contains(node.status.replicas[index].shard) {
             node.status.replicas[index].state = .loading
             node.status.replicas[index].reason = "does not answer"

@@ -19,9 +19,17 @@ extension Coordinator {
             }
             return (actions, assignments)
         }
-        for case .connect(let node, let address) in actions {
-            let worker = try connect(address)
-            state.withLock { $0.workers[node] = worker }
+        for action in actions {
+            switch action {
+            case .connect(let node, let address):
+                let link = try connect(address)
+                let old = state.withLock { state in
+                    defer { state.workers[node] = link }
+                    return state.workers[node]
+                }
+                await old?.close()
+            case .retry(let node): state.withLock { $0.workers[node] }?.retryNow()
+            }
         }
         return HeartbeatAnswer(cluster: clusterID, assignments: assignments)
     }

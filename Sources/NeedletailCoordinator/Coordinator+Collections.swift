@@ -41,8 +41,8 @@ extension Coordinator {
     private func finishCreation(_ entry: CollectionEntry) async throws -> CollectionInfo {
         try await withThrowingTaskGroup(of: Void.self) { group in
             for place in entry.shards {
-                let worker = try worker(place.primary)
-                group.addTask { try await worker.createReplica(entry.assignment(place)) }
+                let assignment = entry.assignment(place)
+                group.addTask { try await self.ask(place.primary, about: [assignment.shard]) { try await $0.createReplica(assignment) } }
             }
             try await group.waitForAll()
         }
@@ -75,8 +75,8 @@ extension Coordinator {
     private func finishDeletion(_ entry: CollectionEntry) async throws {
         await withTaskGroup(of: Void.self) { group in
             for place in entry.shards {
-                guard let worker = try? worker(place.primary) else { continue }
-                group.addTask { try? await worker.dropReplica(entry.shardID(place)) }
+                let shard = entry.shardID(place)
+                group.addTask { try? await self.ask(place.primary, about: [shard]) { try await $0.dropReplica(shard) } }
             }
         }
         guard try await metadata.replace(Self.collectionsPrefix + entry.spec.name, expected: entry.encoded, with: nil) else { return }
@@ -94,7 +94,10 @@ extension Coordinator {
                     throw NeedletailError(.aborted, "collection \"\(name)\" was changed by another coordinator; try again")
                 }
                 // Takes effect where the replica serves; `createReplica` with the new definition updates one that is there.
-                for place in changed.shards { try await worker(place.primary).createReplica(changed.assignment(place)) }
+                for place in changed.shards { 
+                    let assignment = changed.assignment(place)
+                    try await ask(place.primary, about: [assignment.shard]) { try await $0.createReplica(assignment) }
+                }
             }
             return CollectionInfo(spec: changed.spec, incarnation: changed.incarnation)
         }

@@ -25,10 +25,11 @@ extension Coordinator {
         await withTaskGroup(of: (UInt32, Int, Result<WriteReceipt, NeedletailError>).self) { group in
             for part in parts {
                 group.addTask { [self] in
-                    do { return (part.number, part.count, .success(try await worker(part.node).write(part.write))) } catch {
-                        let failure = Self.wrap(error)
-                        note(failure, of: [part.write.shard], on: part.node)
-                        return (part.number, part.count, .failure(failure))
+                    do throws(NeedletailError) {
+                        let receipt = try await ask(part.node, about: [part.write.shard]) { try await $0.write(part.write) }
+                        return (part.number, part.count, .success(receipt))
+                    } catch {
+                        return (part.number, part.count, .failure(error))
                     }
                 }
             }
@@ -62,9 +63,8 @@ extension Coordinator {
         var reports: [ShardReport] = []
         try await withThrowingTaskGroup(of: (ShardID, ShardPoints).self) { group in
             for part in byShard.values {
-                let worker = try worker(part.place.primary)
                 let get = ShardGet(shard: entry.shardID(part.place), ids: part.ids, parts: request.parts, deadline: request.deadline)
-                group.addTask { (get.shard, try await worker.get(get)) }
+                group.addTask { (get.shard, try await self.ask(part.place.primary, about: [get.shard]) { try await $0.get(get) }) }
             }
             for try await (shard, answer) in group {
                 for point in answer.points { found[point.id] = names.name(point) }
@@ -86,10 +86,9 @@ extension Coordinator {
         var horizon: PointID?
         try await withThrowingTaskGroup(of: ScrollPage.self) { group in
             for place in entry.shards {
-                let worker = try worker(place.primary)
                 let scroll = ShardScroll(
                     shard: entry.shardID(place), after: request.after, limit: request.limit, parts: request.parts, deadline: request.deadline)
-                group.addTask { try await worker.scroll(scroll) }
+                group.addTask { try await self.ask(place.primary, about: [scroll.shard]) { try await $0.scroll(scroll) } }
             }
             for try await page in group {
                 points += page.points
@@ -108,9 +107,10 @@ extension Coordinator {
         var reports: [ShardReport] = []
         try await withThrowingTaskGroup(of: (ShardID, ShardCount).self) { group in
             for place in entry.shards {
-                let worker = try worker(place.primary)
                 let shard = entry.shardID(place)
-                group.addTask { (shard, try await worker.count(shard, deadline: deadline)) }
+                group.addTask {
+                    (shard, try await self.ask(place.primary, about: [shard]) { try await $0.count(shard, deadline: deadline) })
+                }
             }
             for try await (shard, answer) in group {
                 total += answer.count

@@ -55,12 +55,10 @@ extension Coordinator {
 
     private func ask(_ part: ScatterPlan.Part, queries: [SearchQuery], parts: PointParts, deadline: Deadline?) async -> NodeSearchResponse {
         let request = NodeSearchRequest(shards: part.shards, queries: queries, parts: parts, deadline: deadline.map(Self.forShards))
-        do {
-            return try await worker(part.node).search(request)
+        do throws(NeedletailError) {
+            return try await ask(part.node, about: part.shards) { try await $0.search(request) }
         } catch {
-            let failure = Self.wrap(error)
-            note(failure, of: part.shards, on: part.node)
-            let reports = part.shards.map { ShardReport(shard: $0, outcome: .failed(failure), appliedSequence: 0) }
+            let reports = part.shards.map { ShardReport(shard: $0, outcome: .failed(error), appliedSequence: 0) }
             return NodeSearchResponse(results: [], reports: reports)
         }
     }

@@ -8,14 +8,28 @@ internal import Synchronization
 /// It answers from a copy of the cluster map in memory, which is changed only after the metadata store was; what it decides is decided
 /// in NeedletailCluster, and done here.
 public final class Coordinator: ClusterOperations, MembershipOperations {
-    /// Reaches the shard worker at an address. In one process this gives the node itself.
-    public typealias Connect = @Sendable (_ address: String) throws -> any ShardOperations
+    /// A way to a shard worker.
+    public struct WorkerLink: Sendable {
+        public var operations: any ShardOperations
+        /// The worker was heard of after it had not answered.
+        public var retryNow: @Sendable () -> Void
+        public var close: @Sendable () async -> Void
+
+        public init(operations: any ShardOperations, retryNow: @escaping @Sendable () -> Void, close: @escaping @Sendable () async -> Void) {
+            self.operations = operations
+            self.retryNow = retryNow
+            self.close = close
+        }
+    }
+
+    /// Reaches the shard worker at an address.
+    public typealias Connect = @Sendable (_ address: String) throws -> WorkerLink
 
     struct State {
         /// Every entry of the metadata store, those being made or removed included.
         var collections: [String: CollectionEntry] = [:]
         var membership: Membership
-        var workers: [NodeID: any ShardOperations] = [:]
+        var workers: [NodeID: WorkerLink] = [:]
         /// Names on which a creation or removal is at work, so that the clean-up does not run beside it.
         var busy: Set<String> = []
     }
@@ -79,12 +93,30 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
         guard let worker, isAlive else {
             throw NeedletailError(.unavailable, "shard worker \(node) is not answering; see `needletail status`, and try again when it is back")
         }
-        return worker
+        return worker.operations
     }
 
-    /// Lets readiness follow what requests meet, without waiting for the next heartbeat.
-    func note(_ failure: NeedletailError, of shards: [ShardID], on node: NodeID) {
-        if failure.code == .unavailable { state.withLock { $0.membership.unanswered(shards, by: node) } }
+    /// Asks a node something about shards. Readiness follows what requests meet, without waiting for the next heartbeat: shards that
+    /// do not answer count as not serving from now on.
+    /// - Throws: `NeedletailError` only.
+    func ask<Value>(
+        _ node: NodeID, about shards: [ShardID], _ body: (any ShardOperations) async throws -> Value
+    ) async throws(NeedletailError) -> Value {
+        let worker = try worker(node)
+        do { return try await body(worker) } catch {
+            let failure = Self.wrap(error)
+            if failure.code == .unavailable { state.withLock { $0.membership.unanswered(shards, by: node) } }
+            throw failure
+        }
+    }
+
+    /// Closes the ways to all workers.
+    public func close() async {
+        let links = state.withLock { state in
+            defer { state.workers = [:] }
+            return Array(state.workers.values)
+        }
+        for link in links { await link.close() }
     }
 
     static func wrap(_ error: any Error) -> NeedletailError {

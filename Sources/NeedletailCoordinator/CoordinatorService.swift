@@ -36,7 +36,9 @@ public final class CoordinatorService: Service {
         let metadata = try EmbeddedMetadataStore(directory: configuration.dataDirectory)
         let coordinator = try await Coordinator.open(metadata: metadata) { address in
             let (host, port) = try Endpoint.parse(address)
-            return RemoteShardWorker(GRPCClient(host: host, port: port, group: threads.group))
+            let client = GRPCClient(host: host, port: port, group: threads.group)
+            return Coordinator.WorkerLink(
+                operations: RemoteShardWorker(client), retryNow: { client.resetBackoff() }, close: { await client.close() })
         }
         let health = HealthService()
         for service in [Self.overall] + Self.readyWithShards { health.set(.notServing, for: service) }
@@ -50,6 +52,7 @@ public final class CoordinatorService: Service {
         logger.info("coordinator drains")
         for service in [Self.overall] + Self.readyWithShards + Self.readyAtOnce { health.set(.notServing, for: service) }
         await server.shutdown(grace: configuration.drainTime)
+        await coordinator.close()
         await threads.shutdown()
         logger.info("coordinator has stopped")
     }

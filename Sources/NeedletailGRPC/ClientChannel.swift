@@ -179,6 +179,13 @@ final class ClientChannel: HTTP2ConnectionDelegate, @unchecked Sendable {  // th
         }
     }
 
+    /// The server is known to be back: the next call connects at once.
+    func resetBackoff() {
+        failures = 0
+        guard case .backoff = state else { return }
+        if pending.isEmpty { state = .idle } else { connect() }
+    }
+
     /// Doubling with jitter, so that many clients of a restarted server do not return in step.
     private func backoff() -> TimeAmount {
         let shortest = configuration.minBackoff.nanoseconds

@@ -86,6 +86,9 @@ public final class GRPCClient: Sendable {
         return CallHandle(call, inbox, outbox)
     }
 
+    /// Ends a wait for the next attempt to connect, for a caller who has heard that the server is there again.
+    public func resetBackoff() { for channel in channels { channel.onLoop { channel.resetBackoff() } } }
+
     /// Cancels the calls in flight and closes the connections. Later calls fail.
     public func close() async {
         isClosed.store(true, ordering: .releasing)

@@ -54,7 +54,11 @@ public final class ShardWorker: Service {
         logger.info("shard worker listens", metadata: ["port": "\(port)", "node": "\(Incarnation(folder.nodeID))"])
         try node.start()
 
-        let client = GRPCClient(host: configuration.coordinatorHost, port: configuration.coordinatorPort, group: threads.group)
+        var reconnecting = GRPCClientConfiguration()
+        // A coordinator that is back should hear of its workers soon.
+        reconnecting.maxBackoff = .milliseconds(500)
+        let client = GRPCClient(
+            host: configuration.coordinatorHost, port: configuration.coordinatorPort, configuration: reconnecting, group: threads.group)
         let heartbeats = HeartbeatLoop(
             folder: folder, node: node, membership: RemoteMembership(client),
             address: configuration.advertised ?? "\(configuration.host):\(port)", logger: logger)
