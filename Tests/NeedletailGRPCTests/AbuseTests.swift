@@ -223,7 +223,7 @@ import Testing
             var bytes = Frames.preface + Frames.settings
             for stream in 0..<10 as Range<UInt32> { bytes += Frames.call(stream * 2 + 1, [], path: pour.path) }
             await peer.send(bytes)
-            try await Task.sleep(for: .milliseconds(300))
+            await written.settle()
             // Ten streams of one send queue each; the window is HTTP/2's first 64 KiB and is never given back.
             #expect(written.count < 5 << 20)
             await peer.close()

@@ -8,6 +8,15 @@ final class Counter: Sendable {
     private let value = Atomic<Int>(0)
     var count: Int { value.load(ordering: .relaxed) }
     func add(_ count: Int) { value.wrappingAdd(count, ordering: .relaxed) }
+
+    /// Returns when the count has begun and has not changed for a while.
+    func settle() async {
+        var last = -1
+        while last <= 0 || last != count {
+            last = count
+            try? await Task.sleep(for: .milliseconds(300))
+        }
+    }
 }
 
 /// Polls until `condition` holds; false after `limit`.
@@ -93,7 +102,7 @@ func eventually(_ limit: Duration = .seconds(10), _ condition: () async throws -
             let stream = try await loop.client.serverStreaming(Methods.count, ByteBuffer())
             var iterator = stream.makeAsyncIterator()
             _ = try await iterator.next()
-            try await Task.sleep(for: .milliseconds(300))
+            await written.settle()
             // One window (1 MiB), the send queue, and a message here and there; of 32 MiB.
             #expect(written.count < 2 << 20)
             var total = 64 << 10
@@ -120,7 +129,8 @@ func eventually(_ limit: Duration = .seconds(10), _ condition: () async throws -
                     sent.add(64 << 10)
                 }
             }()
-            try await Task.sleep(for: .milliseconds(300))
+            await sent.settle()
+            #expect(sent.count > 512 << 10)
             #expect(sent.count < 2 << 20)
             // The stuck stream does not hold up others on the same connection.
             expectEqual(try await loop.client.unary(Methods.echo, .pattern(3 << 20)).readableBytes, 3 << 20)
