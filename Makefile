@@ -8,7 +8,7 @@ MESSAGES := Sources/CNeedletailMessages
 PROTOS := $(shell cd Proto && find . -name '*.proto' | sed 's,^\./,,' | sort)
 DEBIAN := libnghttp2-dev libprotobuf-c-dev liblmdb-dev zlib1g-dev pkg-config python3-venv
 
-.PHONY: deps build demo test bench proto format lint clean
+.PHONY: deps build demo test bench bench-rpc bench-ann proto format lint clean
 
 # Installs the Debian packages that are missing; says plainly when Swift is absent or too old.
 deps:
@@ -31,6 +31,28 @@ $(VENV)/ready: Tests/Python/requirements.txt
 	python3 -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r Tests/Python/requirements.txt
 	touch $@
+
+# Measures everything that Docs/benchmarks.md quotes; one JSON object a line. Larger sets are taken when they lie beside the project.
+SIFT := $(wildcard ../shared/data/sift-base.u8bin)
+BASE := $(or $(SIFT),Sources/needletail/Resources/sample/vectors.f16bin)
+QUERY := $(if $(SIFT),../shared/data/sift-query.u8bin,Sources/needletail/Resources/sample/queries.f16bin)
+bench: build
+	$(BUILD)/needletail-bench ann --base $(BASE) --query $(QUERY) --metric l2
+	$(BUILD)/needletail-bench shard --base $(BASE) --query $(QUERY)
+	$(BUILD)/needletail-bench cluster --base $(BASE) --query $(QUERY) --loads 3
+	$(BUILD)/needletail-bench rpc
+
+# The echo workload of `needletail-bench rpc` with grpc-swift-2, in turns with ours.
+bench-rpc: build
+	swift build -c release --package-path Tests/Peers/GRPCEcho --scratch-path .build/peers
+	for round in 1 2 3; do $(BUILD)/needletail-bench rpc; .build/peers/release/GRPCEcho; done
+
+# Recall against queries a second beside hnswlib: Deploy/bench-hnswlib.py prints the same lines for it.
+bench-ann: build $(VENV)/ready
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check hnswlib
+	for round in 1 2 3; do \
+	    $(BUILD)/needletail-bench ann --base $(BASE) --query $(QUERY) --metric l2; \
+	    $(VENV)/bin/python Deploy/bench-hnswlib.py --base $(BASE) --query $(QUERY) --metric l2; done
 
 lint:
 	python3 Deploy/lint.py
