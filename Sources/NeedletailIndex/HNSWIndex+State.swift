@@ -57,7 +57,8 @@ extension HNSWIndex {
             for index in 0..<pointers.degree(level: level) {
                 let link = Int(list[index].load(ordering: .relaxed))
                 if link == 0 { break }
-                guard link <= slots else { throw damaged(Int(slot)) }
+                // A list leads to nodes that reach up to its level: the walk relies on it on the upper levels.
+                guard link <= slots, level == 0 || pointers.level(UInt32(link - 1)) >= level else { throw damaged(Int(slot)) }
             }
         }
     }
