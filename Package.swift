@@ -128,6 +128,11 @@ let package = Package(
         .testTarget(
             name: "NeedletailStorageTests", dependencies: ["NeedletailStorage", "NeedletailTestSupport"], swiftSettings: strict),
         .testTarget(
+            name: "NeedletailClusterTests", dependencies: ["NeedletailCluster", "NeedletailQuery", "NeedletailTestSupport"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "NeedletailMetadataTests", dependencies: ["NeedletailMetadata", "NeedletailTestSupport"], swiftSettings: strict),
+        .testTarget(
             name: "NeedletailGRPCTests",
             dependencies: ["NeedletailGRPC", "NeedletailHTTP2", "NeedletailTestSupport", nio, nioPosix], swiftSettings: strict),
         .testTarget(

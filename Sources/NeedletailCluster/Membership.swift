@@ -6,7 +6,8 @@ public struct Membership: Sendable {
         public var id: NodeID
         /// host:port
         public var address: String
-        public var status: NodeStatus
+        /// What it last said of its replicas.
+        public var replicas: [ShardID: ReplicaStatus]
         public var isDraining: Bool
         public var lastHeartbeat: ContinuousClock.Instant
         /// Whether a request found it not answering since its last heartbeat.
@@ -32,7 +33,9 @@ public struct Membership: Sendable {
         from id: NodeID, address: String, status: NodeStatus, isDraining: Bool, now: ContinuousClock.Instant
     ) -> [Action] {
         let known = nodes[id]
-        nodes[id] = Node(id: id, address: address, status: status, isDraining: isDraining, lastHeartbeat: now)
+        nodes[id] = Node(
+            id: id, address: address, replicas: Dictionary(status.replicas.map { ($0.shard, $0) }) { $1 }, isDraining: isDraining,
+            lastHeartbeat: now)
         guard let known, known.address == address else { return [.connect(id, address: address)] }
         return known.isSuspect ? [.retry(id)] : []
     }
@@ -41,9 +44,9 @@ public struct Membership: Sendable {
     public mutating func unanswered(_ shards: [ShardID], by id: NodeID) {
         guard var node = nodes[id] else { return }
         node.isSuspect = true
-        for index in node.status.replicas.indices where shards.contains(node.status.replicas[index].shard) {
-            node.status.replicas[index].state = .loading
-            node.status.replicas[index].reason = "does not answer"
+        for shard in shards {
+            node.replicas[shard]?.state = .loading
+            node.replicas[shard]?.reason = "does not answer"
         }
         nodes[id] = node
     }
@@ -56,5 +59,5 @@ public struct Membership: Sendable {
     }
 
     /// How a shard's replica on a node is, by the node's last word.
-    public func replica(_ shard: ShardID, on id: NodeID) -> ReplicaStatus? { nodes[id]?.status.replicas.first { $0.shard == shard } }
+    public func replica(_ shard: ShardID, on id: NodeID) -> ReplicaStatus? { nodes[id]?.replicas[shard] }
 }

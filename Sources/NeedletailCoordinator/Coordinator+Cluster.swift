@@ -44,7 +44,7 @@ extension Coordinator {
             return ClusterStatus(
                 clusterID: clusterID, version: NeedletailVersion.current, nodesTotal: state.membership.nodes.count, nodesAlive: alive.count,
                 collections: state.collections.values.count { $0.state == .active }, shardsTotal: state.shardCount,
-                shardsReady: state.readyShards, points: alive.reduce(0) { $0 + $1.status.replicas.reduce(0) { $0 + $1.pointCount } })
+                shardsReady: state.readyShards, points: alive.reduce(0) { $0 + $1.replicas.values.reduce(0) { $0 + $1.pointCount } })
         }
     }
 
@@ -53,9 +53,9 @@ extension Coordinator {
         return state.withLock { Array($0.membership.nodes.values) }.sorted { $0.id < $1.id }.map { node in
             NodeInfo(
                 id: node.id.value, address: node.address, isAlive: node.isAlive(at: now, lease: Self.lease),
-                replicas: node.status.replicas.count, points: node.status.replicas.reduce(0) { $0 + $1.pointCount },
-                memoryBytes: node.status.replicas.reduce(0) { $0 + $1.memoryBytes },
-                diskBytes: node.status.replicas.reduce(0) { $0 + $1.diskBytes }, heartbeatAge: node.lastHeartbeat.duration(to: now))
+                replicas: node.replicas.count, points: node.replicas.values.reduce(0) { $0 + $1.pointCount },
+                memoryBytes: node.replicas.values.reduce(0) { $0 + $1.memoryBytes },
+                diskBytes: node.replicas.values.reduce(0) { $0 + $1.diskBytes }, heartbeatAge: node.lastHeartbeat.duration(to: now))
         }
     }
 

@@ -80,9 +80,8 @@ public final class CoordinatorService: Service {
         await withTaskGroup(of: Void.self) { group in
             group.addTask {
                 while !Task.isCancelled {
-                    for service in [Self.overall] + Self.readyWithShards {
-                        health.set(coordinator.isReady ? .serving : .notServing, for: service)
-                    }
+                    let status: ServingStatus = coordinator.isReady ? .serving : .notServing
+                    for service in [Self.overall] + Self.readyWithShards { health.set(status, for: service) }
                     try? await Task.sleep(for: .milliseconds(100))
                 }
             }

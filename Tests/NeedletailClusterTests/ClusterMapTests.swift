@@ -1,0 +1,90 @@
+import NeedletailCluster
+import NeedletailCore
+import NeedletailTestSupport
+import Testing
+
+@Suite struct ClusterMapTests {
+    private func entry(shards: Int) throws -> CollectionEntry {
+        let spec = CollectionSpec(
+            name: "c", fields: [VectorField(name: "v", dimensions: 4, metric: .dot, element: .f16)], shardCount: shards,
+            durability: .interval(milliseconds: 5))
+        let places = try Placement.place(shards: shards, on: [NodeID(1), NodeID(2), NodeID(3)], load: [:])
+        return CollectionEntry(spec: spec, incarnation: Incarnation(9), state: .creating, shards: places)
+    }
+
+    @Test(arguments: [1, 2, 5, 64, 256]) func entriesRoundTripAndRoute(shards: Int) throws {
+        var generator = SeededGenerator.fresh()
+        let entry = try entry(shards: shards)
+        #expect(try CollectionEntry(encoded: entry.encoded) == entry)
+        for _ in 0..<500 {
+            let id = PointID.number(generator.next())
+            #expect(entry.place(of: id).range.contains(id.placementHash))
+        }
+    }
+
+    @Test func damagedEntriesAreRefused() throws {
+        var generator = SeededGenerator.fresh()
+        let bytes = try entry(shards: 5).encoded
+        for length in 0..<bytes.count { #expect(throws: NeedletailError.self) { try CollectionEntry(encoded: Array(bytes.prefix(length))) } }
+        for _ in 0..<5_000 {
+            var mutated = bytes
+            mutated[Int.random(in: 0..<bytes.count, using: &generator)] = UInt8.random(in: 0...255, using: &generator)
+            // Whatever is accepted tiles the hash space, or routing would trap.
+            if let entry = try? CollectionEntry(encoded: mutated) { #expect(entry.shards.last?.range.last == .max) }
+        }
+    }
+
+    @Test func placementIsEvenWithinAndOverCollections() throws {
+        let nodes = (1...3).map { NodeID(UInt64($0)) }
+        var load: [NodeID: Int] = [:]
+        for shards in [1, 1, 1, 2, 7, 4] {
+            let places = try Placement.place(shards: shards, on: nodes, load: load)
+            var here: [NodeID: Int] = [:]
+            for place in places {
+                here[place.primary, default: 0] += 1
+                load[place.primary, default: 0] += 1
+            }
+            let counts = nodes.map { here[$0, default: 0] }
+            #expect(counts.max()! - counts.min()! <= 1)
+        }
+        let totals = nodes.map { load[$0, default: 0] }
+        #expect(totals.max()! - totals.min()! <= 1)
+        #expect(throws: NeedletailError.self) { try Placement.place(shards: 1, on: [], load: [:]) }
+    }
+
+    @Test func aScatterAsksEachNodeOnceAndEachShardOnce() throws {
+        let entry = try entry(shards: 8)
+        let plan = ScatterPlan(entry)
+        #expect(Set(plan.parts.map(\.node)).count == plan.parts.count)
+        #expect(plan.parts.flatMap(\.shards).sorted() == entry.shards.map(entry.shardID).sorted())
+    }
+}
+
+@Suite struct MembershipTests {
+    private let shard = ShardID(incarnation: Incarnation(1), number: 0)
+
+    @Test func nodesLiveAsLongAsTheirLease() {
+        var membership = Membership(lease: .seconds(5))
+        let start = ContinuousClock.now
+        let ready = NodeStatus(replicas: [ReplicaStatus(shard: shard, state: .ready)])
+        #expect(membership.heartbeat(from: NodeID(1), address: "a", status: ready, isDraining: false, now: start) == [.connect(NodeID(1), address: "a")])
+        #expect(membership.heartbeat(from: NodeID(1), address: "a", status: ready, isDraining: false, now: start) == [])
+        #expect(membership.isAlive(NodeID(1), now: start.advanced(by: .seconds(5))))
+        #expect(!membership.isAlive(NodeID(1), now: start.advanced(by: .seconds(6))))
+        #expect(!membership.isAlive(NodeID(2), now: start))
+        #expect(membership.placeable(now: start) == [NodeID(1)])
+        _ = membership.heartbeat(from: NodeID(1), address: "b", status: ready, isDraining: true, now: start)
+        #expect(membership.placeable(now: start) == [], "nothing is placed on a node that drains")
+    }
+
+    @Test func aShardThatDoesNotAnswerCountsAsLoadingUntilTheNextHeartbeat() {
+        var membership = Membership(lease: .seconds(5))
+        let now = ContinuousClock.now
+        let ready = NodeStatus(replicas: [ReplicaStatus(shard: shard, state: .ready)])
+        _ = membership.heartbeat(from: NodeID(1), address: "a", status: ready, isDraining: false, now: now)
+        membership.unanswered([shard], by: NodeID(1))
+        #expect(membership.replica(shard, on: NodeID(1))?.state == .loading)
+        #expect(membership.heartbeat(from: NodeID(1), address: "a", status: ready, isDraining: false, now: now) == [.retry(NodeID(1))])
+        #expect(membership.replica(shard, on: NodeID(1))?.state == .ready)
+    }
+}
