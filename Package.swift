@@ -18,6 +18,7 @@ let pointerFree = strict + [.strictMemorySafety()]
 let nio: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
 let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
+let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let signals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
@@ -35,6 +36,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
@@ -87,9 +89,11 @@ let package = Package(
                 "NeedletailTelemetry", lifecycle, logging,
             ],
             swiftSettings: strict),
+        .target(name: "NeedletailAdmin", dependencies: ["NeedletailCore", hummingbird, nio, logging], swiftSettings: strict),
         .target(
             name: "NeedletailCoordinator",
             dependencies: [
+                "NeedletailAdmin",
                 "NeedletailCore", "NeedletailAPI", "NeedletailGRPC", "NeedletailCluster", "NeedletailQuery", "NeedletailMetadata",
                 "NeedletailTelemetry", lifecycle, logging,
             ],

@@ -13,7 +13,7 @@ LAYER = {
     "NeedletailVectors": 2, "NeedletailStorage": 2, "NeedletailHTTP2": 2, "NeedletailCluster": 2, "NeedletailQuery": 2,
     "NeedletailTelemetry": 2,
     "NeedletailIndex": 3, "NeedletailGRPC": 3, "NeedletailMetadata": 3,
-    "NeedletailAPI": 4, "NeedletailShard": 4,
+    "NeedletailAPI": 4, "NeedletailAdmin": 4, "NeedletailShard": 4,
     "NeedletailWorker": 5, "NeedletailCoordinator": 5, "NeedletailClient": 5,
     "needletail": 6, "needletail-coordinator": 6, "needletail-shard": 6, "needletail-bench": 6,
 }
@@ -35,7 +35,8 @@ OWNER = {  # third-party and C modules, and who may import them
     "CNeedletailKernels": {"NeedletailVectors"},
     "NIOSSL": {"NeedletailHTTP2"}, "NIOTLS": {"NeedletailHTTP2"},
     "NIOPosix": {"NeedletailHTTP2", "NeedletailGRPC", "needletail-bench"},
-    "NIOCore": {"NeedletailHTTP2", "NeedletailGRPC", "NeedletailAPI", "needletail-bench"},
+    "NIOCore": {"NeedletailAdmin", "NeedletailHTTP2", "NeedletailGRPC", "NeedletailAPI", "needletail-bench"},
+    "Hummingbird": {"NeedletailAdmin"},
     "UnixSignals": {"needletail", "needletail-coordinator", "needletail-shard"},
     "ServiceLifecycle": {"NeedletailWorker", "NeedletailCoordinator", "needletail", "needletail-coordinator", "needletail-shard"},
     "ArgumentParser": {"needletail", "needletail-coordinator", "needletail-shard", "needletail-bench"},

@@ -19,7 +19,7 @@ public final class LocalCluster {
 
     /// Starts one coordinator and `shardWorkers` workers and waits until they listen.
     public func start(shardWorkers: Int) throws {
-        let port = try launch("needletail-coordinator", name: "coordinator", arguments: [])
+        let port = try launch("needletail-coordinator", name: "coordinator", arguments: ["--admin", "0"])
         endpoint = "127.0.0.1:\(port)"
         for number in 1...shardWorkers {
             _ = try launch("needletail-shard", name: "shard-\(number)", arguments: ["--coordinator", endpoint])
@@ -42,7 +42,7 @@ public final class LocalCluster {
         processes.append(process)
         let deadline = Deadline.after(.seconds(20))
         while true {
-            if let text = try? String(contentsOf: portFile, encoding: .utf8), let port = Int(text.trimmingCharacters(in: .whitespacesAndNewlines)) {
+            if let text = try? String(contentsOf: portFile, encoding: .utf8), let port = text.split(whereSeparator: \.isWhitespace).first.flatMap({ Int($0) }) {
                 return port
             }
             guard process.isRunning, !deadline.isPast else {

@@ -1,4 +1,5 @@
 internal import NeedletailCluster
+internal import NeedletailAdmin
 public import NeedletailCore
 internal import Synchronization
 
@@ -37,6 +38,14 @@ extension Coordinator {
     /// Whether every shard of every collection has a replica that answers searches.
     public var isReady: Bool { state.withLock { $0.readyShards == $0.shardCount } }
 
+    /// `isReady` with what is missing, by name.
+    var readiness: Readiness {
+        let missing = state.withLock { $0.missingShards }
+        let named = missing.prefix(20).map { "shard \($0.number) of collection \($0.collection): \($0.reason)" }
+        let more = missing.count > 20 ? ["and \(missing.count - 20) more"] : []
+        return Readiness(isReady: missing.isEmpty, reasons: named + more)
+    }
+
     public func clusterStatus(deadline: Deadline?) async throws -> ClusterStatus {
         state.withLock { state in
             let now = ContinuousClock.now
@@ -74,13 +83,19 @@ extension Coordinator.State {
     fileprivate var active: [CollectionEntry] { collections.values.filter { $0.state == .active } }
     var shardCount: Int { active.reduce(0) { $0 + $1.shards.count } }
 
-    var readyShards: Int {
+    var readyShards: Int { shardCount - missingShards.count }
+
+    /// Shards without a replica that answers searches, and why.
+    var missingShards: [(collection: String, number: UInt32, reason: String)] {
         let now = ContinuousClock.now
-        return active.reduce(0) { sum, entry in
-            sum + entry.shards.count { place in
-                guard membership.isAlive(place.primary, now: now) else { return false }
+        return active.flatMap { entry in
+            entry.shards.compactMap { place in
+                guard membership.isAlive(place.primary, now: now) else {
+                    return (entry.spec.name, place.number, "shard worker \(place.primary) is not alive")
+                }
                 let status = membership.replica(entry.shardID(place), on: place.primary)
-                return status?.state == .ready || status?.state == .readOnly
+                if status?.state == .ready || status?.state == .readOnly { return nil }
+                return (entry.spec.name, place.number, status?.reason ?? "shard worker \(place.primary) has not reported it")
             }
         }
     }

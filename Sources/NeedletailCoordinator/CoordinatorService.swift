@@ -1,5 +1,6 @@
 public import Logging
 internal import NeedletailAPI
+internal import NeedletailAdmin
 internal import NeedletailCore
 internal import NeedletailGRPC
 internal import NeedletailMetadata
@@ -10,6 +11,8 @@ public struct CoordinatorConfiguration: Sendable {
     public var host = "127.0.0.1"
     /// 0: any free port.
     public var port = 7460
+    /// The HTTP port for probes; 0: any free port, nil: none.
+    public var adminPort: Int? = 7461
     public var dataDirectory = "needletail-data/coordinator"
     public var transportThreads = 1
     /// How long requests under way may take when the process is asked to stop.
@@ -22,10 +25,10 @@ public struct CoordinatorConfiguration: Sendable {
 public final class CoordinatorService: Service {
     private let configuration: CoordinatorConfiguration
     private let logger: Logger
-    private let whenListening: @Sendable (Int) -> Void
+    private let whenListening: @Sendable (Int, Int) -> Void
 
-    /// - Parameter whenListening: called with the port once the coordinator listens.
-    public init(configuration: CoordinatorConfiguration, logger: Logger, whenListening: @escaping @Sendable (Int) -> Void = { _ in }) {
+    /// - Parameter whenListening: called with the port and the admin port (0 without one) once the coordinator listens on both.
+    public init(configuration: CoordinatorConfiguration, logger: Logger, whenListening: @escaping @Sendable (Int, Int) -> Void = { _, _ in }) {
         self.configuration = configuration
         self.logger = logger
         self.whenListening = whenListening
@@ -46,8 +49,7 @@ public final class CoordinatorService: Service {
         let server = makeServer(coordinator, health, threads)
         let port = try await server.listen()
         logger.info("coordinator listens", metadata: ["port": "\(port)", "cluster": "\(Incarnation(coordinator.clusterID))"])
-        whenListening(port)
-        await serve(coordinator, health)
+        try await serve(coordinator, health) { [whenListening] adminPort in whenListening(port, adminPort) }
 
         logger.info("coordinator drains")
         for service in [Self.overall] + Self.readyWithShards + Self.readyAtOnce { health.set(.notServing, for: service) }
@@ -76,8 +78,15 @@ public final class CoordinatorService: Service {
     }
 
     /// Until the process is asked to stop.
-    private func serve(_ coordinator: Coordinator, _ health: HealthService) async {
-        await withTaskGroup(of: Void.self) { group in
+    private func serve(_ coordinator: Coordinator, _ health: HealthService, _ whenListening: @escaping @Sendable (Int) -> Void) async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            if let port = configuration.adminPort {
+                let admin = AdminServer(host: configuration.host, port: port, logger: logger) { coordinator.readiness }
+                group.addTask { try await admin.run(whenListening: whenListening) }
+            } else {
+                whenListening(0)
+            }
+            group.addTask { try? await gracefulShutdown() }
             group.addTask {
                 while !Task.isCancelled {
                     let status: ServingStatus = coordinator.isReady ? .serving : .notServing
@@ -91,7 +100,8 @@ public final class CoordinatorService: Service {
                     try? await Task.sleep(for: .seconds(1))
                 }
             }
-            try? await gracefulShutdown()
+            // Ends with the first of: a request to stop, a port that cannot be had.
+            try await group.next()
             group.cancelAll()
         }
     }

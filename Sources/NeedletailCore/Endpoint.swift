@@ -20,3 +20,16 @@ public enum Endpoint {
         return (String(host), port)
     }
 }
+
+/// The port for HTTP probes as a flag gives it.
+public enum AdminPort {
+    /// - Returns: nil for "off".
+    /// - Throws: `invalidArgument` for anything but a port or "off".
+    public static func parse(_ text: String) throws(NeedletailError) -> Int? {
+        if text == "off" { return nil }
+        guard let port = Int(text), (0...65_535).contains(port) else {
+            throw NeedletailError(.invalidArgument, "\"\(text)\" is no port; write a number from 0 to 65535, or off")
+        }
+        return port
+    }
+}

@@ -21,18 +21,20 @@ struct DevCommand: AsyncParsableCommand {
 
     @Option(help: "Folder for the data; made when missing.") var data = "needletail-data"
     @Option(help: "Address for clients; port 0 takes any free one.") var listen = "127.0.0.1:7460"
+    @Option(help: "Port for HTTP probes (/healthz, /readyz) on the same host; 0 takes any free one, \"off\" has none.") var admin = "7461"
     @Option(help: "trace, debug, info, notice, warning or error.") var logLevel = "info"
-    @Option(help: "File to write the port to once the cluster listens.") var portFile: String?
+    @Option(help: "File to write the port and the admin port to once the cluster listens.") var portFile: String?
 
     func run() async throws {
         let logger = Logs.start(label: "needletail", level: logLevel)
         var coordinator = CoordinatorConfiguration()
         (coordinator.host, coordinator.port) = try Endpoint.parse(listen)
+        coordinator.adminPort = try AdminPort.parse(admin)
         coordinator.dataDirectory = data + "/coordinator"
         let (ports, found) = AsyncStream<Int>.makeStream()
         let portFile = portFile
-        let door = CoordinatorService(configuration: coordinator, logger: logger) { port in
-            if let portFile { try? "\(port)\n".write(toFile: portFile, atomically: true, encoding: .utf8) }
+        let door = CoordinatorService(configuration: coordinator, logger: logger) { port, adminPort in
+            if let portFile { try? "\(port) \(adminPort)\n".write(toFile: portFile, atomically: true, encoding: .utf8) }
             found.yield(port)
             found.finish()
         }

@@ -48,7 +48,8 @@ class Process:
             assert self.process.poll() is None, f"{self.executable} ended: {self.output()}"
             return port_file.read_text().strip() if port_file.exists() else ""
 
-        self.port = int(wait_for(port, f"{self.executable} listening"))
+        ports = wait_for(port, f"{self.executable} listening").split()
+        self.port, self.admin_port = int(ports[0]), int(ports[1]) if len(ports) > 1 else 0
         return self
 
     @property
@@ -82,7 +83,7 @@ class Cluster:
 
     def __init__(self, workers=1):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="needletail-test-"))
-        self.coordinator = Process("needletail-coordinator", self.folder / "coordinator", []).start()
+        self.coordinator = Process("needletail-coordinator", self.folder / "coordinator", ["--admin", "0"]).start()
         self.workers = [
             Process("needletail-shard", self.folder / f"shard-{number}", ["--coordinator", self.coordinator.address]).start()
             for number in range(workers)

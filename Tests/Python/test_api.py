@@ -1,7 +1,10 @@
 """Every public method through a real grpcio client."""
 
 import concurrent.futures
+import json
 import time
+import urllib.error
+import urllib.request
 import uuid
 
 import grpc
@@ -316,6 +319,21 @@ def test_health_and_reflection(cluster):
             assert services[0].split(".")[-1] in [service.name for service in described.service]
 
 
+def ask(cluster, path):
+    """Status and JSON of a GET on the admin port."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{cluster.coordinator.admin_port}{path}", timeout=10) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error) if error.code == 503 else None
+
+
+def test_probes_over_http(cluster):
+    assert ask(cluster, "/healthz")[0] == 200
+    wait_for(lambda: ask(cluster, "/readyz") == (200, {"ready": True, "reasons": []}), "readiness")
+    assert ask(cluster, "/nope")[0] == 404
+
+
 def test_unknown_methods(cluster):
     call = cluster.channel.unary_unary("/needletail.v1.Points/Nope", lambda x: x, lambda x: x)
     refused(grpc.StatusCode.UNIMPLEMENTED, call, b"")
@@ -341,6 +359,8 @@ def test_a_missing_shard_is_never_hidden(name, cluster):
         with grpc.insecure_channel(own.coordinator.address) as channel:
             health = health_pb2_grpc.HealthStub(channel)
             wait_for(lambda: health.Check(health_pb2.HealthCheckRequest()).status == health_pb2.HealthCheckResponse.NOT_SERVING, "health saying so")
+        status, state = ask(own, "/readyz")
+        assert status == 503 and "half" in state["reasons"][0]
         own.workers[0].start()
         own.wait_until_ready()
         assert len(own.points.Search(p.SearchRequest(collection="half", query=query), timeout=20).points) == 100

@@ -173,7 +173,7 @@ def test_dev_runs_a_whole_cluster_in_one_process():
     from harness import Process
 
     with tempfile.TemporaryDirectory() as folder:
-        process = Process("needletail", folder, ["dev"]).start()
+        process = Process("needletail", folder, ["dev", "--admin", "0"]).start()
         try:
             with grpc.insecure_channel(process.address) as channel:
                 from needletail.v1 import cluster_pb2_grpc, collections_pb2_grpc, points_pb2_grpc
@@ -234,6 +234,6 @@ def test_interval_durability_survives_the_death_of_the_process():
 
 def test_a_metadata_folder_serves_one_coordinator():
     with Cluster(workers=1) as cluster:
-        second = subprocess.run([BINARIES / "needletail-coordinator", "--data", cluster.coordinator.folder / "data", "--listen", "127.0.0.1:0"],
+        second = subprocess.run([BINARIES / "needletail-coordinator", "--data", cluster.coordinator.folder / "data", "--listen", "127.0.0.1:0", "--admin", "0"],
                                 capture_output=True, text=True, timeout=30)
         assert second.returncode != 0 and "another process uses this data folder" in second.stderr
