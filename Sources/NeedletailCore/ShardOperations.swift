@@ -148,10 +148,11 @@ public struct ReplicaStatus: Sendable {
     public var pointCount: UInt64
     public var memoryBytes: UInt64
     public var diskBytes: UInt64
+    public var recall: SampledRecall
 
     public init(
         shard: ShardID, state: State, reason: String = "", epoch: UInt64 = 0, appliedSequence: UInt64 = 0, pointCount: UInt64 = 0,
-        memoryBytes: UInt64 = 0, diskBytes: UInt64 = 0
+        memoryBytes: UInt64 = 0, diskBytes: UInt64 = 0, recall: SampledRecall = SampledRecall()
     ) {
         self.shard = shard
         self.state = state
@@ -161,6 +162,23 @@ public struct ReplicaStatus: Sendable {
         self.pointCount = pointCount
         self.memoryBytes = memoryBytes
         self.diskBytes = diskBytes
+        self.recall = recall
+    }
+}
+
+/// How well the graph answers the queries it is really asked: some of them are asked again exactly.
+public struct SampledRecall: Sendable, Equatable {
+    /// Queries compared.
+    public var samples: UInt64
+    /// Share of the true nearest points found, 0 … 1.
+    public var recall: Double
+    /// Mean local intrinsic dimension around the queries; 0 where the metric has none.
+    public var localIntrinsicDimension: Double
+
+    public init(samples: UInt64 = 0, recall: Double = 0, localIntrinsicDimension: Double = 0) {
+        self.samples = samples
+        self.recall = recall
+        self.localIntrinsicDimension = localIntrinsicDimension
     }
 }
 

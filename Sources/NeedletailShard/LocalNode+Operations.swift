@@ -88,6 +88,7 @@ private final class NodeSearch: Sendable {
             for query in request.queries {
                 let hits = try replica.search(query, deadline: request.deadline, scratch: &scratch)
                 found.append(hits.points)
+                if !hits.isTruncated { replica.sample(query, found: hits.points) }
                 work += hits.work
                 isTruncated = isTruncated || hits.isTruncated
             }

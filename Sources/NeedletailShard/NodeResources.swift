@@ -10,6 +10,8 @@ public final class NodeResources: Sendable {
     let intakePool: WorkerPool
     /// Loading, checkpointing, dropping: one replica at a time.
     let maintenancePool: WorkerPool
+    /// Asking sampled queries again exactly.
+    let samplingPool: WorkerPool
     /// Syncing logs that are synced by interval.
     let syncPool: WorkerPool
     public let configuration: ReplicaConfiguration
@@ -20,14 +22,28 @@ public final class NodeResources: Sendable {
         buildPool = WorkerPool(threads: buildThreads, queueLimit: 1 << 20, niceness: 5)
         intakePool = WorkerPool(threads: 1, queueLimit: 1 << 16)
         maintenancePool = WorkerPool(threads: 1, queueLimit: 1 << 20, niceness: 10)
+        samplingPool = WorkerPool(threads: 1, niceness: 19)
         syncPool = WorkerPool(threads: 1)
         self.configuration = configuration
         self.disk = disk
     }
 
+    /// A moment in the life of the pools whose jobs read slots without a lock.
+    struct ReaderMark {
+        let search: UInt64
+        let sampling: UInt64
+    }
+
+    func markReaders() -> ReaderMark { ReaderMark(search: searchPool.readers.mark(), sampling: samplingPool.readers.mark()) }
+
+    /// Whether every reading job that began before the mark has ended.
+    func readersHavePassed(_ mark: ReaderMark) -> Bool {
+        searchPool.readers.havePassed(mark.search) && samplingPool.readers.havePassed(mark.sampling)
+    }
+
     /// Ends all threads; the replicas that used them must be closed before.
     public func close() {
-        for pool in [intakePool, buildPool, maintenancePool, syncPool, searchPool] { pool.close() }
+        for pool in [intakePool, buildPool, maintenancePool, syncPool, samplingPool, searchPool] { pool.close() }
     }
 }
 

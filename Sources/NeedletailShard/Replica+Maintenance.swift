@@ -75,14 +75,14 @@ extension Replica {
             repair.next = end
         } else if let mark = repair.mark {
             // Searches that began before the last link was cut may stand on a retired node; they end within their deadline.
-            guard resources.searchPool.readers.havePassed(mark) else { return DedicatedThread.sleep(.microseconds(200)) }
+            guard resources.readersHavePassed(mark) else { return DedicatedThread.sleep(.microseconds(200)) }
             for slot in repair.retired {
                 for field in fields { field.graph.release(slot: slot) }
                 points.giveBack(slot)
             }
             repair.isDone = true
         } else {
-            repair.mark = resources.searchPool.readers.mark()
+            repair.mark = resources.markReaders()
         }
     }
 }
@@ -95,7 +95,7 @@ struct GraphRepair {
     /// Slots made later can hold no link to the retired ones.
     let bound: Int
     var next = 0
-    var mark: UInt64?
+    var mark: NodeResources.ReaderMark?
     var isDone = false
 
     init(retired: [UInt32], bound: Int, capacity: Int) {

@@ -32,6 +32,23 @@ extension Replica {
         return ShardHits(points: TopMerge.merge([found, []], limit: query.limit), work: result.work, isTruncated: result.isTruncated)
     }
 
+    /// Asks the query again exactly in the background, when it is time for a sample, and compares.
+    func sample(_ query: SearchQuery, found: [ScoredPoint]) {
+        guard sampler.claim(query) else { return }
+        do throws(NeedletailError) {
+            try resources.samplingPool.submit { [self] scratch in
+                var exact = query
+                exact.exact = true
+                let begin = ContinuousClock.now
+                guard let truth = try? search(exact, deadline: nil, scratch: &scratch) else { return sampler.abandon() }
+                sampler.finish(
+                    found: found.map(\.id), truth: truth.points, metric: fields[query.field].graph.field.metric, took: begin.duration(to: .now))
+            }
+        } catch {
+            sampler.abandon()
+        }
+    }
+
     /// The point as it is now; nil when there is none.
     func read(_ id: PointID, parts: PointParts) throws -> StoredPoint? {
         while let slot = points.slot(of: id) {

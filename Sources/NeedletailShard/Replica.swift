@@ -28,6 +28,7 @@ final class Replica: @unchecked Sendable {
     let recovery: LogRecovery
     let checkpoints: CheckpointStore
     let budget: ByteBudget
+    let sampler = RecallSampler()
     /// Every write up to here is visible to searches.
     let appliedSequence = Atomic<UInt64>(0)
     private let committer = Mutex<GroupCommitter?>(nil)
@@ -213,6 +214,6 @@ final class Replica: @unchecked Sendable {
         return ReplicaStatus(
             shard: assignment.shard, state: failure == nil ? .ready : .readOnly, reason: failure?.message ?? "", epoch: assignment.epoch,
             appliedSequence: appliedSequence.load(ordering: .acquiring), pointCount: UInt64(points.count), memoryBytes: UInt64(memory),
-            diskBytes: UInt64(disk))
+            diskBytes: UInt64(disk), recall: sampler.sampled)
     }
 }

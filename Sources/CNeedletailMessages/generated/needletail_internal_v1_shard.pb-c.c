@@ -2708,7 +2708,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__replica_assignment__d
   (ProtobufCMessageInit) needletail__internal__v1__replica_assignment__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__replica_status__field_descriptors[8] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__replica_status__field_descriptors[11] =
 {
   {
     "shard",
@@ -2806,21 +2806,60 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__replica_status__
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "recall_samples",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__ReplicaStatus, recall_samples),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "sampled_recall",
+    10,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__ReplicaStatus, sampled_recall),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "local_intrinsic_dimension",
+    11,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__ReplicaStatus, local_intrinsic_dimension),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__internal__v1__replica_status__field_indices_by_name[] = {
   4,   /* field[4] = applied_sequence */
   7,   /* field[7] = disk_bytes */
   3,   /* field[3] = epoch */
+  10,   /* field[10] = local_intrinsic_dimension */
   6,   /* field[6] = memory_bytes */
   5,   /* field[5] = points */
   2,   /* field[2] = reason */
+  8,   /* field[8] = recall_samples */
+  9,   /* field[9] = sampled_recall */
   0,   /* field[0] = shard */
   1,   /* field[1] = state */
 };
 static const ProtobufCIntRange needletail__internal__v1__replica_status__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 8 }
+  { 0, 11 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__replica_status__descriptor =
 {
@@ -2830,7 +2869,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__replica_status__descr
   "Needletail__Internal__V1__ReplicaStatus",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__ReplicaStatus),
-  8,
+  11,
   needletail__internal__v1__replica_status__field_descriptors,
   needletail__internal__v1__replica_status__field_indices_by_name,
   1,  needletail__internal__v1__replica_status__number_ranges,

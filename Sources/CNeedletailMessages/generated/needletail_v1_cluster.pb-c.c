@@ -923,7 +923,7 @@ const ProtobufCMessageDescriptor needletail__v1__shard__descriptor =
   (ProtobufCMessageInit) needletail__v1__shard__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__v1__replica__field_descriptors[8] =
+static const ProtobufCFieldDescriptor needletail__v1__replica__field_descriptors[11] =
 {
   {
     "node",
@@ -1021,21 +1021,60 @@ static const ProtobufCFieldDescriptor needletail__v1__replica__field_descriptors
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "recall_samples",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__Replica, recall_samples),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "sampled_recall",
+    10,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__Replica, sampled_recall),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "local_intrinsic_dimension",
+    11,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__Replica, local_intrinsic_dimension),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__v1__replica__field_indices_by_name[] = {
   4,   /* field[4] = applied_sequence */
   7,   /* field[7] = disk_bytes */
+  10,   /* field[10] = local_intrinsic_dimension */
   6,   /* field[6] = memory_bytes */
   0,   /* field[0] = node */
   5,   /* field[5] = points */
   1,   /* field[1] = primary */
   3,   /* field[3] = reason */
+  8,   /* field[8] = recall_samples */
+  9,   /* field[9] = sampled_recall */
   2,   /* field[2] = state */
 };
 static const ProtobufCIntRange needletail__v1__replica__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 8 }
+  { 0, 11 }
 };
 const ProtobufCMessageDescriptor needletail__v1__replica__descriptor =
 {
@@ -1045,7 +1084,7 @@ const ProtobufCMessageDescriptor needletail__v1__replica__descriptor =
   "Needletail__V1__Replica",
   "needletail.v1",
   sizeof(Needletail__V1__Replica),
-  8,
+  11,
   needletail__v1__replica__field_descriptors,
   needletail__v1__replica__field_indices_by_name,
   1,  needletail__v1__replica__number_ranges,

@@ -35,7 +35,7 @@ struct StatusCommand: AsyncParsableCommand {
     }
 
     private func show(_ shards: [ShardInfo]) {
-        var table = Table("COLLECTION", "SHARD", "NODE", "ROLE", "STATE", "SEQUENCE", "POINTS", "MEMORY", "DISK", "REASON")
+        var table = Table("COLLECTION", "SHARD", "NODE", "ROLE", "STATE", "SEQUENCE", "POINTS", "RECALL", "MEMORY", "DISK", "REASON")
         for shard in shards {
             for replica in shard.replicas {
                 let status = replica.status
@@ -43,10 +43,16 @@ struct StatusCommand: AsyncParsableCommand {
                     shard.collection, "\(shard.number)", Incarnation(replica.node).description,
                     replica.isPrimary ? "primary" : "replica",
                     status.map { "\($0.state)" } ?? "unknown", "\(status?.appliedSequence ?? 0)", "\(status?.pointCount ?? 0)",
+                    status.map { Self.recall($0.recall) } ?? "",
                     Readable.bytes(status?.memoryBytes ?? 0), Readable.bytes(status?.diskBytes ?? 0), status?.reason ?? "")
             }
         }
         table.print()
+    }
+
+    /// The sampled recall with the number of samples it rests on.
+    private static func recall(_ sampled: SampledRecall) -> String {
+        sampled.samples == 0 ? "" : "\(Double(Int(sampled.recall * 1000)) / 1000) (\(sampled.samples))"
     }
 
     private func json(_ status: ClusterStatus, _ nodes: [NodeInfo], _ shards: [ShardInfo]) -> Payload {
@@ -75,6 +81,9 @@ struct StatusCommand: AsyncParsableCommand {
                 "reason": .string(replica.status?.reason ?? ""),
                 "applied_sequence": .count(replica.status?.appliedSequence ?? 0), "points": .count(replica.status?.pointCount ?? 0),
                 "memory_bytes": .count(replica.status?.memoryBytes ?? 0), "disk_bytes": .count(replica.status?.diskBytes ?? 0),
+                "recall_samples": .count(replica.status?.recall.samples ?? 0),
+                "sampled_recall": .double(replica.status?.recall.recall ?? 0),
+                "local_intrinsic_dimension": .double(replica.status?.recall.localIntrinsicDimension ?? 0),
             ])
         }
         return .map([

@@ -192,10 +192,22 @@ struct  Needletail__V1__Replica
   uint64_t points;
   uint64_t memory_bytes;
   uint64_t disk_bytes;
+  /*
+   * Real queries that were asked again exactly, in the background, since the replica was loaded; the last few hundred weigh most.
+   */
+  uint64_t recall_samples;
+  /*
+   * Share of the true nearest points that the graph had found for them, 0 to 1; means nothing without samples.
+   */
+  double sampled_recall;
+  /*
+   * Mean local intrinsic dimension around them (maximum likelihood from the distances of the nearest points); 0 for DOT.
+   */
+  double local_intrinsic_dimension;
 };
 #define NEEDLETAIL__V1__REPLICA__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__replica__descriptor) \
-    , (char *)protobuf_c_empty_string, 0, NEEDLETAIL__V1__REPLICA_STATE__REPLICA_STATE_UNKNOWN, (char *)protobuf_c_empty_string, 0, 0, 0, 0 }
+    , (char *)protobuf_c_empty_string, 0, NEEDLETAIL__V1__REPLICA_STATE__REPLICA_STATE_UNKNOWN, (char *)protobuf_c_empty_string, 0, 0, 0, 0, 0, 0, 0 }
 
 
 /* Needletail__V1__ClusterStatusRequest methods */

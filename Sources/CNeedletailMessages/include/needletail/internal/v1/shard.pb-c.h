@@ -374,10 +374,13 @@ struct  Needletail__Internal__V1__ReplicaStatus
   uint64_t points;
   uint64_t memory_bytes;
   uint64_t disk_bytes;
+  uint64_t recall_samples;
+  double sampled_recall;
+  double local_intrinsic_dimension;
 };
 #define NEEDLETAIL__INTERNAL__V1__REPLICA_STATUS__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__replica_status__descriptor) \
-    , NULL, 0, (char *)protobuf_c_empty_string, 0, 0, 0, 0, 0 }
+    , NULL, 0, (char *)protobuf_c_empty_string, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 
 struct  Needletail__Internal__V1__NodeStatus
