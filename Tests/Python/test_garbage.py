@@ -317,12 +317,12 @@ class Target:
                 request = iter([request, *(self.body(method) for _ in range(self.rng.randint(0, 3)))])
             call = self.call[path]
             if method.server_streaming:
-                running.append((path, call(request, timeout=5)))
+                running.append((path, True, call(request, timeout=5)))
             else:
-                running.append((path, call.future(request, timeout=30)))
-        for path, call in running:
+                running.append((path, False, call.future(request, timeout=30)))
+        for path, streams, call in running:
             try:
-                if hasattr(call, "result") and not hasattr(call, "__next__"):
+                if not streams:
                     call.result(timeout=60)
                 elif path.endswith("/Watch"):
                     next(call)
@@ -336,7 +336,7 @@ class Target:
             except StopIteration:
                 code = "OK"
             self.codes[code] = self.codes.get(code, 0) + 1
-            assert code not in ("UNKNOWN",), f"{path} answers {code}"
+            assert code not in ("UNKNOWN", "INTERNAL", "DATA_LOSS"), f"{path} answers {code}"
 
     def crowd(self, count):
         """Many silent connections at once."""
@@ -425,7 +425,7 @@ def sweep(cluster):
             cluster.collections.Delete(c.DeleteCollectionRequest(name=collection.name, ignore_missing=True), timeout=60)
 
 
-@pytest.mark.timeout(max(20, CASES // 20))
+@pytest.mark.timeout(max(120, CASES // 20))
 def test_garbage_into_every_port(seed, tmp_path):
     rows = np.random.default_rng(seed).standard_normal((KEPT, 4)).astype("f4")
     schema = Schema(tmp_path)
