@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from harness import ROOT, UNLIMITED, Cluster, wait_for
+from harness import ROOT, UNLIMITED, Cluster, Process, wait_for
 from needletail.v1 import collections_pb2 as c
 from needletail.v1 import common_pb2 as common
 from needletail.v1 import points_pb2 as p
@@ -37,10 +37,10 @@ KEPT = 500
 # What the bytes look like.
 
 
-def mutate(rng, data, others):
+def mutate(rng, data, others, most=6):
     """A few bit flips, replaced bytes, cuts, duplications, insertions and splices with other recordings."""
     data = bytearray(data)
-    for _ in range(rng.randint(1, 6)):
+    for _ in range(rng.randint(1, most)):
         if not data:
             break
         at = rng.randrange(len(data))
@@ -112,26 +112,38 @@ def raw_case(rng, recordings):
     return mutate(rng, data, recordings)
 
 
-class Recorder:
-    """A TCP proxy that writes down what the client says."""
+def bodies_of(data):
+    """The gRPC messages of a recording, of those that fit into one DATA frame."""
+    for offset in frames(data):
+        length = int.from_bytes(data[offset:offset + 3], "big")
+        payload = data[offset + 9:offset + 9 + length]
+        if data[offset + 3] == 0 and len(payload) > 5 and int.from_bytes(payload[1:5], "big") == len(payload) - 5:
+            yield payload[5:]
 
-    def __init__(self, port):
-        self.target, self.said = port, bytearray()
+
+class Recorder:
+    """A TCP proxy that writes down what each of its clients says."""
+
+    def __init__(self, port=None):
+        self.target, self.said = port, []
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
-        self.thread = threading.Thread(target=self.serve, daemon=True)
-        self.thread.start()
+        threading.Thread(target=self.serve, daemon=True).start()
 
     def serve(self):
-        client, _ = self.listener.accept()
-        self.listener.close()
-        server = socket.create_connection(("127.0.0.1", self.target))
-        back = threading.Thread(target=self.pump, args=(server, client, None), daemon=True)
-        back.start()
-        self.pump(client, server, self.said)
-        back.join(10)
-        client.close()
-        server.close()
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            try:
+                server = socket.create_connection(("127.0.0.1", self.target))
+            except OSError:
+                client.close()
+                continue
+            self.said.append(bytearray())
+            for pair in [(server, client, None), (client, server, self.said[-1])]:
+                threading.Thread(target=self.pump, args=pair, daemon=True).start()
 
     @staticmethod
     def pump(source, sink, log):
@@ -140,16 +152,25 @@ class Recorder:
                 if log is not None:
                     log += data
                 sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
         except OSError:
             pass
+        for end in (source, sink):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def close(self):
+        self.listener.close()
+
+    def recordings(self):
+        return [bytes(said) for said in self.said if said.startswith(PREFACE)]
 
     def record(self, session):
-        with grpc.insecure_channel(f"127.0.0.1:{self.port}", options=UNLIMITED) as channel:
+        with grpc.insecure_channel(f"127.0.0.1:{self.port}", options=[*UNLIMITED, ("grpc.use_local_subchannel_pool", 1)]) as channel:
             session(channel)
-        self.thread.join(10)
-        assert self.said.startswith(PREFACE)
-        return bytes(self.said)
+        self.close()
+        return self.recordings()[0]
 
 
 class Schema:
@@ -231,6 +252,8 @@ class Target:
         assert self.methods, services
         self.recordings, self.half_open, self.sent = [], [], 0
         self.codes = {}
+        self.good = {path: [] for path, _ in self.methods}  # bodies that were answered: what lies near them gets far
+        self.loose = []  # recorded bodies of any method
 
     def open(self):
         self.channel = grpc.insecure_channel(self.process.address, options=[*UNLIMITED, ("grpc.use_local_subchannel_pool", 1)])
@@ -296,7 +319,11 @@ class Target:
             connection.close()
         del self.half_open[:-100]
 
-    def body(self, method):
+    def body(self, path, method):
+        near = self.good[path] if self.rng.random() < 0.8 else self.loose
+        if near and self.rng.random() < 0.6:
+            data = self.rng.choice(near)
+            return mutate(self.rng, data, near, most=2) if self.rng.random() < 0.8 else data
         message = Schema.message(self.rng, method.input_type, self.words)
         data = message.SerializeToString()
         kind = self.rng.randrange(4)
@@ -311,16 +338,17 @@ class Target:
         running = []
         for _ in range(count):
             path, method = self.rng.choice(self.methods)
-            request = self.body(method)
+            request = self.body(path, method)
+            first = request
             self.sent += 1
             if method.client_streaming:
-                request = iter([request, *(self.body(method) for _ in range(self.rng.randint(0, 3)))])
+                request = iter([request, *(self.body(path, method) for _ in range(self.rng.randint(0, 3)))])
             call = self.call[path]
             if method.server_streaming:
-                running.append((path, True, call(request, timeout=5)))
+                running.append((path, first, True, call(request, timeout=5)))
             else:
-                running.append((path, False, call.future(request, timeout=30)))
-        for path, streams, call in running:
+                running.append((path, first, False, call.future(request, timeout=30)))
+        for path, body, streams, call in running:
             try:
                 if not streams:
                     call.result(timeout=60)
@@ -336,6 +364,8 @@ class Target:
             except StopIteration:
                 code = "OK"
             self.codes[code] = self.codes.get(code, 0) + 1
+            if code == "OK" and body:
+                self.good[path] = [*self.good[path], body][-20:]
             assert code not in ("UNKNOWN", "INTERNAL", "DATA_LOSS"), f"{path} answers {code}"
 
     def crowd(self, count):
@@ -383,6 +413,28 @@ def public_session(channel, name, creates):
         collections.Delete(c.DeleteCollectionRequest(name=name))
 
 
+def public_requests(name):
+    """Right requests to begin with."""
+    ids = [common.PointId(number=1), common.PointId(uuid=bytes(range(16)))]
+    value = common.Value(list_value=common.ListValue(values=[common.Value(string_value="x"), common.Value(double_value=2)]))
+    query = p.Query(vector=common.Vector(values=[1, 2, 3, 4]), limit=3, parts=p.PointParts(payload=True, vectors=True))
+    yield "/needletail.v1.Collections/Create", c.CreateCollectionRequest(name="made", shard_count=2, fields=[
+        c.VectorField(name="v", dimensions=4, metric=c.METRIC_COSINE, graph=c.GraphParameters(m=8, ef_construction=64))])
+    yield "/needletail.v1.Collections/Update", c.UpdateCollectionRequest(name=name, durability=c.Durability(interval_milliseconds=50))
+    yield "/needletail.v1.Points/Upsert", p.UpsertRequest(collection=name, points=[
+        p.Point(id=id, vectors={"v": common.Vector(values=[1, 2, 3, 4])}, payload={"k": value}) for id in ids])
+    yield "/needletail.v1.Points/UpsertStream", p.UpsertRequest(collection=name, packed=p.PackedPoints(
+        ids=range(10), vectors=np.ones((10, 4), "f4").tobytes()))
+    yield "/needletail.v1.Points/SetPayload", p.SetPayloadRequest(collection=name, ids=ids, payload={"k": value})
+    yield "/needletail.v1.Points/OverwritePayload", p.SetPayloadRequest(collection=name, ids=ids, payload={"k": value})
+    yield "/needletail.v1.Points/DeletePayload", p.DeletePayloadRequest(collection=name, ids=ids, keys=["k"])
+    yield "/needletail.v1.Points/Delete", p.DeletePointsRequest(collection=name, ids=ids)
+    yield "/needletail.v1.Points/Get", p.GetPointsRequest(collection=name, ids=ids, parts=query.parts)
+    yield "/needletail.v1.Points/Scroll", p.ScrollRequest(collection=name, after=ids[0], limit=50, page=7, parts=query.parts)
+    yield "/needletail.v1.Points/Search", p.SearchRequest(collection=name, query=query)
+    yield "/needletail.v1.Points/SearchBatch", p.SearchBatchRequest(collection=name, queries=[query] * 3)
+
+
 def any_session(target):
     """Valid and nearly valid calls of every method, for processes whose services have no stubs here."""
     def session(channel):
@@ -423,15 +475,30 @@ def sweep(cluster):
     for collection in cluster.collections.List(c.ListCollectionsRequest(), timeout=60).collections:
         if collection.name not in ("kept-data", "scratch"):
             cluster.collections.Delete(c.DeleteCollectionRequest(name=collection.name, ignore_missing=True), timeout=60)
+    try:
+        create(cluster, "scratch")
+    except grpc.RpcError as error:
+        assert error.code() == grpc.StatusCode.ALREADY_EXISTS, error
 
 
 @pytest.mark.timeout(max(120, CASES // 20))
 def test_garbage_into_every_port(seed, tmp_path):
     rows = np.random.default_rng(seed).standard_normal((KEPT, 4)).astype("f4")
     schema = Schema(tmp_path)
-    with Cluster(workers=1) as cluster:
-        create(cluster, "kept-data", 2)
+    with Cluster(workers=0) as cluster:
+        # The coordinator reaches the worker through a recorder.
+        between = Recorder()
+        worker = Process("needletail-shard", cluster.folder / "shard-0", [
+            "--coordinator", cluster.coordinator.address, "--advertise", f"127.0.0.1:{between.port}"]).start()
+        cluster.workers.append(worker)
+        between.target = worker.port
+        wait_for(lambda: cluster.status().nodes_alive == 1, "the worker registering")
         create(cluster, "scratch")
+        public_session(cluster.channel, "scratch", False)
+        public_session(cluster.channel, "recorded", True)
+        # Only what was said before the kept data existed is mutated later: garbage that is a right write may change what it names.
+        internal = between.recordings()
+        create(cluster, "kept-data", 2)
         cluster.points.Upsert(p.UpsertRequest(collection="kept-data", points=[
             p.Point(id=common.PointId(number=i), vectors={"v": common.Vector(data=rows[i].tobytes())}, payload={"number": common.Value(int_value=i)})
             for i in range(KEPT)]), timeout=20)
@@ -447,7 +514,11 @@ def test_garbage_into_every_port(seed, tmp_path):
             Recorder(cluster.coordinator.port).record(lambda channel, creates=creates, name=name: public_session(channel, name, creates))
             for name, creates in [("scratch", False)] * 4 + [("recorded", True)]]
         coordinator.recordings.append(Recorder(cluster.coordinator.port).record(any_session(coordinator)))
-        shard.recordings = [Recorder(cluster.workers[0].port).record(any_session(shard)) for _ in range(3)]
+        shard.recordings = [Recorder(worker.port).record(any_session(shard)) for _ in range(3)] + internal * 3
+        shard.loose = [body for data in internal for body in bodies_of(data)]
+        assert shard.loose
+        for path, request in public_requests("scratch"):
+            coordinator.good[path].append(request.SerializeToString())
         for target in targets:
             target.open()
             target.raw(BATCH // 2)
@@ -481,6 +552,7 @@ def test_garbage_into_every_port(seed, tmp_path):
         cluster.workers[0].stop()
         cluster.workers[0].start()
         wait_for(lambda: try_check(cluster, rows), "the kept data being served after a restart", 60)
+        between.close()
 
 
 def try_check(cluster, rows):
