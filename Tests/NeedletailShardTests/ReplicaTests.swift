@@ -135,4 +135,19 @@ import Testing
         #expect(try await shard.node.count(TestShard.id, deadline: nil).count == 0)
         await shard.node.close()
     }
+
+    /// Its checkpoint has a sequence and no slots.
+    @Test func whatWasWrittenToAndStayedEmptyOpensAgain() async throws {
+        let directory = TemporaryDirectory()
+        for _ in 0..<2 {
+            let shard = try await TestShard.open(directory)
+            #expect(try await shard.write([.delete(.number(1))]).outcomes == [.notFound])
+            #expect(try await shard.search([Float](repeating: 0, count: 8)).isEmpty)
+            await shard.node.close()
+        }
+        let shard = try await TestShard.open(directory)
+        try await shard.write([.upsert(Point(id: .number(1), vectors: [FieldVector(field: 0, vector: DenseVector([1, 2, 3, 4, 5, 6, 7, 8]))]))])
+        #expect(try await shard.search([1, 2, 3, 4, 5, 6, 7, 8]).map(\.id) == [.number(1)])
+        await shard.node.close()
+    }
 }
