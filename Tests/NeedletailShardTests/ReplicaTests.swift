@@ -150,4 +150,22 @@ import Testing
         #expect(try await shard.search([1, 2, 3, 4, 5, 6, 7, 8]).map(\.id) == [.number(1)])
         await shard.node.close()
     }
+
+    /// Bytes that another process sent and that are no batch, or hold no payload, are its mistake and not damage; nothing is logged, so
+    /// that nothing fails when it is applied.
+    @Test func aBatchThatCannotBeReadIsRefused() async throws {
+        let directory = TemporaryDirectory()
+        let shard = try await TestShard.open(directory)
+        let good = WriteBatch([.upsert(Point(id: .number(1), vectors: [], payload: PayloadCoding.encode(["a": .integer(1)])))]).encoded
+        let bad = WriteBatch([.upsert(Point(id: .number(1), vectors: [], payload: [9, 9, 9]))]).encoded
+        for batch in [Array(good.dropLast()), [], bad] {
+            let error = await #expect(throws: NeedletailError.self) {
+                try await shard.node.write(ShardWrite(shard: TestShard.id, epoch: 1, batch: batch))
+            }
+            #expect(error?.code == .invalidArgument, "\(String(describing: error))")
+        }
+        try await shard.write([.upsert(Point(id: .number(1), vectors: [])), .setPayload(.number(1), ["b": .integer(2)])])
+        #expect(try await shard.get([.number(1)]).count == 1)
+        await shard.node.close()
+    }
 }
