@@ -8,7 +8,7 @@ MESSAGES := Sources/CNeedletailMessages
 PROTOS := $(shell cd Proto && find . -name '*.proto' | sed 's,^\./,,' | sort)
 DEBIAN := libnghttp2-dev libprotobuf-c-dev liblmdb-dev zlib1g-dev pkg-config python3-venv
 
-.PHONY: deps build demo test bench bench-rpc bench-ann proto format lint clean
+.PHONY: deps build demo test bench bench-rpc bench-ann fuzz proto format lint clean
 
 # Installs the Debian packages that are missing; says plainly when Swift is absent or too old.
 deps:
@@ -55,6 +55,23 @@ bench-ann: build $(VENV)/ready
 	for round in 1 2 3; do \
 	    $(BUILD)/needletail-bench ann --base $(BASE) --query $(QUERY) --metric l2; \
 	    $(VENV)/bin/python Deploy/bench-hnswlib.py --base $(BASE) --query $(QUERY) --metric l2; done
+# libFuzzer on the readers of untrusted bytes, each for SECONDS_EACH seconds. What it learns stays in .build-fuzz/corpus; an input that
+# fails lands in .build-fuzz: keep it in Tests/Fuzz/Corpus/<reader>, where `make test` replays it.
+SECONDS_EACH ?= 60
+READERS ?= frame message log checkpoint
+FUZZ := .build-fuzz
+
+fuzz: deps
+	swift build -c release --package-path Tests/Fuzz --scratch-path $(FUZZ) --sanitize fuzzer -Xswiftc -use-ld=lld
+	@set -e; for reader in $(READERS); do \
+	  mkdir -p $(FUZZ)/corpus/$$reader Tests/Fuzz/Corpus/$$reader; \
+	  export NEEDLETAIL_FUZZ=$$reader; \
+	  NEEDLETAIL_FUZZ_SEEDS=$(FUZZ)/corpus/$$reader $(FUZZ)/release/NeedletailFuzz; \
+	  $(FUZZ)/release/NeedletailFuzz -max_total_time=$(SECONDS_EACH) -timeout=10 -rss_limit_mb=2048 -max_len=16384 -print_final_stats=1 \
+	    -artifact_prefix=$(FUZZ)/$$reader- $(FUZZ)/corpus/$$reader Tests/Fuzz/Corpus/$$reader > $(FUZZ)/$$reader.log 2>&1 \
+	    || { tail -60 $(FUZZ)/$$reader.log; exit 1; }; \
+	  grep -E 'DONE' $(FUZZ)/$$reader.log | sed "s/^/$$reader: /"; \
+	done
 
 lint:
 	python3 Deploy/lint.py

@@ -32,6 +32,8 @@ let package = Package(
         .executable(name: "needletail-coordinator", targets: ["needletail-coordinator"]),
         .executable(name: "needletail-shard", targets: ["needletail-shard"]),
         .executable(name: "needletail-bench", targets: ["needletail-bench"]),
+        // For `make fuzz` only, whose program is a package of its own in Tests/Fuzz.
+        .library(name: "NeedletailFuzzReaders", targets: ["NeedletailFuzzReaders"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
@@ -148,5 +150,14 @@ let package = Package(
         .testTarget(
             name: "NeedletailShardTests", dependencies: ["NeedletailShard", "NeedletailStorage", "NeedletailTestSupport"],
             swiftSettings: strict),
+        .target(
+            name: "NeedletailFuzzReaders",
+            dependencies: [
+                "NeedletailAPI", "NeedletailGRPC", "NeedletailStorage", "NeedletailCore", "NeedletailTestSupport", nio,
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+            ],
+            path: "Tests/Fuzz/Readers", swiftSettings: strict),
+        .testTarget(
+            name: "NeedletailFuzzTests", dependencies: ["NeedletailFuzzReaders", "NeedletailTestSupport"], swiftSettings: strict),
     ]
 )

@@ -57,7 +57,8 @@ public final class GRPCServer: Sendable {
         }
     }
 
-    private func accept(_ channel: any Channel) throws {
+    /// Serves one connection; a fuzzer gives it channels without a socket.
+    package func accept(_ channel: any Channel) throws {
         let connection = try ServerConnection(self, registry: registry, eventLoop: channel.eventLoop)
         guard registry.add(connection) else {
             // Never opened, so it would never be closed: adding it to a pipeline that fails is what ends it.

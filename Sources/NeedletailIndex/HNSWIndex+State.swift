@@ -24,9 +24,14 @@ extension HNSWIndex {
     /// `isLive` says for each slot below `slots` whether its point is current; nodes that are not live stay retired.
     /// - Throws: `dataLoss` when the lists or the state name slots that do not exist.
     public func restore(_ state: IndexState, slots: Int, isLive: (Int) -> Bool) throws(NeedletailError) {
+        guard slots > 0 else {
+            // Nothing was ever stored, so the memories hold nothing and have no addresses yet.
+            guard state.entry == 0 else { throw damaged(0) }
+            return
+        }
         growth.withLock { $0.upperCount = state.upperCount }
         try ensureCapacity(slots: slots)
-        guard slots > 0, let pointers else { return }
+        guard let pointers else { return }
         var used = Array(repeating: false, count: state.upperCount)
         for slot in 0..<slots {
             let level = pointers.level(UInt32(slot))

@@ -22,6 +22,19 @@ struct PreparedBatch: Sendable {
         }
     }
 
+    /// A batch that comes from the network, and not from the log, which holds only what this has accepted.
+    ///
+    /// - Throws: `invalidArgument` also for bytes that are no batch, and for a payload that is none: a later change of it would fail.
+    init(received: [UInt8], collection: CollectionSpec, layouts: [VectorLayout], range: HashRange) throws(NeedletailError) {
+        do throws(NeedletailError) {
+            try self.init(encoded: received, collection: collection, layouts: layouts, range: range)
+            for case .upsert(let point) in operations where !point.payload.isEmpty { _ = try PayloadCoding.decode(point.payload) }
+        } catch {
+            guard error.code == .dataLoss else { throw error }
+            throw NeedletailError(.invalidArgument, "the write batch cannot be read: \(error.message)")
+        }
+    }
+
     private static func convert(_ point: inout Point, collection: CollectionSpec, layouts: [VectorLayout]) throws(NeedletailError) {
         guard point.payload.count <= Limits.payloadBytes else {
             throw NeedletailError(

@@ -108,7 +108,7 @@ final class Replica: @unchecked Sendable {
         let taken = await budget.acquire(request.batch.count)
         defer { budget.release(taken) }
         let batch = try await resources.intakePool.run { [assignment, layouts] _ in
-            try PreparedBatch(encoded: request.batch, collection: assignment.collection, layouts: layouts, range: assignment.range)
+            try PreparedBatch(received: request.batch, collection: assignment.collection, layouts: layouts, range: assignment.range)
         }
         if let deadline = request.deadline, deadline.isPast {
             throw NeedletailError(.deadlineExceeded, "the deadline passed before the write was logged; nothing was written")

@@ -25,10 +25,13 @@ enum LogFormat {
         return String(repeating: "0", count: 20 - digits.count) + digits + ".log"
     }
 
+    /// Sequences begin at 1. The last number is no sequence, so that the one after a record's can always be named.
+    static let sequences: ClosedRange<UInt64> = 1 ... .max - 1
+
     /// The first sequence a file name states, or nil for a file that is not a segment.
     static func firstSequence(name: String) -> UInt64? {
-        guard name.utf8.count == 24, name.hasSuffix(".log") else { return nil }
-        return UInt64(name.dropLast(4))
+        guard let sequence = UInt64(name.prefix(20)), sequences.contains(sequence), self.name(firstSequence: sequence) == name else { return nil }
+        return sequence
     }
 
     static func header(firstSequence: UInt64, salt: UInt32) -> [UInt8] {

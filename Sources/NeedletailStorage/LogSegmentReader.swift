@@ -54,6 +54,7 @@ final class LogSegmentReader {
         guard header.sequence == expected else {
             return .bad(offset: offset, reason: "sequence \(header.sequence) stands where \(expected) belongs")
         }
+        guard LogFormat.sequences.contains(header.sequence) else { return .bad(offset: offset, reason: "the sequence numbers have run out") }
         let payload = Array(buffer[start + LogFormat.recordHeaderBytes..<start + header.recordBytes])
         let record = Record(
             offset: offset, sequence: header.sequence, epoch: header.epoch, durable: header.durable, payload: payload)

@@ -98,6 +98,9 @@ extension Manifest {
         arrays = []
         for _ in 0..<(try reader.count(minimumItemBytes: 4)) { arrays.append(try SavedArray(&reader, path: path)) }
         try reader.expectEnd()
+        // Both are counted on; and slabs are loaded side by side, so no two may belong to one array.
+        guard LogFormat.sequences.contains(sequence &+ 1), generation < .max else { throw Self.damaged(path, "has an impossible number") }
+        guard Set(arrays.map(\.name)).count == arrays.count else { throw Self.damaged(path, "holds an array twice") }
     }
 
     static func damaged(_ path: String, _ what: String, offset: Int = 0) -> NeedletailError {

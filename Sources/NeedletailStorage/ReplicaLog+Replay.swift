@@ -115,7 +115,7 @@ extension ReplicaLog {
 
     /// Empties the log and lets it begin at `nextSequence`, for a replica that was given a checkpoint of a later state.
     public func reset(nextSequence: UInt64) throws {
-        precondition(nextSequence > 0, "sequences begin at 1")
+        precondition(LogFormat.sequences.contains(nextSequence), "sequences begin at 1 and end before the last number")
         try active.withLock { active in
             while let first = state.withLock({ $0.segments.first }) {
                 try disk.remove(first.path)

@@ -92,7 +92,7 @@ public final class ReplicaLog: Sendable {
         try resumeIfPossible()
         try state.withLock { state in
             if let failure = state.failure { throw failure.error }
-            guard sequence > 0, sequence == state.nextSequence ?? sequence else {
+            guard LogFormat.sequences.contains(sequence), sequence == state.nextSequence ?? sequence else {
                 throw NeedletailError(
                     .failedPrecondition, "Sequence \(sequence) was given, \(state.nextSequence ?? 1) comes next; catch up first.",
                     location: directory)

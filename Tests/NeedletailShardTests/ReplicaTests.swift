@@ -160,6 +160,37 @@ import Testing
         await again.node.close()
     }
 
+    /// F1: what the sampler says is what a full measurement finds.
+    @Test func sampledRecallIsTheMeasuredOne() async throws {
+        var generator = SeededGenerator.fresh()
+        let directory = TemporaryDirectory()
+        var spec = TestShard.spec(dimensions: 32)
+        // A poor graph, so that there is something to miss.
+        spec.fields[0].graph = GraphParameters(m: 4, efConstruction: 4)
+        let shard = try await TestShard.open(directory, spec: spec)
+        try await shard.write((0..<3_000).map { row in
+            .upsert(Point(id: .number(row), vectors: [FieldVector(field: 0, vector: DenseVector(generator.gaussians(32)))]))
+        })
+        let queries = (0..<100).map { _ in generator.gaussians(32) }
+        var hits = 0
+        for query in queries {
+            let truth = Set(try await shard.search(query, exact: true).map(\.id))
+            hits += try await shard.search(query).filter { truth.contains($0.id) }.count
+        }
+        let measured = Double(hits) / 1_000
+        var sampled = SampledRecall()
+        while sampled.samples < 300 {
+            for query in queries.shuffled(using: &generator) { _ = try await shard.search(query) }
+            sampled = try await shard.node.status().replicas[0].recall
+        }
+        print("recall: measured \(measured), sampled \(sampled)")
+        #expect(measured < 0.95)
+        // 300 samples of ten: a standard error of about 0.01.
+        #expect(abs(sampled.recall - measured) < 0.04)
+        #expect((8.0...64.0).contains(sampled.localIntrinsicDimension))
+        await shard.node.close()
+    }
+
     @Test func dropRemovesTheFilesAndAnotherLifeBeginsEmpty() async throws {
         let directory = TemporaryDirectory()
         let shard = try await TestShard.open(directory)
@@ -169,6 +200,39 @@ import Testing
         try await shard.node.createReplica(
             ReplicaAssignment(shard: TestShard.id, range: HashRange(first: 0, last: .max), epoch: 1, collection: TestShard.spec()))
         #expect(try await shard.node.count(TestShard.id, deadline: nil).count == 0)
+        await shard.node.close()
+    }
+
+    /// Its checkpoint has a sequence and no slots.
+    @Test func whatWasWrittenToAndStayedEmptyOpensAgain() async throws {
+        let directory = TemporaryDirectory()
+        for _ in 0..<2 {
+            let shard = try await TestShard.open(directory)
+            #expect(try await shard.write([.delete(.number(1))]).outcomes == [.notFound])
+            #expect(try await shard.search([Float](repeating: 0, count: 8)).isEmpty)
+            await shard.node.close()
+        }
+        let shard = try await TestShard.open(directory)
+        try await shard.write([.upsert(Point(id: .number(1), vectors: [FieldVector(field: 0, vector: DenseVector([1, 2, 3, 4, 5, 6, 7, 8]))]))])
+        #expect(try await shard.search([1, 2, 3, 4, 5, 6, 7, 8]).map(\.id) == [.number(1)])
+        await shard.node.close()
+    }
+
+    /// Bytes that another process sent and that are no batch, or hold no payload, are its mistake and not damage; nothing is logged, so
+    /// that nothing fails when it is applied.
+    @Test func aBatchThatCannotBeReadIsRefused() async throws {
+        let directory = TemporaryDirectory()
+        let shard = try await TestShard.open(directory)
+        let good = WriteBatch([.upsert(Point(id: .number(1), vectors: [], payload: PayloadCoding.encode(["a": .integer(1)])))]).encoded
+        let bad = WriteBatch([.upsert(Point(id: .number(1), vectors: [], payload: [9, 9, 9]))]).encoded
+        for batch in [Array(good.dropLast()), [], bad] {
+            let error = await #expect(throws: NeedletailError.self) {
+                try await shard.node.write(ShardWrite(shard: TestShard.id, epoch: 1, batch: batch))
+            }
+            #expect(error?.code == .invalidArgument, "\(String(describing: error))")
+        }
+        try await shard.write([.upsert(Point(id: .number(1), vectors: [])), .setPayload(.number(1), ["b": .integer(2)])])
+        #expect(try await shard.get([.number(1)]).count == 1)
         await shard.node.close()
     }
 }

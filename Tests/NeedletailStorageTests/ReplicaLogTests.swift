@@ -1,3 +1,4 @@
+import Foundation
 import Glibc
 import NeedletailCore
 import NeedletailStorage
@@ -79,6 +80,20 @@ struct ReplicaLogTests {
         try log.commit()
         #expect(log.firstSequence == 41)
         #expect(code { try log.replay(from: 40) { _, _, _ in } } == .outOfRange)
+    }
+
+    @Test func sequencesBeginAtOneAndEndBeforeTheLastNumber() throws {
+        let log = try ReplicaLog.open(directory: directory.path).log
+        try log.reset(nextSequence: .max - 1)
+        try log.append(sequence: .max - 1, epoch: 1, payload: [1])
+        try log.commit()
+        #expect(code { try log.append(sequence: .max, epoch: 1, payload: [2]) } == .failedPrecondition)
+        // No log begins at 0: such a file is no segment, and a sign is no digit.
+        for name in ["00000000000000000000.log", "+0000000000000000001.log", "18446744073709551615.log"] {
+            try Data().write(to: URL(fileURLWithPath: directory.path + "/" + name))
+        }
+        let (again, recovery) = try ReplicaLog.open(directory: directory.path)
+        #expect(again.lastSequence == .max - 1 && recovery.segmentCount == 1 && recovery.cut == nil)
     }
 
     @Test mutating func aTornTailIsCutAtEveryByte() throws {

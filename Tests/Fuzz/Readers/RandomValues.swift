@@ -1,0 +1,1 @@
+../../NeedletailAPITests/RandomValues.swift
