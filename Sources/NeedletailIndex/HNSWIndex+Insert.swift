@@ -24,7 +24,17 @@ extension HNSWIndex {
             if entry.compareExchange(expected: 0, desired: first, ordering: .acquiringAndReleasing).exchanged { return }
             top = entry.load(ordering: .acquiring)
         }
-        let chosen = chooseNeighbours(slot: slot, level: level, top: top, pointers: pointers, scratch: &scratch)
+        var chosen = chooseNeighbours(slot: slot, level: level, top: top, pointers: pointers, scratch: &scratch)
+        while chosen.allSatisfy(\.isEmpty) {
+            // Nothing but retired nodes can be reached from the entry point: the graph begins anew with this node, unless another
+            // insertion began it first.
+            linkable.set(Int(slot))
+            let first = Self.entry(slot: slot, level: level)
+            let (exchanged, original) = entry.compareExchange(expected: top, desired: first, ordering: .acquiringAndReleasing)
+            if exchanged { return }
+            top = original
+            chosen = chooseNeighbours(slot: slot, level: level, top: top, pointers: pointers, scratch: &scratch)
+        }
         memory.links.willWrite(slot: Int(slot))
         for (level, neighbours) in chosen.enumerated() {
             write(neighbours, to: pointers.list(slot, level: level), degree: pointers.degree(level: level))
@@ -35,6 +45,9 @@ extension HNSWIndex {
         }
         raiseEntry(to: slot, level: level)
     }
+
+    /// Up to how many quarters of a list are filled with refused candidates.
+    private static let filledQuarters = 2
 
     static func entry(slot: UInt32, level: Int) -> UInt64 { UInt64(level) << 32 | UInt64(slot + 1) }
 
@@ -70,21 +83,35 @@ extension HNSWIndex {
             // A slot relinked by a replay may find itself.
             let candidates = scratch.candidates.answers().filter { $0.slot != slot }
             if let closest = candidates.first { position = closest }
-            chosen.append(select(candidates, limit: field.graph.m, pointers: pointers, scratch: &scratch))
+            chosen.append(select(candidates, around: slot, limit: field.graph.m, pointers: pointers, scratch: &scratch))
         }
         return chosen.reversed()
     }
 
     /// Algorithm 4: of candidates sorted by distance from the node, those that are nearer to it than to any already chosen one, so
     /// that links spread in all directions instead of into one cluster.
-    func select(_ candidates: [SlotDistance], limit: Int, pointers: GraphPointers, scratch: inout SearchScratch) -> [UInt32] {
+    ///
+    /// Copies of one vector would crowd out all else, since none is nearer to another than to the node: see `thinned`.
+    func select(
+        _ candidates: [SlotDistance], around node: UInt32, limit: Int, pointers: GraphPointers, scratch: inout SearchScratch
+    ) -> [UInt32] {
+        if candidates.count <= limit { return candidates.map(\.slot) }
+        let candidates = thinned(candidates, around: node, limit: limit, pointers: pointers)
         if candidates.count <= limit { return candidates.map(\.slot) }
         var chosen: [UInt32] = []
+        var refused: [UInt32] = []
         chosen.reserveCapacity(limit)
         for candidate in candidates {
-            if isSpread(candidate, from: chosen, pointers: pointers, scratch: &scratch) { chosen.append(candidate.slot) }
+            if isSpread(candidate, from: chosen, pointers: pointers, scratch: &scratch) {
+                chosen.append(candidate.slot)
+            } else {
+                refused.append(candidate.slot)
+            }
             if chosen.count == limit { break }
         }
+        // A point in the middle of all others (the zero vector among random ones) is nearer to each of them than they are to one another:
+        // it alone would be chosen by all, and the graph would be a star. So the nearest refused ones fill up a part of the list.
+        chosen += refused.prefix(max(0, limit * Self.filledQuarters / 4 - chosen.count))
         return chosen
     }
 
@@ -126,7 +153,7 @@ extension HNSWIndex {
             }
             scratch.rows[count] = slot
             let candidates = sorted(count: count + 1, around: node, keeping: slot, pointers: pointers, scratch: &scratch)
-            write(select(candidates, limit: degree, pointers: pointers, scratch: &scratch), to: list, degree: degree)
+            write(select(candidates, around: node, limit: degree, pointers: pointers, scratch: &scratch), to: list, degree: degree)
         }
     }
 

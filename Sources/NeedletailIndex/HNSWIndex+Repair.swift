@@ -51,7 +51,7 @@ extension HNSWIndex {
             guard old.contains(where: { !linkable[Int($0)] }) else { return nil }
             let count = gather(replacementsFor: old, of: node, level: level, pointers: pointers, scratch: &scratch)
             let candidates = sorted(count: count, around: node, keeping: nil, pointers: pointers, scratch: &scratch)
-            let chosen = select(candidates, limit: degree, pointers: pointers, scratch: &scratch)
+            let chosen = select(candidates, around: node, limit: degree, pointers: pointers, scratch: &scratch)
             willWriteList(of: node, level: level, pointers: pointers)
             write(chosen, to: list, degree: degree)
             return chosen.filter { !old.contains($0) }

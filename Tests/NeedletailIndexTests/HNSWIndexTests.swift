@@ -73,6 +73,45 @@ import Testing
         #expect(try index.recall((0..<100).map { _ in generator.gaussians(16) }, ef: 100) >= 0.97)
     }
 
+    /// After the last node was retired the graph begins anew with the next one.
+    @Test func aGraphWithoutLiveNodesBeginsAnew() throws {
+        var generator = SeededGenerator.fresh()
+        let vectors = (0..<600).map { _ in generator.gaussians(8) }
+        let index = try TestIndex(field: VectorField(name: "v", dimensions: 8, metric: .l2), vectors: Array(vectors.prefix(300)), capacity: 600)
+        for slot in 0..<300 { index.graph.retire(slot: UInt32(slot)) }
+        for slot in 300..<600 { try index.insert(vectors[slot], slot: slot) }
+        let found = Set(try index.search(vectors[0], ef: 300).map(\.slot))
+        #expect(found == Set(300..<600))
+    }
+
+    /// Copies of a vector neither hide other points nor each other, whichever came first.
+    @Test(arguments: [Metric.l2, .cosine, .dot]) func copiesDoNotRuinTheGraph(metric: Metric) throws {
+        var generator = SeededGenerator.fresh()
+        let zero = [Float](repeating: 0, count: 16)
+        let one = generator.gaussians(16)
+        // Off the origin, as embeddings are. A heap of copies in the very middle of the data, nearer to every query than its true neighbours,
+        // fills any beam that is narrower than the heap.
+        let random = (0..<2_000).map { _ in generator.gaussians(16).map { $0 + 1.5 } }
+        let few = (0..<20).map { _ in generator.gaussians(16) }
+        for (what, vectors) in [
+            ("zeros first", Array(repeating: zero, count: 2_000) + random), ("zeros last", random + Array(repeating: zero, count: 2_000)),
+            ("copies first", Array(repeating: one, count: 2_000) + random), ("20 × 100", (0..<2_000).map { few[$0 % 20] } + random),
+        ] {
+            let index = try TestIndex(field: VectorField(name: "v", dimensions: 16, metric: metric), vectors: vectors)
+            // Judged by distances: of equal ones any will do.
+            var hits = 0
+            for query in random.prefix(100) {
+                let worst = try index.exact(query, limit: 10).last!.distance
+                hits += try index.search(query, ef: 128).prefix(10).count { $0.distance <= worst }
+            }
+            #expect(hits >= 970, "\(metric), \(what): recall \(Double(hits) / 1_000)")
+            if metric != .dot {
+                let reached = try index.search(random[0], ef: vectors.count).count
+                #expect(reached >= vectors.count * 99 / 100, "\(metric), \(what): \(reached) of \(vectors.count) reached")
+            }
+        }
+    }
+
     @Test func answersWhileOthersInsert() async throws {
         var generator = SeededGenerator.fresh()
         let vectors = (0..<6_000).map { _ in generator.gaussians(16) }
