@@ -40,6 +40,13 @@ public struct Membership: Sendable {
         return known.isSuspect ? [.retry(id)] : []
     }
 
+    /// The address of another living process that has this node's identity, if there is one: two processes on copies of one folder
+    /// would each take a part of the writes. A node that said farewell, or whose lease is over, may come back anywhere.
+    public func rival(of id: NodeID, at address: String, now: ContinuousClock.Instant) -> String? {
+        guard let known = nodes[id], known.address != address, !known.isDraining, known.isAlive(at: now, lease: lease) else { return nil }
+        return known.address
+    }
+
     /// A request found these shards of a node not answering: what the node last said of them no longer counts. Its next heartbeat does.
     public mutating func unanswered(_ shards: [ShardID], by id: NodeID) {
         guard var node = nodes[id] else { return }

@@ -12,6 +12,11 @@ extension Coordinator {
                     + "give it another data folder or another coordinator")
         }
         let node = NodeID(heartbeat.node)
+        if let rival = state.withLock({ $0.membership.rival(of: node, at: heartbeat.address, now: .now) }) {
+            throw NeedletailError(
+                .failedPrecondition,
+                "shard worker \(node) is alive at \(rival): this is a copy of its data folder. Stop one of them; a copy is no replica")
+        }
         let (actions, assignments) = state.withLock { state in
             let actions = state.membership.heartbeat(
                 from: node, address: heartbeat.address, status: heartbeat.status, isDraining: heartbeat.isDraining, now: .now)

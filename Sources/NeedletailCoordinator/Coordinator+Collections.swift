@@ -88,18 +88,36 @@ extension Coordinator {
             let entry = try entry(name)
             var changed = entry
             changed.spec.durability = durability ?? entry.spec.durability
-            if changed.spec != entry.spec {
-                try changed.spec.validate()
-                guard try await store(changed, replacing: entry) else {
-                    throw NeedletailError(.aborted, "collection \"\(name)\" was changed by another coordinator; try again")
-                }
-                // Takes effect where the replica serves; `createReplica` with the new definition updates one that is there.
-                for place in changed.shards { 
-                    let assignment = changed.assignment(place)
-                    try await ask(place.primary, about: [assignment.shard]) { try await $0.createReplica(assignment) }
+            try changed.spec.validate()
+            guard try await store(changed, replacing: entry) else {
+                throw NeedletailError(.aborted, "collection \"\(name)\" was changed by another coordinator; try again")
+            }
+            try await push(changed)
+            return CollectionInfo(spec: changed.spec, incarnation: changed.incarnation)
+        }
+    }
+
+    /// Tells every worker the collection's definition: `createReplica` updates a replica that is there. All are told before the first
+    /// error is thrown; a worker that is away learns it from its next heartbeat.
+    private func push(_ entry: CollectionEntry) async throws {
+        var failure: NeedletailError?
+        await withTaskGroup(of: NeedletailError?.self) { group in
+            for place in entry.shards {
+                let assignment = entry.assignment(place)
+                group.addTask {
+                    do throws(NeedletailError) {
+                        try await self.ask(place.primary, about: [assignment.shard]) { try await $0.createReplica(assignment) }
+                        return nil
+                    } catch {
+                        return error
+                    }
                 }
             }
-            return CollectionInfo(spec: changed.spec, incarnation: changed.incarnation)
+            for await error in group { failure = failure ?? error }
+        }
+        if var failure {
+            failure.message = "the change is stored, and workers that are away will follow when they are back: " + failure.message
+            throw failure
         }
     }
 

@@ -6,7 +6,7 @@ extension Coordinator {
         let entry = try entry(request.collection)
         guard (1...Limits.pointsPerWrite).contains(request.operations.count) else {
             throw NeedletailError(
-                .invalidArgument, "a write has 1 to \(Limits.pointsPerWrite) operations, not \(request.operations.count); split it into several requests")
+                .invalidArgument, "a write has 1 to \(Limits.pointsPerWrite) operations, not \(request.operations.count)")
         }
         let names = FieldNames(entry.spec)
         var byShard: [UInt32: (place: ShardPlace, operations: [PointOperation])] = [:]
@@ -37,6 +37,12 @@ extension Coordinator {
                 switch result {
                 case .success(let receipt):
                     let missing = receipt.outcomes.count { $0 == .notFound }
+                    if receipt.outcomes.contains(.tooLarge) {
+                        failure =
+                            failure
+                            ?? NeedletailError(
+                                .invalidArgument, "a payload would become larger than \(Limits.payloadBytes) bytes; it stays as it was")
+                    }
                     summary.notFound += UInt64(missing)
                     summary.applied += UInt64(count - missing)
                     summary.sequences[number] = receipt.sequence

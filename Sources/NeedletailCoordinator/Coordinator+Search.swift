@@ -63,9 +63,10 @@ extension Coordinator {
         }
     }
 
-    /// The deadline that shards are given: earlier by what the way back and the merge need, a tenth of what is left, at most 5 ms.
+    /// The deadline that shards are given: earlier by what the way back and the merge need, a tenth of what is left, at most 100 ms.
+    /// A node that hangs is given up on that much before the client gives up, so that a partial answer still reaches it.
     private static func forShards(_ deadline: Deadline) -> Deadline {
-        let margin = min(max(deadline.remaining / 10, .zero), .milliseconds(5))
+        let margin = min(max(deadline.remaining / 10, .zero), .milliseconds(100))
         return deadline.moved(by: .zero - margin)
     }
 }

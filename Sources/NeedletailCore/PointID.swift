@@ -48,7 +48,8 @@ public enum PointID: Sendable, Hashable, Comparable, CustomStringConvertible {
 
     /// Reads what `description` prints: decimal digits, or 32 hexadecimal digits with or without hyphens.
     public init?(_ text: String) {
-        if let value = UInt64(text) {
+        // Longer ones are UUIDs, also those of decimal digits alone.
+        if text.utf8.count <= 20, let value = UInt64(text) {
             self = .number(value)
             return
         }

@@ -22,6 +22,8 @@ public enum OperationOutcome: UInt8, Sendable {
     case applied = 1
     /// There was no such point; nothing changed.
     case notFound = 2
+    /// The payload would have become larger than `Limits.payloadBytes`; nothing changed.
+    case tooLarge = 3
 }
 
 /// Operations that share a sequence number: after a crash all of them are there, or none is.

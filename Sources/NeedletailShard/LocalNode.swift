@@ -17,6 +17,7 @@ public final class LocalNode: ShardOperations {
     let replicas = Mutex<[ShardID: Hosted]>([:])
     private let loaded = ChangeSignal()
     private let isSyncing = Atomic<Bool>(false)
+    private let notes = Mutex<[String]>([])
 
     public init(directory: String, resources: NodeResources) {
         self.directory = directory
@@ -37,15 +38,30 @@ public final class LocalNode: ShardOperations {
                 try disk.removeTree(folder)
                 continue
             }
-            guard let bytes = try disk.readFile(folder + "/assignment") else {
-                // Made by a creation that a crash cut short before anybody was told of it.
-                try disk.removeDirectory(folder)
-                continue
+            do {
+                try take(folder)
+            } catch {
+                // One bad folder must not keep the others from serving. Nothing in it is touched.
+                notes.withLock { $0.append("\(folder) cannot be served and is left as it is: \(error)") }
             }
-            let assignment = try ReplicaAssignment(encoded: bytes)
-            replicas.withLock { $0[assignment.shard] = .loading(assignment) }
-            load(assignment)
         }
+    }
+
+    private func take(_ folder: String) throws {
+        let disk = resources.disk
+        if let bytes = try disk.readChecked(folder + "/assignment") {
+            let assignment = try ReplicaAssignment(encoded: bytes)
+            guard folder == path(assignment.shard) else {
+                throw NeedletailError(.dataLoss, "its assignment is that of shard \(assignment.shard); put it back under its own name")
+            }
+            replicas.withLock { $0[assignment.shard] = .loading(assignment) }
+            return load(assignment)
+        }
+        guard try disk.list(folder).allSatisfy({ $0.hasPrefix("assignment") }) else {
+            throw NeedletailError(.dataLoss, "its file \"assignment\" is missing; put it back from a copy")
+        }
+        // Made by a creation that a crash cut short: a log comes only after the assignment.
+        try disk.removeDirectory(folder)
     }
 
     private func load(_ assignment: ReplicaAssignment) {
@@ -104,7 +120,7 @@ public final class LocalNode: ShardOperations {
             do {
                 try await resources.maintenancePool.run { _ in
                     try disk.createDirectory(directory)
-                    try disk.replaceFile(directory + "/assignment", with: assignment.encoded)
+                    try disk.replaceChecked(directory + "/assignment", with: assignment.encoded)
                 }
             } catch {
                 replicas.withLock { $0[assignment.shard] = nil }
@@ -114,6 +130,14 @@ public final class LocalNode: ShardOperations {
         }
         try await waitUntilSettled(assignment.shard)
         _ = try replica(assignment.shard)
+    }
+
+    /// Takes over a changed definition of a replica that is here; one that is not is not made.
+    public func update(_ assignment: ReplicaAssignment) async throws {
+        let isOutdated = replicas.withLock { replicas in
+            if case .ready(let replica) = replicas[assignment.shard] { replica.assignment != assignment } else { false }
+        }
+        if isOutdated { try await createReplica(assignment) }
     }
 
     /// A replica that is here under another definition (its durability was changed) is closed, to be opened under the new one.
@@ -175,8 +199,12 @@ public final class LocalNode: ShardOperations {
         .sorted { $0.shard < $1.shard }
     }
 
-    /// What opening the logs found that an operator should know: ends cut off after a crash.
+    /// What an operator should know of the start: folders that cannot be served, ends of logs cut off after a crash.
     public func recoveryNotes() -> [String] {
+        notes.withLock { $0 } + cutNotes()
+    }
+
+    private func cutNotes() -> [String] {
         replicas.withLock { Array($0.values) }.compactMap { hosted in
             guard case .ready(let replica) = hosted, let cut = replica.recovery.cut else { return nil }
             return "\(cut.path): \(cut.bytesCut) bytes of an unfinished write were cut off at offset \(cut.offset) (\(cut.reason))"

@@ -18,7 +18,7 @@ public final class NodeFolder: Sendable {
     public init(_ path: String) throws {
         self.path = path
         lock = try disk.lock(path)
-        if let bytes = try disk.readFile(path + "/node") {
+        if let bytes = try disk.readChecked(path + "/node") {
             var reader = ByteReader(bytes)
             let version = try reader.u8()
             guard version == Self.version else {
@@ -28,6 +28,10 @@ public final class NodeFolder: Sendable {
             nodeID = try reader.u64()
             cluster = Mutex(try reader.u64())
         } else {
+            guard try disk.list(path + "/replicas").isEmpty else {
+                throw NeedletailError(
+                    .dataLoss, "the data folder has replicas and no identity: put its file \"node\" back from a copy", location: path)
+            }
             nodeID = UInt64.random(in: 1...UInt64.max)
             cluster = Mutex(0)
             try save(cluster: 0)
@@ -55,6 +59,6 @@ public final class NodeFolder: Sendable {
         writer.u8(Self.version)
         writer.u64(nodeID)
         writer.u64(cluster)
-        try disk.replaceFile(path + "/node", with: writer.bytes)
+        try disk.replaceChecked(path + "/node", with: writer.bytes)
     }
 }

@@ -170,25 +170,29 @@ extension Replica {
             group.set(.init(id: id, isDeleted: true, sequence: sequence))
         case .setPayload(_, let values):
             guard exists else { return .notFound }
-            try editPayload(id, earlier, sequence, &group) { $0.merge(values) { $1 } }
+            return try editPayload(id, earlier, sequence, &group) { $0.merge(values) { $1 } }
         case .overwritePayload(_, let values):
             guard exists else { return .notFound }
-            try editPayload(id, earlier, sequence, &group) { $0 = values }
+            return try editPayload(id, earlier, sequence, &group) { $0 = values }
         case .deletePayloadKeys(_, let keys):
             guard exists else { return .notFound }
-            try editPayload(id, earlier, sequence, &group) { payload in for key in keys { payload[key] = nil } }
+            return try editPayload(id, earlier, sequence, &group) { payload in for key in keys { payload[key] = nil } }
         }
         return .applied
     }
 
     private func editPayload(
         _ id: PointID, _ earlier: GroupChanges.Change?, _ sequence: UInt64, _ group: inout GroupChanges, _ edit: (inout Payload) -> Void
-    ) throws {
+    ) throws -> OperationOutcome {
         var payload = try PayloadCoding.decode(try earlier?.payload ?? payloads.get(id.orderedKey) ?? [])
         edit(&payload)
+        let encoded = PayloadCoding.encode(payload)
+        // Decided by the state alone, so a replay decides the same.
+        guard encoded.count <= Limits.payloadBytes else { return .tooLarge }
         var change = earlier ?? .init(id: id, sequence: sequence)
-        change.payload = PayloadCoding.encode(payload)
+        change.payload = encoded
         group.set(change)
+        return .applied
     }
 
     /// Gives each new version a slot, then on all build threads stores its vectors and links them.

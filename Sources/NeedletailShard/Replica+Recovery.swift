@@ -33,7 +33,13 @@ extension Replica {
         }
         appliedSequence.store(sequence, ordering: .releasing)
         if log.lastSequence < sequence {
-            // Cut short by a repair, or by hand: the checkpoint holds more than the log does.
+            // Cut short by a repair: the checkpoint holds more than the log does. Otherwise the log always reaches at least that far.
+            guard try resources.disk.list(directory + "/log").contains(where: { $0.hasSuffix(".damaged") }) else {
+                throw NeedletailError(
+                    .dataLoss,
+                    "the log ends at sequence \(log.lastSequence), before the checkpoint at \(sequence): files are missing; put them back from a copy",
+                    location: directory + "/log")
+            }
             try log.reset(nextSequence: sequence + 1)
         }
         try replay(from: sequence + 1, scratch: &scratch)

@@ -39,7 +39,7 @@ public final class PayloadStore: Sendable {
         let changes = changes.sorted { $0.key.lexicographicallyPrecedes($1.key) }
         try environment.write { transaction in
             for change in changes {
-                if let value = change.value { try transaction.put(change.key, value) } else { try transaction.delete(change.key) }
+                if let value = change.value { try transaction.put(change.key, Checked.seal(value)) } else { try transaction.delete(change.key) }
             }
             try transaction.setFigure("sequence", sequence)
         }
@@ -50,11 +50,13 @@ public final class PayloadStore: Sendable {
 
     public func count() throws -> Int { try opened(creating: false)?.read { try $0.count() } ?? 0 }
 
-    public func get(_ key: [UInt8]) throws -> [UInt8]? { try opened(creating: false)?.read { try $0.get(key) } }
+    public func get(_ key: [UInt8]) throws -> [UInt8]? {
+        try opened(creating: false)?.read { try $0.get(key).map { try Checked.open($0, location: path) } }
+    }
 
     /// The values of several keys, in their order, from one snapshot.
     public func get(_ keys: [[UInt8]]) throws -> [[UInt8]?] {
-        try opened(creating: false)?.read { transaction in try keys.map { try transaction.get($0) } }
+        try opened(creating: false)?.read { transaction in try keys.map { try transaction.get($0).map { try Checked.open($0, location: path) } } }
             ?? [[UInt8]?](repeating: nil, count: keys.count)
     }
 
@@ -64,7 +66,7 @@ public final class PayloadStore: Sendable {
         var left = limit
         try opened(creating: false)?.read { transaction in
             try transaction.scan(from: key, inclusive: false) { key, value in
-                try body(key, value)
+                try body(key, Checked.open(value, location: path))
                 left -= 1
                 return left > 0
             }

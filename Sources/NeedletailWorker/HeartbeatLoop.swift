@@ -35,6 +35,7 @@ struct HeartbeatLoop: Sendable {
             Heartbeat(
                 node: folder.nodeID, address: address, cluster: folder.clusterID, status: NodeStatus(replicas: replicas), isDraining: isDraining))
         try folder.join(answer.cluster)
+        for assignment in answer.assignments { try await node.update(assignment) }
         // Judged by what was reported: a replica made since then is in nobody's list yet.
         let wanted = Set(answer.assignments.map(\.shard))
         for replica in replicas where !wanted.contains(replica.shard) {

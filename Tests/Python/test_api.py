@@ -139,6 +139,26 @@ def test_payload_operations_and_deletes(cluster, name):
     assert not get(cluster, name, number(3)).points
 
 
+def test_payloads_do_not_grow_beyond_their_limit(cluster, name):
+    upsert(cluster, name, [p.Point(id=number(1), payload={"small": common.Value(int_value=1)})])
+    big = common.Value(string_value="x" * 600_000)
+    cluster.points.SetPayload(p.SetPayloadRequest(collection=name, ids=[number(1)], payload={"a": big}))
+    message = refused(grpc.StatusCode.INVALID_ARGUMENT, cluster.points.SetPayload,
+                      p.SetPayloadRequest(collection=name, ids=[number(1)], payload={"b": big}))
+    assert "stays as it was" in message
+    assert set(get(cluster, name, number(1)).points[0].payload) == {"small", "a"}
+
+
+def test_everything_deleted_and_loaded_again_is_found(cluster, name, rng):
+    for _ in range(3):
+        rows = rng.standard_normal((500, 4)).astype("f4")
+        cluster.points.Upsert(p.UpsertRequest(collection=name, packed=p.PackedPoints(ids=range(500), field="a", vectors=rows.tobytes())))
+        query = p.Query(field="a", vector=common.Vector(data=rows[0].tobytes()), limit=500)
+        assert len(cluster.points.Search(p.SearchRequest(collection=name, query=query)).points) >= 490
+        cluster.points.Delete(p.DeletePointsRequest(collection=name, ids=[number(i) for i in range(500)]))
+        assert not cluster.points.Search(p.SearchRequest(collection=name, query=query)).points
+
+
 def test_scroll_is_complete_and_in_order(cluster, name):
     ids = [number(i * 7) for i in range(300)] + sorted((common.PointId(uuid=uuid.uuid4().bytes) for _ in range(50)), key=lambda i: i.uuid)
     upsert(cluster, name, [p.Point(id=i) for i in ids])

@@ -237,3 +237,101 @@ def test_a_metadata_folder_serves_one_coordinator():
         second = subprocess.run([BINARIES / "needletail-coordinator", "--data", cluster.coordinator.folder / "data", "--listen", "127.0.0.1:0", "--admin", "0"],
                                 capture_output=True, text=True, timeout=30)
         assert second.returncode != 0 and "another process uses this data folder" in second.stderr
+
+
+def test_what_is_missing_or_damaged_is_never_deleted_or_served_around():
+    """A replica without its assignment, with another's, or without its log; a node without its identity."""
+    with Cluster(workers=1) as cluster:
+        create(cluster)
+        cluster.collections.Create(c.CreateCollectionRequest(name="other", fields=[c.VectorField(name="v", dimensions=8, metric=c.METRIC_L2)]))
+        write(cluster, 0, 3_000)
+        write(cluster, 0, 50, name="other")
+        worker = cluster.workers[0]
+        worker.stop()
+        shard = replica_folder(worker, 3_000)
+        assignment = (shard / "assignment").read_bytes()
+        for damage in (None, b"", assignment[:5], bytes([assignment[0] ^ 1]) + assignment[1:], assignment[:20] + bytes([assignment[20] ^ 1]) + assignment[21:]):
+            (shard / "assignment").unlink() if damage is None else (shard / "assignment").write_bytes(damage)
+            worker.start()
+            wait_for(lambda: "cannot be served and is left as it is" in worker.output(), "the worker saying so")
+            assert count(cluster, "other") == 50, "the other replica serves"
+            worker.stop()
+            (worker.folder / "log").write_text("")
+            assert list((shard / "log").iterdir()) and (shard / "checkpoint" / "MANIFEST").exists()
+            (shard / "assignment").write_bytes(assignment)
+        logs = {file: file.read_bytes() for file in (shard / "log").iterdir()}
+        for file in logs:
+            file.unlink()
+        worker.start()
+        with pytest.raises(grpc.RpcError) as caught:
+            wait_for(lambda: count(cluster) and False, "an error")
+        while caught.value.code() == grpc.StatusCode.UNAVAILABLE:
+            with pytest.raises(grpc.RpcError) as caught:
+                count(cluster)
+        assert caught.value.code() == grpc.StatusCode.DATA_LOSS and "files are missing" in caught.value.details()
+        worker.stop()
+        for file, content in logs.items():
+            file.write_bytes(content)
+        identity = (worker.folder / "data" / "node").read_bytes()
+        for damage in (None, identity[:3] + bytes([identity[3] ^ 1]) + identity[4:]):
+            path = worker.folder / "data" / "node"
+            path.unlink() if damage is None else path.write_bytes(damage)
+            result = subprocess.run([BINARIES / "needletail-shard", "--data", worker.folder / "data", "--listen", "127.0.0.1:0"],
+                                    capture_output=True, text=True, timeout=30)
+            assert result.returncode != 0 and "copy" in result.stderr
+            path.write_bytes(identity)
+        worker.start()
+        cluster.wait_until_ready()
+        assert count(cluster) == 3_000
+
+
+def replica_folder(worker, points):
+    """The replica with the most bytes in its checkpoint."""
+    return max((worker.folder / "data" / "replicas").iterdir(), key=lambda folder: sum(f.stat().st_size for f in (folder / "checkpoint").iterdir()))
+
+
+def test_a_changed_durability_reaches_a_worker_that_was_away():
+    with Cluster(workers=2) as cluster:
+        cluster.collections.Create(c.CreateCollectionRequest(name="s", shard_count=4, fields=[c.VectorField(name="v", dimensions=8, metric=c.METRIC_L2)]))
+        write(cluster, 0, 100)
+        assignments = lambda: {path: path.read_bytes() for worker in cluster.workers for path in (worker.folder / "data" / "replicas").glob("*/assignment")}
+        before = assignments()
+        cluster.workers[0].kill()
+        request = c.UpdateCollectionRequest(name="s", durability=c.Durability(interval_milliseconds=60_000))
+        with pytest.raises(grpc.RpcError) as caught:
+            cluster.collections.Update(request, timeout=30)
+        assert caught.value.code() == grpc.StatusCode.UNAVAILABLE and "is stored" in caught.value.details()
+        cluster.workers[0].start()
+        wait_for(lambda: all(after != before[path] for path, after in assignments().items()), "all four replicas following")
+        cluster.wait_until_ready()
+        wait_for(lambda: counted(cluster) == 100, "all points")
+
+
+def counted(cluster):
+    try:
+        return count(cluster)
+    except grpc.RpcError as error:
+        assert error.code() == grpc.StatusCode.UNAVAILABLE, error
+
+
+def test_a_copied_data_folder_is_refused():
+    from harness import Process
+    import shutil
+
+    with Cluster(workers=1) as cluster:
+        create(cluster)
+        write(cluster, 0, 100)
+        worker = cluster.workers[0]
+        worker.stop()
+        copy = worker.folder.parent / "copy"
+        copy.mkdir()
+        shutil.copytree(worker.folder / "data", copy / "data")
+        worker.start()
+        cluster.wait_until_ready()
+        twin = Process("needletail-shard", copy, ["--coordinator", cluster.coordinator.address]).start()
+        try:
+            wait_for(lambda: "copy of its data folder" in twin.output(), "the copy being refused")
+            write(cluster, 100, 100)
+            assert count(cluster) == 200
+        finally:
+            twin.stop()

@@ -38,17 +38,19 @@ struct ImportCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await options.withCluster { cluster in
-            let fields = try await cluster.collection(collection, deadline: options.deadline).spec.fields
+            let info = try await cluster.collection(collection, deadline: options.deadline)
+            let fields = info.spec.fields
             let source = try open(fields)
             var done = 0
-            if resume, let checkpoint = try ImportCheckpoint.load(source: file, collection: collection) {
+            if resume, let checkpoint = try ImportCheckpoint.load(
+                source: file, collection: collection, incarnation: info.incarnation.description, options: rowOptions) {
                 done = checkpoint.rows
                 try source.skip(done)
             }
             let before = done
             var progress = Progress(isShown: !options.json, before: done, fractionBefore: source.fraction)
             do {
-                try await send(source, cluster, &done, &progress)
+                try await send(source, cluster, info, &done, &progress)
             } catch let error as NeedletailError {
                 progress.end()
                 let advice = file != "-" && done > 0 ? "; \(done) rows are in, go on with --resume" : ""
@@ -59,6 +61,8 @@ struct ImportCommand: AsyncParsableCommand {
             report(done - before, progress.seconds)
         }
     }
+
+    private var rowOptions: String { "field \(field), first id \(firstID), ids \(idsFrom ?? ""), payloads \(payloadJsonl ?? "")" }
 
     private func open(_ fields: [VectorField]) throws -> any RowSource {
         if !field.isEmpty, !fields.contains(where: { $0.name == field }) {
@@ -76,7 +80,7 @@ struct ImportCommand: AsyncParsableCommand {
 
     /// Rows go out in streams of some ten thousand: a stream keeps several writes in flight and their order, and its end acknowledges
     /// them all.
-    private func send(_ source: any RowSource, _ cluster: RemoteCluster, _ done: inout Int, _ progress: inout Progress) async throws
+    private func send(_ source: any RowSource, _ cluster: RemoteCluster, _ info: CollectionInfo, _ done: inout Int, _ progress: inout Progress) async throws
     {
         var batch = try source.next()
         while batch != nil {
@@ -94,7 +98,10 @@ struct ImportCommand: AsyncParsableCommand {
             _ = try await writer.finish()
             done += sent
             guard file != "-" else { continue }
-            try ImportCheckpoint(collection: collection, rows: done, sourceBytes: ImportCheckpoint.size(of: file)).save(
+            try ImportCheckpoint(
+                collection: collection, incarnation: info.incarnation.description, options: rowOptions, rows: done,
+                sourceBytes: ImportCheckpoint.size(of: file), sourceModified: ImportCheckpoint.modified(file)
+            ).save(
                 source: file)
         }
     }

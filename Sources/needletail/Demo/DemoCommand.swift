@@ -16,6 +16,11 @@ struct DemoCommand: AsyncParsableCommand {
     @Option(help: "Shard workers to start.") var workers = 3
     @Option(help: "Shards of the collection.") var shards = 6
 
+    func validate() throws {
+        guard (1...64).contains(workers) else { throw ValidationError("--workers must be 1 to 64") }
+        guard (1...Limits.shardsPerCollection).contains(shards) else { throw ValidationError("--shards must be 1 to \(Limits.shardsPerCollection)") }
+    }
+
     func run() async throws {
         let data = try SampleData()
         let local = try LocalCluster()

@@ -83,6 +83,9 @@ final class VectorFileSource: RowSource {
                 "\(path) has \(file.dimensions) dimensions and field \(self.field?.name ?? "") has \(wanted); choose another --field or collection"
             )
         }
+        if file.rowCount > 0, firstID.addingReportingOverflow(UInt64(file.rowCount - 1)).overflow {
+            throw NeedletailError(.invalidArgument, "--first-id \(firstID) leaves no room for \(file.rowCount) ids; choose a smaller one")
+        }
         if let count = ids.count, count < file.rowCount {
             throw NeedletailError(
                 .invalidArgument, "\(idsFrom ?? "") has \(count) ids for \(file.rowCount) rows; it needs one for each row")

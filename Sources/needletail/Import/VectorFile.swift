@@ -73,9 +73,9 @@ struct VectorFile {
         }
         // A product of two 32-bit numbers and 8 cannot overflow; .npy shapes are checked where they are read.
         let wanted = start + rowCount * dimensions * scalar.sizeBytes
-        guard data.count >= wanted else {
+        guard data.count == wanted else {
             throw NeedletailError(
-                .dataLoss, "\(path) has \(data.count) bytes and needs \(wanted) for its \(rowCount) rows; it is cut off")
+                .dataLoss, "\(path) has \(data.count) bytes where its \(rowCount) rows of this type take \(wanted); it is cut off or of another type")
         }
     }
 
