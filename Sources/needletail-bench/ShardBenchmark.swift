@@ -29,10 +29,12 @@ struct ShardBenchmark: AsyncParsableCommand {
         emit("load", ["points": "\(vectors.count)", "seconds": format(loadSeconds), "points_per_second": format(Double(vectors.count) / loadSeconds)])
         try await settle(node)
         for round in 0..<3 {
-            let quiet = try await search(queries, node: node, writing: nil)
+            let quiet = try await search(queries, node: node, writing: nil, checkpointing: false)
             emit("search-quiet", ["round": "\(round)"].merging(quiet) { $1 })
-            let busy = try await search(queries, node: node, writing: vectors)
-            emit("search-beside-checkpoints", ["round": "\(round)"].merging(busy) { $1 })
+            let writing = try await search(queries, node: node, writing: vectors, checkpointing: false)
+            emit("search-beside-writes", ["round": "\(round)"].merging(writing) { $1 })
+            let busy = try await search(queries, node: node, writing: vectors, checkpointing: true)
+            emit("search-beside-writes-and-checkpoints", ["round": "\(round)"].merging(busy) { $1 })
         }
         await node.close()
         let begin = ContinuousClock.now
@@ -84,8 +86,9 @@ struct ShardBenchmark: AsyncParsableCommand {
         NodeSearchRequest(shards: [Self.shard], queries: [SearchQuery(field: 0, vector: vector, limit: 10, ef: 64)])
     }
 
-    /// One search after another; with `writing`, single points are rewritten and a checkpoint is asked for as soon as one has ended.
-    private func search(_ queries: VectorFile, node: LocalNode, writing: VectorFile?) async throws -> [String: String] {
+    /// One search after another; with `writing`, single points are rewritten, with `checkpointing` a checkpoint is asked for as soon as
+    /// one has ended.
+    private func search(_ queries: VectorFile, node: LocalNode, writing: VectorFile?, checkpointing: Bool) async throws -> [String: String] {
         let end = ContinuousClock.now.advanced(by: .seconds(seconds))
         var latencies: [Double] = []
         try await withThrowingTaskGroup(of: [Double].self) { group in
@@ -106,7 +109,7 @@ struct ShardBenchmark: AsyncParsableCommand {
                     while ContinuousClock.now < end {
                         let point = Point(id: .number(UInt64(row)), vectors: [FieldVector(field: 0, vector: writing.vector(row))])
                         _ = try await node.write(ShardWrite(shard: Self.shard, epoch: 1, batch: WriteBatch([.upsert(point)]).encoded))
-                        node.checkpointNow()
+                        if checkpointing { node.checkpointNow() }
                         row = (row + 7919) % writing.count
                         try await Task.sleep(for: .milliseconds(5))
                     }

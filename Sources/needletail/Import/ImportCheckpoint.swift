@@ -34,7 +34,7 @@ struct ImportCheckpoint: Codable {
         else {
             throw NeedletailError(
                 .failedPrecondition,
-                "\(path(of: source)) belongs to another import: the file, the collection or the options are not the same; import without --resume to begin again")
+                "\(path(of: source)) belongs to another import: the file, the collection or the options differ; import without --resume to begin again")
         }
         return checkpoint
     }
