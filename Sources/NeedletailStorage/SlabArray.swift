@@ -2,7 +2,7 @@ import NeedletailCore
 public import Synchronization
 
 /// One array of fixed-stride slots whose addresses never move: a contiguous range of reserved addresses, given memory in slabs of
-/// 1 MiB as the array grows. Slot `s` is at `base + s * strideBytes` for as long as the array lives, so readers need no lock.
+/// 128 KiB as the array grows. Slot `s` is at `base + s * strideBytes` for as long as the array lives, so readers need no lock.
 ///
 /// Nothing is reserved before the first slot is asked for, and fresh slots read as zeros.
 ///
@@ -18,7 +18,7 @@ public import Synchronization
 /// `@unchecked Sendable`: `slabStates` are atomics; the side images are guarded by their stripe's mutex; `growth` guards growing; the
 /// slots themselves are the caller's to synchronise.
 public final class SlabArray: @unchecked Sendable {
-    public static let slabBytes = 1 << 20
+    public static let slabBytes = 1 << 17
 
     /// Bits of a slab's state.
     @usableFromInline enum SlabState {
@@ -34,7 +34,7 @@ public final class SlabArray: @unchecked Sendable {
     public let capacity: Int
     let usesHugePages: Bool
 
-    @usableFromInline let shift = 20
+    @usableFromInline let shift = 17
     @usableFromInline let stride: Int
     // Both are written once, under `growth`, before the first slot number is handed out, and not freed before `deinit`.
     @usableFromInline var storage: UnsafeMutableRawPointer?
@@ -49,9 +49,9 @@ public final class SlabArray: @unchecked Sendable {
     let checkpoint = Mutex(SlabCheckpoint())
     let sideImages = SlabSideImages()
 
-    /// An array of at most `capacity` slots of `strideBytes` (1 byte to 1 MiB) each. `usesHugePages` asks the kernel for 2 MiB pages.
+    /// An array of at most `capacity` slots of `strideBytes` (1 byte to 128 KiB) each. `usesHugePages` asks the kernel for 2 MiB pages.
     public init(name: String, strideBytes: Int, capacity: Int, usesHugePages: Bool = false) {
-        precondition(strideBytes > 0 && strideBytes <= Self.slabBytes, "a slot has 1 byte to 1 MiB")
+        precondition(strideBytes > 0 && strideBytes <= Self.slabBytes, "a slot has 1 byte to 128 KiB")
         precondition(capacity >= 0 && !capacity.multipliedReportingOverflow(by: strideBytes).overflow, "the capacity overflows")
         self.name = name
         self.strideBytes = strideBytes
@@ -103,8 +103,8 @@ public final class SlabArray: @unchecked Sendable {
     /// How many slabs to commit when `needed` are. A huge page is given only to memory that was committed in one piece around it, so an
     /// array that wants them grows by a quarter, in pairs of slabs, once it is large enough for the waste not to matter.
     private func commitment(needed: Int, committed: Int) -> Int {
-        guard usesHugePages, needed > 8 else { return needed }
-        let generous = (max(needed, committed + committed / 4) + 1) & ~1
+        guard usesHugePages, needed > 64 else { return needed }
+        let generous = (max(needed, committed + committed / 4) + 15) & ~15
         return min(generous, Self.slabCount(slots: capacity, strideBytes: strideBytes))
     }
 

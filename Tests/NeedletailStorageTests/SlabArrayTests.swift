@@ -35,7 +35,7 @@ struct SlabArrayTests {
         let array = SlabArray(name: "a", strideBytes: 100, capacity: 50)
         try array.ensureCapacity(slots: 50)
         #expect(code { try array.ensureCapacity(slots: 51) } == .resourceExhausted)
-        let impossible = SlabArray(name: "b", strideBytes: 1 << 20, capacity: 1 << 40)
+        let impossible = SlabArray(name: "b", strideBytes: 1 << 17, capacity: 1 << 43)
         #expect(code { try impossible.ensureCapacity(slots: 1) } == .resourceExhausted)
     }
 

@@ -29,7 +29,7 @@ enum CheckpointReader {
     }
 
     private static func arrays() -> [SlabArray] {
-        [SlabArray(name: "a", strideBytes: 8, capacity: 1_000), SlabArray(name: "b", strideBytes: 700_000, capacity: 4)]
+        [SlabArray(name: "a", strideBytes: 8, capacity: 1_000), SlabArray(name: "b", strideBytes: 90_000, capacity: 4)]
     }
 
     static func seeds() -> [[UInt8]] {
