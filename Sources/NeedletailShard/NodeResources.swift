@@ -8,7 +8,9 @@ public final class NodeResources: Sendable {
     public let buildPool: WorkerPool
     /// Decoding and checking batches, so that neither an event loop nor a search waits for it.
     let intakePool: WorkerPool
-    /// Loading, checkpointing, dropping: one replica at a time.
+    /// Writing checkpoints, where nobody else wants the processor.
+    let checkpointPool: WorkerPool
+    /// Loading and dropping, and checkpoints that take too long where they began: one replica at a time.
     let maintenancePool: WorkerPool
     /// Asking sampled queries again exactly.
     let samplingPool: WorkerPool
@@ -19,10 +21,11 @@ public final class NodeResources: Sendable {
 
     public init(searchThreads: Int, buildThreads: Int, configuration: ReplicaConfiguration = ReplicaConfiguration(), disk: Disk = .real) {
         searchPool = WorkerPool(threads: searchThreads)
-        buildPool = WorkerPool(threads: buildThreads, queueLimit: 1 << 20, niceness: 5)
+        buildPool = WorkerPool(threads: buildThreads, queueLimit: 1 << 20, precedence: .niceness(5))
         intakePool = WorkerPool(threads: 1, queueLimit: 1 << 16)
-        maintenancePool = WorkerPool(threads: 1, queueLimit: 1 << 20, niceness: 10)
-        samplingPool = WorkerPool(threads: 1, niceness: 19)
+        checkpointPool = WorkerPool(threads: 1, queueLimit: 1 << 20, precedence: .idle)
+        maintenancePool = WorkerPool(threads: 1, queueLimit: 1 << 20, precedence: .niceness(10))
+        samplingPool = WorkerPool(threads: 1, precedence: .niceness(19))
         syncPool = WorkerPool(threads: 1)
         self.configuration = configuration
         self.disk = disk
@@ -43,7 +46,7 @@ public final class NodeResources: Sendable {
 
     /// Ends all threads; the replicas that used them must be closed before.
     public func close() {
-        for pool in [intakePool, buildPool, maintenancePool, syncPool, samplingPool, searchPool] { pool.close() }
+        for pool in [intakePool, buildPool, checkpointPool, maintenancePool, syncPool, samplingPool, searchPool] { pool.close() }
     }
 }
 
@@ -58,6 +61,8 @@ public struct ReplicaConfiguration: Sendable {
     public var checkpointPoints = 8_192
     /// A replica that was not written for this long is checkpointed even if less has changed.
     public var checkpointIdle = Duration.seconds(2)
+    /// How long a checkpoint may stand behind all other work; then it takes its share.
+    public var checkpointPatience = Duration.seconds(10)
     /// Retired slots that start a repair, or a twentieth of the partition if that is more.
     public var repairPoints = 1_024
     /// Slots a repair looks at in one step, so that writes wait for milliseconds only.

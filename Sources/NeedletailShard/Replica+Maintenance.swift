@@ -24,35 +24,54 @@ extension Replica {
         for slab in slabs { slab.beginCheckpoint() }
         payloads.freeze()
         let state = CheckpointState(indexes: fields.map(\.graph.state)).encoded
+        let write = checkpoints.begin(sequence: sequence, epoch: assignment.epoch, metadata: state, arrays: slabs)
         do {
-            try resources.maintenancePool.submit { [self] _ in
-                writeCheckpoint(sequence: sequence, state: state, changes: changes)
-                applier.endCheckpoint()
+            try resources.checkpointPool.submit { [self] _ in
+                continueCheckpoint(write, sequence: sequence, changes: changes, until: .now + resources.configuration.checkpointPatience)
             }
         } catch {
             for slab in slabs { slab.abandonCheckpoint() }
-            payloads.thaw()
-            applier.noteChanges(changes)
-            applier.endCheckpoint()
+            endCheckpoint(error, changes: changes)
         }
     }
 
-    private func writeCheckpoint(sequence: UInt64, state: [UInt8], changes: Int) {
+    /// Writes on until `end`; then the rest is for a thread that does not stand behind all others, since a log that grows and grows
+    /// would cost more than the checkpoint disturbs.
+    private func continueCheckpoint(_ write: CheckpointWrite, sequence: UInt64, changes: Int, until end: ContinuousClock.Instant?) {
         do {
-            try checkpoints.write(sequence: sequence, epoch: assignment.epoch, metadata: state, arrays: slabs) {
+            if try !write.advance(until: end) {
+                do {
+                    return try resources.maintenancePool.submit { [self] _ in
+                        continueCheckpoint(write, sequence: sequence, changes: changes, until: nil)
+                    }
+                } catch {
+                    // The pool is closing: then it is this thread's to finish.
+                    _ = try write.advance()
+                }
+            }
+            try write.finish {
                 // The log must reach at least as far as the checkpoint, also when it is synced by interval only.
                 try log.sync()
                 try payloads.store.commit(sequence: sequence, changes: payloads.frozenChanges())
             }
             payloads.dropFrozen()
-            applier.setCheckpointProblem(nil)
             // Records before the checkpoint are no longer needed; failing to remove them only costs space.
             try? log.truncatePrefix(upTo: sequence)
+            endCheckpoint(nil, changes: changes)
         } catch {
+            endCheckpoint(error, changes: changes)
+        }
+    }
+
+    private func endCheckpoint(_ problem: (any Error)?, changes: Int) {
+        if let problem {
             payloads.thaw()
             applier.noteChanges(changes)
-            applier.setCheckpointProblem(error as? NeedletailError ?? NeedletailError(.internal, "a checkpoint failed", cause: error))
+            applier.setCheckpointProblem(problem as? NeedletailError ?? NeedletailError(.internal, "a checkpoint failed", cause: problem))
+        } else {
+            applier.setCheckpointProblem(nil)
         }
+        applier.endCheckpoint()
     }
 
     private func stepRepair(scratch: inout SearchScratch) {

@@ -1,6 +1,6 @@
 public import NeedletailCore
 public import NeedletailIndex
-internal import NeedletailStorage
+public import NeedletailStorage
 internal import Synchronization
 
 /// A fixed number of threads with a scratch space each, for work that would hold up an event loop: searching, building, decoding.
@@ -19,17 +19,16 @@ public final class WorkerPool: @unchecked Sendable {
     private var isClosed = false
     private var threads: [DedicatedThread] = []
 
-    /// - Parameter niceness: how far these threads stand behind others when processors are scarce, 0 … 19.
-    public init(threads count: Int, queueLimit: Int = 4096, niceness: Int32 = 0) {
+    public init(threads count: Int, queueLimit: Int = 4096, precedence: DedicatedThread.Precedence = .ordinary) {
         precondition(count > 0, "a pool has at least one thread")
         threadCount = count
         self.queueLimit = queueLimit
         readers = ReaderEpochs(count: count)
-        threads = (0..<count).map { index in DedicatedThread { [self] in work(index, niceness: niceness) } }
+        threads = (0..<count).map { index in DedicatedThread { [self] in work(index, precedence) } }
     }
 
-    private func work(_ index: Int, niceness: Int32) {
-        DedicatedThread.yieldToOthers(niceness: niceness)
+    private func work(_ index: Int, _ precedence: DedicatedThread.Precedence) {
+        DedicatedThread.setPrecedence(precedence)
         var scratch = SearchScratch()
         while let job = next() {
             readers.enter(index)

@@ -47,80 +47,21 @@ public final class CheckpointStore: @unchecked Sendable {
         try disk.list(directory).reduce(0) { try $0 + disk.sizeBytes(directory + "/" + $1) }
     }
 
-    /// Saves the arrays as of their `beginCheckpoint`, which the caller has called on each; returns when the checkpoint is durable.
+    /// Begins to save the arrays as of their `beginCheckpoint`, which the caller has called on each.
     ///
-    /// `arrays` are all arrays of the replica; one that was saved before and is not given is dropped. `beforePublishing` runs when
-    /// the slabs are durable and the manifest is not yet in place.
-    ///
-    /// - Throws: `resourceExhausted` for a full disk, what else the disk said, or what `beforePublishing` threw. The previous
-    ///   checkpoint is then still in place and the slabs are dirty again: the next checkpoint saves them.
-    public func write(
-        sequence: UInt64, epoch: UInt64, metadata: [UInt8], arrays: [SlabArray], beforePublishing: () throws -> Void = {}
-    ) throws {
-        let generation = (manifest?.generation ?? 0) + 1
-        var next = Manifest(sequence: sequence, epoch: epoch, generation: generation, metadata: metadata, arrays: [])
-        var writer = SlabFileWriter(directory: directory, generation: generation, bytesPerSecond: bytesPerSecond, disk: disk)
-        do {
-            for array in arrays { next.arrays.append(try drain(array, &writer)) }
-            try compact(&next, &writer)
-            try writer.sync()
-            if !writer.isEmpty { try disk.syncDirectory(directory) }
-            try beforePublishing()
-            try publish(next)
-        } catch {
-            for array in arrays { array.abandonCheckpoint() }
-            // After a rename whose directory could not be synced the new manifest may be the one that survives: its files stay.
-            if manifest?.generation != generation { try? disk.remove(writer.path) }
-            throw error
-        }
-        for array in arrays { array.finishCheckpoint() }
-        // The checkpoint counts already: files left behind are tried again next time.
-        try? removeUnreferenced()
+    /// `arrays` are all arrays of the replica; one that was saved before and is not given is dropped. One write at a time.
+    public func begin(sequence: UInt64, epoch: UInt64, metadata: [UInt8], arrays: [SlabArray]) -> CheckpointWrite {
+        CheckpointWrite(store: self, sequence: sequence, epoch: epoch, metadata: metadata, arrays: arrays)
     }
 
-    /// Writes the pending slabs of `array` and returns its description.
-    private func drain(_ array: SlabArray, _ writer: inout SlabFileWriter) throws -> Manifest.SavedArray {
-        let extent = array.checkpointExtent
-        precondition(extent.isRunning, "beginCheckpoint comes before write")
-        let slabCount = SlabArray.slabCount(slots: extent.slotCount, strideBytes: array.strideBytes)
-        var slabs = [Manifest.Slab](repeating: .init(), count: slabCount)
-        if let before = manifest?.array(named: array.name), before.strideBytes == array.strideBytes {
-            slabs.replaceSubrange(0..<min(slabCount, before.slabs.count), with: before.slabs.prefix(slabCount))
-        }
-        var recycled: SlabImage?
-        while let (slab, image) = array.nextPendingImage(recycling: recycled) {
-            // The last slab ends with the last slot; what lies behind was never used.
-            let length = min(SlabArray.slabBytes, extent.slotCount * array.strideBytes - slab * SlabArray.slabBytes)
-            slabs[slab] = try writer.append(UnsafeRawBufferPointer(rebasing: image.bytes[..<length]))
-            recycled = image
-        }
-        return Manifest.SavedArray(name: array.name, strideBytes: array.strideBytes, slotCount: extent.slotCount, slabs: slabs)
+    /// Saves the arrays in one go: `begin`, all of `advance`, `finish`.
+    public func write(sequence: UInt64, epoch: UInt64, metadata: [UInt8], arrays: [SlabArray]) throws {
+        let write = begin(sequence: sequence, epoch: epoch, metadata: metadata, arrays: arrays)
+        _ = try write.advance()
+        try write.finish {}
     }
 
-    /// Copies the slabs that are still used out of generations that are mostly unused.
-    private func compact(_ next: inout Manifest, _ writer: inout SlabFileWriter) throws {
-        var sources: [UInt64: File] = [:]
-        for (generation, live) in next.liveBytes() where generation != next.generation {
-            let path = directory + "/" + SlabFile.name(generation)
-            if live * 2 < (try disk.sizeBytes(path)) - SlabFile.headerBytes {
-                sources[generation] = try SlabFile.open(path, generation: generation, disk: disk)
-            }
-        }
-        if sources.isEmpty { return }
-        let image = SlabImage()
-        // Slab files never change, so this needs no lock; a damaged image is noticed here, not copied on.
-        for array in next.arrays.indices {
-            for slab in next.arrays[array].slabs.indices {
-                let old = next.arrays[array].slabs[slab]
-                guard let source = sources[old.generation], let start = image.bytes.baseAddress else { continue }
-                try SlabFile.read(old, from: source, into: start)
-                next.arrays[array].slabs[slab] = try writer.append(
-                    UnsafeRawBufferPointer(rebasing: image.bytes[..<old.lengthBytes]))
-            }
-        }
-    }
-
-    private func publish(_ next: Manifest) throws {
+    func publish(_ next: Manifest) throws {
         let temporary = manifestPath + ".tmp"
         let file = try disk.open(temporary, .createOrTruncate)
         try file.write(next.encoded(), at: 0)
@@ -148,7 +89,7 @@ public final class CheckpointStore: @unchecked Sendable {
     }
 
     /// Deletes slab files that the manifest does not refer to, and a manifest that was never finished.
-    private func removeUnreferenced() throws {
+    func removeUnreferenced() throws {
         let live = manifest?.liveBytes() ?? [:]
         for name in try disk.list(directory) {
             let isStale = SlabFile.generation(name: name).map { live[$0] == nil } ?? (name == "MANIFEST.tmp")

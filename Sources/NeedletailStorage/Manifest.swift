@@ -26,6 +26,9 @@ public struct Manifest: Sendable, Equatable {
         public var strideBytes: Int
         public var slotCount: Int
         var slabs: [Slab]
+
+        /// Bytes of a slab that are saved: the last one ends with the last slot, and what lies behind was never used.
+        func lengthBytes(slab: Int) -> Int { min(SlabArray.slabBytes, slotCount * strideBytes - slab * SlabArray.slabBytes) }
     }
 
     /// Where one slab's image is; an image may be shorter than the slab, whose rest is zeros.

@@ -16,12 +16,17 @@ final class SlabImage: @unchecked Sendable {
 final class SlabSideImages: Sendable {
     struct Stripe: Sendable {
         var saved: [Int: SlabImage] = [:]
-        var spare: SlabImage?
+    }
 
-        mutating func takeBuffer() -> SlabImage {
-            defer { spare = nil }
-            return spare ?? SlabImage()
-        }
+    /// Buffers that no slab uses. Kept, because giving one back to the system stops every thread of the process for a moment (the
+    /// address is taken out of all processors' translation caches) and a new one is paid for page by page, by the writer that waits.
+    private let spares = Mutex<[SlabImage]>([])
+    private static let spareLimit = 64
+
+    func takeBuffer() -> SlabImage { spares.withLock { $0.popLast() } ?? SlabImage() }
+
+    func giveBack(_ image: SlabImage) {
+        spares.withLock { if $0.count < Self.spareLimit { $0.append(image) } }
     }
 
     private static let stripeCount = 8
@@ -79,8 +84,8 @@ extension SlabArray {
     }
 
     /// The next pending slab and its image as of `beginCheckpoint`; nil when all were handed out. One thread drains.
-    /// The image is the caller's until the next call with `recycling` it.
-    func nextPendingImage(recycling used: SlabImage? = nil) -> (slab: Int, image: SlabImage)? {
+    /// The image is the caller's until it is handed to `recycle`.
+    func nextPendingImage() -> (slab: Int, image: SlabImage)? {
         let next: Int? = checkpoint.withLock { checkpoint in
             guard checkpoint.drained < checkpoint.slabs.count else { return nil }
             defer { checkpoint.drained += 1 }
@@ -89,18 +94,17 @@ extension SlabArray {
         guard let slab = next, let states = slabStates else { return nil }
         let address = base + slab * Self.slabBytes
         let image = sideImages.withStripe(slab) { stripe in
-            if let saved = stripe.saved.removeValue(forKey: slab) {
-                stripe.spare = used
-                return saved
-            }
+            if let saved = stripe.saved.removeValue(forKey: slab) { return saved }
             // Still pending: no writer may go on before this copy is made, since leaving the state takes this lock.
-            let image = used ?? SlabImage()
+            let image = sideImages.takeBuffer()
             image.copy(from: address)
             _ = states[slab].bitwiseAnd(~SlabState.pending, ordering: .acquiringAndReleasing)
             return image
         }
         return (slab, image)
     }
+
+    func recycle(_ image: SlabImage) { sideImages.giveBack(image) }
 
     /// The images are safe: forgets the checkpoint.
     func finishCheckpoint() { endCheckpoint(markDirty: false) }
@@ -118,7 +122,6 @@ extension SlabArray {
         for slab in slabs {
             sideImages.withStripe(slab) { stripe in
                 stripe.saved[slab] = nil
-                stripe.spare = nil
                 if markDirty { states[slab].store(SlabState.dirty, ordering: .releasing) }
             }
         }

@@ -145,7 +145,7 @@ public final class SlabArray: @unchecked Sendable {
         sideImages.withStripe(slab) { images in
             // Another writer or the drain may have been first.
             if state.pointee.load(ordering: .acquiring) & SlabState.pending != 0 {
-                let image = images.takeBuffer()
+                let image = sideImages.takeBuffer()
                 image.copy(from: base + slab * Self.slabBytes)
                 images.saved[slab] = image
             }

@@ -62,10 +62,28 @@ public final class DedicatedThread: @unchecked Sendable {
         for thread in others { thread.join() }
     }
 
-    /// Lets other threads go first when processors are scarce: raises the calling thread's nice value.
-    public static func yieldToOthers(niceness: Int32) {
-        // On Linux the call is per thread for id 0. Refused by no system for raising; a failure would only cost latency.
-        if niceness > 0 { _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, niceness) }
+    /// How far a thread stands behind others when processors are scarce.
+    public enum Precedence: Sendable {
+        case ordinary
+        /// A nice value, 1 … 19: a smaller share, but a thread that wakes may still have to wait for the end of this one's turn.
+        case niceness(Int32)
+        /// Runs where nobody else wants to and gives way at once. Beside threads that never rest it comes nearly to a standstill.
+        case idle
+    }
+
+    /// SCHED_IDLE of <sched.h>, which that hides from programs that do not ask for GNU extensions.
+    private static let idlePolicy: Int32 = 5
+
+    /// Sets the calling thread's precedence. There is no way back for a process without privileges.
+    public static func setPrecedence(_ precedence: Precedence) {
+        // On Linux both calls are per thread for id 0. Refused by no system for giving way; a failure would only cost latency.
+        switch precedence {
+        case .ordinary: break
+        case .niceness(let value): _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, value)
+        case .idle:
+            var parameters = sched_param(sched_priority: 0)
+            _ = sched_setscheduler(0, idlePolicy, &parameters)
+        }
     }
 
     public static func sleep(_ duration: Duration) {
