@@ -55,10 +55,12 @@ public final class CheckpointStore: @unchecked Sendable {
     }
 
     /// Saves the arrays in one go: `begin`, all of `advance`, `finish`.
-    public func write(sequence: UInt64, epoch: UInt64, metadata: [UInt8], arrays: [SlabArray]) throws {
+    public func write(
+        sequence: UInt64, epoch: UInt64, metadata: [UInt8], arrays: [SlabArray], beforePublishing: () throws -> Void = {}
+    ) throws {
         let write = begin(sequence: sequence, epoch: epoch, metadata: metadata, arrays: arrays)
         _ = try write.advance()
-        try write.finish {}
+        try write.finish(beforePublishing: beforePublishing)
     }
 
     func publish(_ next: Manifest) throws {
