@@ -8,7 +8,8 @@ const nt_kernels *nt_kernels_at(nt_level level) {
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") ? &nt_kernels_avx2 : NULL;
     case NT_LEVEL_AVX512:
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vpopcntdq")
+                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vpopcntdq") &&
+                       __builtin_cpu_supports("avx512vnni")
                    ? &nt_kernels_avx512
                    : NULL;
 #endif

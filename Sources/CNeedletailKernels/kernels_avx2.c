@@ -1,5 +1,5 @@
 #if defined(__x86_64__)
-#include "kernels.h"
+#include "codes.h"
 
 #include <immintrin.h>
 
@@ -75,7 +75,48 @@ static void widen_u8(const void *source, size_t count, float *target) {
     for (; i < count; i++) target[i] = (float)bytes[i];
 }
 
+// Products of bytes are summed as 16-bit pairs after widening: `maddubs` would saturate.
+static inline __m256i step_codes(__m256i sum, __m128i codes, __m128i query) {
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_cvtepu8_epi16(codes), _mm256_cvtepi8_epi16(query)));
+}
+
+static inline int32_t total_codes(__m256i sum) {
+    __m128i half = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+    half = _mm_add_epi32(half, _mm_shuffle_epi32(half, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(half, _mm_shuffle_epi32(half, 0xb1)));
+}
+
+static inline void lvq8_dots(const int8_t *query, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4]) {
+    for (size_t j = 0; j < 4; j++) {
+        const uint8_t *codes = row[j] + NT_CODES_AT;
+        __m256i s0 = _mm256_setzero_si256(), s1 = s0;
+        size_t i = 0;
+        for (; i + 32 <= code_bytes; i += 32) {
+            s0 = step_codes(s0, _mm_loadu_si128((const __m128i *)(codes + i)), _mm_loadu_si128((const __m128i *)(query + i)));
+            s1 = step_codes(s1, _mm_loadu_si128((const __m128i *)(codes + i + 16)), _mm_loadu_si128((const __m128i *)(query + i + 16)));
+        }
+        int32_t sum = total_codes(_mm256_add_epi32(s0, s1));
+        for (; i < code_bytes; i++) sum += (int32_t)query[i] * codes[i];
+        sums[j] = sum;
+    }
+}
+
+static inline void lvq4_dots(const int8_t *query, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4]) {
+    const __m128i fifteen = _mm_set1_epi8(15);
+    for (size_t j = 0; j < 4; j++) {
+        __m256i s0 = _mm256_setzero_si256(), s1 = s0;
+        // Rows are whole blocks of 16 bytes.
+        for (size_t i = 0; i < code_bytes; i += 16) {
+            __m128i codes = _mm_loadu_si128((const __m128i *)(row[j] + NT_CODES_AT + i));
+            s0 = step_codes(s0, _mm_and_si128(codes, fifteen), _mm_loadu_si128((const __m128i *)(query + i)));
+            s1 = step_codes(s1, _mm_and_si128(_mm_srli_epi16(codes, 4), fifteen), _mm_loadu_si128((const __m128i *)(query + code_bytes + i)));
+        }
+        sums[j] = total_codes(_mm256_add_epi32(s0, s1));
+    }
+}
+
 NT_ALL_ROWS
+NT_ALL_CODES
 NT_TABLE(nt_kernels_avx2, NT_LEVEL_AVX2)
 
 #pragma clang attribute pop

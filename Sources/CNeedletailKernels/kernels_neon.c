@@ -1,5 +1,5 @@
 #if defined(__aarch64__)
-#include "kernels.h"
+#include "codes.h"
 
 #include <arm_neon.h>
 
@@ -67,6 +67,39 @@ static void widen_u8(const void *source, size_t count, float *target) {
     for (size_t i = 0; i < count; i++) target[i] = (float)((const uint8_t *)source)[i];
 }
 
+static inline int32x4_t step_codes(int32x4_t sum, uint8x16_t codes, int8x16_t query) {
+    int16x8_t c0 = vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(codes))), c1 = vreinterpretq_s16_u16(vmovl_u8(vget_high_u8(codes)));
+    int16x8_t q0 = vmovl_s8(vget_low_s8(query)), q1 = vmovl_s8(vget_high_s8(query));
+    sum = vmlal_s16(vmlal_s16(sum, vget_low_s16(c0), vget_low_s16(q0)), vget_high_s16(c0), vget_high_s16(q0));
+    return vmlal_s16(vmlal_s16(sum, vget_low_s16(c1), vget_low_s16(q1)), vget_high_s16(c1), vget_high_s16(q1));
+}
+
+static inline void lvq8_dots(const int8_t *query, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4]) {
+    for (size_t j = 0; j < 4; j++) {
+        const uint8_t *codes = row[j] + NT_CODES_AT;
+        int32x4_t total = vdupq_n_s32(0);
+        size_t i = 0;
+        for (; i + 16 <= code_bytes; i += 16) total = step_codes(total, vld1q_u8(codes + i), vld1q_s8(query + i));
+        int32_t sum = vaddvq_s32(total);
+        for (; i < code_bytes; i++) sum += (int32_t)query[i] * codes[i];
+        sums[j] = sum;
+    }
+}
+
+static inline void lvq4_dots(const int8_t *query, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4]) {
+    for (size_t j = 0; j < 4; j++) {
+        int32x4_t total = vdupq_n_s32(0);
+        // Rows are whole blocks of 16 bytes.
+        for (size_t i = 0; i < code_bytes; i += 16) {
+            uint8x16_t codes = vld1q_u8(row[j] + NT_CODES_AT + i);
+            total = step_codes(total, vandq_u8(codes, vdupq_n_u8(15)), vld1q_s8(query + i));
+            total = step_codes(total, vshrq_n_u8(codes, 4), vld1q_s8(query + code_bytes + i));
+        }
+        sums[j] = vaddvq_s32(total);
+    }
+}
+
 NT_ALL_ROWS
+NT_ALL_CODES
 NT_TABLE(nt_kernels_neon, NT_LEVEL_NEON)
 #endif

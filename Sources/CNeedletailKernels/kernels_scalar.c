@@ -1,4 +1,4 @@
-#include "kernels.h"
+#include "codes.h"
 
 // The reference level: plain loops, eight partial sums so that the error stays that of the SIMD levels.
 
@@ -42,5 +42,25 @@ static void widen_u8(const void *source, size_t count, float *target) {
     for (size_t i = 0; i < count; i++) target[i] = (float)((const uint8_t *)source)[i];
 }
 
+static void lvq8_dots(const int8_t *query, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4]) {
+    for (size_t j = 0; j < 4; j++) {
+        const uint8_t *codes = row[j] + NT_CODES_AT;
+        int32_t sum = 0;
+        for (size_t i = 0; i < code_bytes; i++) sum += (int32_t)query[i] * codes[i];
+        sums[j] = sum;
+    }
+}
+
+static void lvq4_dots(const int8_t *query, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4]) {
+    for (size_t j = 0; j < 4; j++) {
+        const uint8_t *codes = row[j] + NT_CODES_AT;
+        int32_t sum = 0;
+        for (size_t i = 0; i < code_bytes; i++)
+            sum += (int32_t)query[i] * (codes[i] & 15) + (int32_t)query[code_bytes + i] * (codes[i] >> 4);
+        sums[j] = sum;
+    }
+}
+
 NT_ALL_ROWS
+NT_ALL_CODES
 NT_TABLE(nt_kernels_scalar, NT_LEVEL_SCALAR)

@@ -1,32 +1,38 @@
 public import NeedletailCore
-internal import NeedletailVectors
+public import NeedletailVectors
 internal import Synchronization
 
-/// The four slot memories of one graph and how a node's lists lie in them.
+/// The slot memories of one graph and how a node's lists lie in them.
 ///
 /// - `rows`: the vector of each slot (`VectorLayout`).
+/// - `codes`: its compressed form, on which the graph walks when there is a codec.
 /// - `links`: the base-level list of each slot, `2·m` entries. An entry is a slot number plus one; 0 ends the list, so that fresh
 ///   memory is an empty list.
 /// - `nodes`: 8 bytes a slot: `UInt32` first upper list plus one (0: none), `UInt32` level plus one (0: the slot has no node here).
 /// - `upper`: lists of `m` entries; a node of level L owns L consecutive ones.
 public struct GraphMemory: Sendable {
     public let rows: any SlotMemory
+    public let codes: (any SlotMemory)?
     public let links: any SlotMemory
     public let nodes: any SlotMemory
     public let upper: any SlotMemory
 
-    public init(rows: any SlotMemory, links: any SlotMemory, nodes: any SlotMemory, upper: any SlotMemory) {
+    public init(
+        rows: any SlotMemory, codes: (any SlotMemory)? = nil, links: any SlotMemory, nodes: any SlotMemory, upper: any SlotMemory
+    ) {
         self.rows = rows
+        self.codes = codes
         self.links = links
         self.nodes = nodes
         self.upper = upper
     }
 
     /// Memory that nobody checkpoints, for `capacity` points.
-    public static func plain(field: VectorField, capacity: Int) -> GraphMemory {
+    public static func plain(field: VectorField, codec: (any RowCodec)? = nil, capacity: Int) -> GraphMemory {
         let strides = strides(field: field)
         return GraphMemory(
             rows: PlainSlotMemory(strideBytes: strides.rows, capacity: capacity),
+            codes: codec.map { PlainSlotMemory(strideBytes: $0.strideBytes, capacity: capacity) },
             links: PlainSlotMemory(strideBytes: strides.links, capacity: capacity),
             nodes: PlainSlotMemory(strideBytes: strides.nodes, capacity: capacity),
             upper: PlainSlotMemory(strideBytes: strides.upper, capacity: upperCapacity(field: field, slots: capacity)))
@@ -43,6 +49,9 @@ public struct GraphMemory: Sendable {
 /// The fixed addresses of a graph's memories, taken once the memories exist.
 struct GraphPointers {
     let rows: UnsafeMutableRawPointer
+    /// What the graph walks on: the codes, or the rows when there are none.
+    let walked: UnsafeMutableRawPointer
+    let walkedStride: Int
     let links: UnsafeMutableRawPointer
     let nodes: UnsafeMutableRawPointer
     let upper: UnsafeMutableRawPointer
@@ -51,6 +60,8 @@ struct GraphPointers {
     let upperDegree: Int
 
     @inline(__always) func row(_ slot: UInt32) -> UnsafeRawPointer { UnsafeRawPointer(rows + (Int(slot) &* rowStride)) }
+
+    @inline(__always) func walkedRow(_ slot: UInt32) -> UnsafeRawPointer { UnsafeRawPointer(walked + (Int(slot) &* walkedStride)) }
 
     /// The list of a node on a level. Requires level ≤ the node's level.
     @inline(__always) func list(_ slot: UInt32, level: Int) -> UnsafeMutablePointer<Atomic<UInt32>> {

@@ -1,6 +1,5 @@
 internal import NeedletailCore
 internal import NeedletailVectors
-private import Glibc
 
 // Equal vectors. Placeholders, empty documents and repeated texts give thousands of points one vector. They are all at one distance from
 // everything, so the rule by which neighbours are chosen never tells one from another: without care they fill each other's lists, nothing
@@ -49,7 +48,7 @@ extension HNSWIndex {
     }
 
     private func isCopy(_ left: UInt32, _ right: UInt32, _ pointers: GraphPointers) -> Bool {
-        memcmp(pointers.row(left), pointers.row(right), distance.layout.vectorBytes) == 0
+        scorer.isCopy(pointers.walkedRow(left), pointers.walkedRow(right))
     }
 
     /// A reproducible lot: depends on the candidate, the node, and what was newest when it was drawn.

@@ -11,8 +11,8 @@ extension HNSWIndex {
         _ vector: DenseVector, limit: Int, deadline: Deadline?, scratch: inout SearchScratch, precedes: (UInt32, UInt32) -> Bool
     ) throws(NeedletailError) -> WalkResult {
         let bound = slotBound.load(ordering: .acquiring)
-        scratch.prepare(slots: 0, queryFloats: distance.queryFloats)
-        let factor = try distance.prepare(vector, field: field.name, query: scratch.query.pointer)
+        scratch.prepare(slots: 0, queryBytes: queryBytes)
+        let query = try distance.prepare(vector, field: field.name, scratch: scratch.query.pointer)
         var result = WalkResult()
         guard let pointers, limit > 0 else { return result }
         var best = BestSlots(limit: limit)
@@ -20,8 +20,7 @@ extension HNSWIndex {
         for (index, start) in stride(from: 0, to: bound, by: block).enumerated() {
             let count = min(block, bound - start)
             distance.distances(
-                query: UnsafeRawPointer(scratch.query.pointer), factor: factor, base: pointers.row(UInt32(start)), rows: nil, count: count,
-                out: scratch.distances)
+                query, base: pointers.row(UInt32(start)), rows: nil, count: count, out: scratch.distances)
             for offset in 0..<count where scratch.distances[offset] <= best.threshold && live[start + offset] {
                 best.insert(SlotDistance(slot: UInt32(start + offset), distance: scratch.distances[offset]), precedes: precedes)
             }

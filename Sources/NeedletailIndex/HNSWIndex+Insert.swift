@@ -65,11 +65,10 @@ extension HNSWIndex {
     private func chooseNeighbours(
         slot: UInt32, level: Int, top: UInt64, pointers: GraphPointers, scratch: inout SearchScratch
     ) -> [[UInt32]] {
-        scratch.prepare(slots: slotBound.load(ordering: .acquiring), queryFloats: distance.queryFloats)
+        scratch.prepare(slots: slotBound.load(ordering: .acquiring), queryBytes: queryBytes)
         var work = SearchWork()
         let topLevel = Int(top >> 32)
-        let (values, factor) = distance.asQuery(pointers.row(slot), scratch: scratch.query.pointer)
-        let query = Query(pointer: values, factor: factor)
+        let query = scorer.asQuery(pointers.walkedRow(slot), scratch: scratch.query.pointer)
         var position = nearest(to: query, entry: top, pointers: pointers, scratch: &scratch, work: &work)
         if topLevel > level {
             position = descend(
@@ -118,13 +117,13 @@ extension HNSWIndex {
     /// Whether no chosen node is nearer to the candidate than the candidate is to the node that chooses.
     private func isSpread(_ candidate: SlotDistance, from chosen: [UInt32], pointers: GraphPointers, scratch: inout SearchScratch) -> Bool {
         if chosen.isEmpty { return true }
-        let (values, factor) = distance.asQuery(pointers.row(candidate.slot), scratch: scratch.widened.pointer)
+        let query = scorer.asQuery(pointers.walkedRow(candidate.slot), scratch: scratch.second.pointer)
         return chosen.withUnsafeBufferPointer { chosen in
             // In blocks: most refusals come from the first chosen nodes, which are the nearest.
             for start in stride(from: 0, to: chosen.count, by: 8) {
                 let count = min(8, chosen.count - start)
-                distance.distances(
-                    query: values, factor: factor, base: pointers.rows, rows: chosen.baseAddress.unsafelyUnwrapped + start, count: count,
+                scorer.distances(
+                    query, base: pointers.walked, rows: chosen.baseAddress.unsafelyUnwrapped + start, count: count,
                     out: scratch.distances)
                 for index in 0..<count where scratch.distances[index] < candidate.distance { return false }
             }
@@ -161,9 +160,8 @@ extension HNSWIndex {
     func sorted(
         count: Int, around node: UInt32, keeping kept: UInt32?, pointers: GraphPointers, scratch: inout SearchScratch
     ) -> [SlotDistance] {
-        let (values, factor) = distance.asQuery(pointers.row(node), scratch: scratch.widened.pointer)
-        distance.distances(
-            query: values, factor: factor, base: pointers.rows, rows: scratch.rows, count: count, out: scratch.distances)
+        let query = scorer.asQuery(pointers.walkedRow(node), scratch: scratch.second.pointer)
+        scorer.distances(query, base: pointers.walked, rows: scratch.rows, count: count, out: scratch.distances)
         var candidates: [SlotDistance] = []
         candidates.reserveCapacity(count)
         for index in 0..<count where linkable[Int(scratch.rows[index])] || scratch.rows[index] == kept {

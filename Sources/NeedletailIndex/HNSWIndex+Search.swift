@@ -25,15 +25,17 @@ public struct WalkResult: Sendable {
 }
 
 extension HNSWIndex {
-    /// The `ef` nearest published slots that a walk of breadth `ef` finds.
+    /// The nearest published slots that a walk of breadth `ef` finds, with their distances in full precision: all `ef` of them, or with a
+    /// codec the `rescore` nearest by its estimate (at least `limit`; the codec's choice when nil).
     /// - Throws: `invalidArgument` for a query that does not fit the field.
-    public func search(_ vector: DenseVector, ef: Int, deadline: Deadline?, scratch: inout SearchScratch) throws(NeedletailError) -> WalkResult {
+    public func search(
+        _ vector: DenseVector, limit: Int, ef: Int, rescore: Int? = nil, deadline: Deadline?, scratch: inout SearchScratch
+    ) throws(NeedletailError) -> WalkResult {
         let entry = entry.load(ordering: .acquiring)
-        scratch.prepare(slots: slotBound.load(ordering: .acquiring), queryFloats: distance.queryFloats)
-        let factor = try distance.prepare(vector, field: field.name, query: scratch.query.pointer)
+        scratch.prepare(slots: slotBound.load(ordering: .acquiring), queryBytes: queryBytes)
+        let query = try scorer.prepare(vector, field: field.name, scratch: scratch.query.pointer)
         var result = WalkResult()
         guard entry != 0, let pointers else { return result }
-        let query = Query(pointer: UnsafeRawPointer(scratch.query.pointer), factor: factor)
         var position = nearest(to: query, entry: entry, pointers: pointers, scratch: &scratch, work: &result.work)
         if Int(entry >> 32) > 0 {
             position = descend(
@@ -44,29 +46,40 @@ extension HNSWIndex {
             query, from: position, level: 0, breadth: ef, admitted: live, deadline: deadline, pointers: pointers, scratch: &scratch,
             work: &result.work)
         result.nearest = scratch.candidates.answers()
+        if let codec {
+            let count = max(limit, rescore ?? codec.rescoreCount(limit: limit))
+            try measureAgain(&result, count: count, vector, pointers: pointers, scratch: &scratch)
+        }
         return result
     }
 
-    /// A query in the form the kernels take.
-    struct Query {
-        let pointer: UnsafeRawPointer
-        let factor: Float
+    /// Measures the `count` nearest again in full precision and forgets the rest.
+    private func measureAgain(
+        _ result: inout WalkResult, count: Int, _ vector: DenseVector, pointers: GraphPointers, scratch: inout SearchScratch
+    ) throws(NeedletailError) {
+        let count = min(count, result.nearest.count, SearchScratch.rowCapacity)
+        result.nearest.removeLast(result.nearest.count - count)
+        let query = try distance.prepare(vector, field: field.name, scratch: scratch.second.pointer)
+        for index in 0..<count { scratch.rows[index] = result.nearest[index].slot }
+        distance.distances(query, base: pointers.rows, rows: scratch.rows, count: count, out: scratch.distances)
+        for index in 0..<count { result.nearest[index].distance = scratch.distances[index] }
+        result.nearest.sort { $0.distance < $1.distance }
+        result.work.distances += UInt64(count)
     }
 
     /// The entry point and its distance.
     func nearest(
-        to query: Query, entry: UInt64, pointers: GraphPointers, scratch: inout SearchScratch, work: inout SearchWork
+        to query: PreparedQuery, entry: UInt64, pointers: GraphPointers, scratch: inout SearchScratch, work: inout SearchWork
     ) -> SlotDistance {
         scratch.rows[0] = UInt32(truncatingIfNeeded: entry) &- 1
-        distance.distances(
-            query: query.pointer, factor: query.factor, base: pointers.rows, rows: scratch.rows, count: 1, out: scratch.distances)
+        scorer.distances(query, base: pointers.walked, rows: scratch.rows, count: 1, out: scratch.distances)
         work.distances += 1
         return SlotDistance(slot: scratch.rows[0], distance: scratch.distances[0])
     }
 
     /// Walks greedily to the nearest node of each level in turn: Algorithm 2 with ef = 1.
     func descend(
-        _ query: Query, from start: SlotDistance, levels: some Sequence<Int>, pointers: GraphPointers, scratch: inout SearchScratch,
+        _ query: PreparedQuery, from start: SlotDistance, levels: some Sequence<Int>, pointers: GraphPointers, scratch: inout SearchScratch,
         work: inout SearchWork
     ) -> SlotDistance {
         var position = start
@@ -82,9 +95,7 @@ extension HNSWIndex {
                     scratch.rows[count] = link &- 1
                     count &+= 1
                 }
-                distance.distances(
-                    query: query.pointer, factor: query.factor, base: pointers.rows, rows: scratch.rows, count: count,
-                    out: scratch.distances)
+                scorer.distances(query, base: pointers.walked, rows: scratch.rows, count: count, out: scratch.distances)
                 work.distances += UInt64(count)
                 work.hops += 1
                 for index in 0..<count where scratch.distances[index] < position.distance {
@@ -101,7 +112,7 @@ extension HNSWIndex {
     /// Algorithm 2: expands the nearest unexpanded node until the `breadth` best admitted ones are all expanded. The result stays in
     /// `scratch.candidates`. Returns whether the deadline cut it short.
     func walk(
-        _ query: Query, from start: SlotDistance, level: Int, breadth: Int, admitted: SlotBits, deadline: Deadline?,
+        _ query: PreparedQuery, from start: SlotDistance, level: Int, breadth: Int, admitted: SlotBits, deadline: Deadline?,
         pointers: GraphPointers, scratch: inout SearchScratch, work: inout SearchWork
     ) -> Bool {
         scratch.candidates.reset(breadth: breadth)
@@ -127,8 +138,7 @@ extension HNSWIndex {
                 }
             }
             if level == 0, let likely = scratch.candidates.likelyNext { prefetchList(pointers.list(likely, level: 0), degree: degree) }
-            distance.distances(
-                query: query.pointer, factor: query.factor, base: pointers.rows, rows: scratch.rows, count: count, out: scratch.distances)
+            scorer.distances(query, base: pointers.walked, rows: scratch.rows, count: count, out: scratch.distances)
             var threshold = scratch.candidates.threshold
             for index in 0..<count where scratch.distances[index] < threshold {
                 let slot = scratch.rows[index]

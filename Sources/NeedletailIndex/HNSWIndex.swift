@@ -15,7 +15,13 @@ public final class HNSWIndex: @unchecked Sendable {
     // Sendable: `pointers` is set before the entry point is published and never changes; lists and nodes are atomics written under
     // `locks`; allocation state is under `growth`.
     public let field: VectorField
+    /// Distances in full precision.
     public let distance: RowDistance
+    /// The codec whose rows the graph walks on; nil when it walks on the vectors themselves.
+    public let codec: (any RowCodec)?
+    /// Distances of what the graph walks on.
+    let scorer: any RowScorer
+    let queryBytes: Int
     let memory: GraphMemory
     let locks = StripedLocks()
     let growth = Mutex(Growth())
@@ -41,11 +47,17 @@ public final class HNSWIndex: @unchecked Sendable {
     /// Levels beyond this do not occur in practice and would only cost memory.
     static let highestLevel = 15
 
-    public init(field: VectorField, memory: GraphMemory, capacity: Int, level: KernelLevel = .best) {
+    public init(
+        field: VectorField, codec: (any RowCodec)? = nil, memory: GraphMemory, capacity: Int, level: KernelLevel = .best
+    ) {
+        precondition((codec == nil) == (memory.codes == nil), "a codec needs memory for its rows, and nothing else does")
         precondition(capacity < Int(CandidateList.slotMask), "a partition numbers its slots in 30 bits")
         self.field = field
         self.memory = memory
         distance = RowDistance(layout: VectorLayout(field: field), level: level)
+        self.codec = codec
+        scorer = codec ?? distance
+        queryBytes = max(distance.scratchBytes, codec?.scratchBytes ?? 0)
         live = SlotBits(capacity: capacity)
         linkable = SlotBits(capacity: capacity)
         levelFactor = 1 / log(Double(field.graph.m))
@@ -59,6 +71,7 @@ public final class HNSWIndex: @unchecked Sendable {
             throw NeedletailError(.resourceExhausted, "the partition is full at \(live.capacity) points; use more shards")
         }
         try memory.rows.ensureCapacity(slots: slots)
+        try memory.codes?.ensureCapacity(slots: slots)
         try memory.links.ensureCapacity(slots: slots)
         try memory.nodes.ensureCapacity(slots: slots)
         try growth.withLock { growth throws(NeedletailError) in try memory.upper.ensureCapacity(slots: growth.upperCount + 1) }
@@ -68,14 +81,21 @@ public final class HNSWIndex: @unchecked Sendable {
 
     private func takePointers() {
         pointers = GraphPointers(
-            rows: memory.rows.base, links: memory.links.base, nodes: memory.nodes.base, upper: memory.upper.base,
+            rows: memory.rows.base, walked: (memory.codes ?? memory.rows).base, walkedStride: scorer.strideBytes, links: memory.links.base, nodes: memory.nodes.base, upper: memory.upper.base,
             rowStride: distance.layout.strideBytes, baseDegree: field.graph.m * 2, upperDegree: field.graph.m)
     }
 
     /// Writes the slot's vector, converted by `VectorLayout.convert`. The slot must be unused: nobody reads it yet.
-    public func store(_ vector: [UInt8], slot: UInt32) {
+    public func store(_ vector: [UInt8], slot: UInt32, scratch: inout SearchScratch) {
         memory.rows.willWrite(slot: Int(slot))
         distance.store(vector, at: memory.rows.base + Int(slot) * distance.layout.strideBytes)
+        guard let codec, let codes = memory.codes else { return }
+        scratch.prepare(slots: 0, queryBytes: queryBytes)
+        codes.willWrite(slot: Int(slot))
+        distance.floats(vector).withUnsafeBufferPointer {
+            codec.encode(
+                $0.baseAddress.unsafelyUnwrapped, at: codes.base + Int(slot) * codec.strideBytes, scratch: scratch.query.pointer)
+        }
     }
 
     /// The vector of a slot as it was given; nil when the point has none in this field.

@@ -4,9 +4,9 @@ public struct SearchScratch: ~Copyable {
     var candidates = CandidateList()
     var visited = VisitedSlots()
     /// The prepared query.
-    private(set) var query = AlignedFloats(capacity: 0)
-    /// A stored row widened to float32, when it stands as a query.
-    private(set) var widened = AlignedFloats(capacity: 0)
+    private(set) var query = AlignedMemory(bytes: 0)
+    /// A stored row that stands as a query beside it, or the query in full precision.
+    private(set) var second = AlignedMemory(bytes: 0)
     /// Rows to be scored in one call and their distances; room for a list, its overflow, and what a repair adds.
     let rows: UnsafeMutablePointer<UInt32>
     let distances: UnsafeMutablePointer<Float>
@@ -22,34 +22,30 @@ public struct SearchScratch: ~Copyable {
         distances.deallocate()
     }
 
-    mutating func prepare(slots: Int, queryFloats: Int) {
+    mutating func prepare(slots: Int, queryBytes: Int) {
         visited.ensureCapacity(slots: slots)
-        query.ensureCapacity(queryFloats)
-        widened.ensureCapacity(queryFloats)
+        query.ensureCapacity(queryBytes)
+        second.ensureCapacity(queryBytes)
     }
 }
 
-/// Floats on a cache-line boundary.
-struct AlignedFloats: ~Copyable {
-    /// Owned; null only in spirit when the capacity is 0.
-    private(set) var pointer: UnsafeMutablePointer<Float>
+/// Memory on a cache-line boundary.
+struct AlignedMemory: ~Copyable {
+    /// Owned.
+    private(set) var pointer: UnsafeMutableRawPointer
     private var capacity: Int
 
-    init(capacity: Int) {
-        self.capacity = capacity
-        pointer = Self.allocate(capacity)
+    init(bytes: Int) {
+        capacity = bytes
+        pointer = .allocate(byteCount: max(64, bytes), alignment: 64)
     }
 
-    deinit { UnsafeMutableRawPointer(pointer).deallocate() }
+    deinit { pointer.deallocate() }
 
-    mutating func ensureCapacity(_ needed: Int) {
-        guard needed > capacity else { return }
-        UnsafeMutableRawPointer(pointer).deallocate()
-        capacity = needed
-        pointer = Self.allocate(needed)
-    }
-
-    private static func allocate(_ capacity: Int) -> UnsafeMutablePointer<Float> {
-        UnsafeMutableRawPointer.allocate(byteCount: max(64, capacity * 4), alignment: 64).bindMemory(to: Float.self, capacity: capacity)
+    mutating func ensureCapacity(_ bytes: Int) {
+        guard bytes > capacity else { return }
+        pointer.deallocate()
+        capacity = bytes
+        pointer = .allocate(byteCount: bytes, alignment: 64)
     }
 }

@@ -1,4 +1,5 @@
 public import NeedletailCore
+private import Glibc
 
 /// Memory for fixed-size slots at addresses that never change: what an index lives in.
 ///
@@ -28,6 +29,8 @@ public final class PlainSlotMemory: SlotMemory, @unchecked Sendable {
         // Rounded up so that the last row ends inside; page-aligned so that rows of whole cache lines stay aligned.
         let bytes = (max(1, strideBytes * capacity) + 4095) & ~4095
         base = .allocate(byteCount: bytes, alignment: 1 << 21)
+        // Walks jump all over it: with 2 MiB pages the processor finds nearly every address without a walk of its own.
+        madvise(base, bytes, MADV_HUGEPAGE)
         base.initializeMemory(as: UInt8.self, repeating: 0, count: bytes)
     }
 

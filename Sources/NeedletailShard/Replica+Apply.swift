@@ -208,7 +208,7 @@ extension Replica {
         resources.buildPool.parallel(added.count, scratch: &scratch) { [fields, added] index, scratch in
             for vector in added[index].point?.vectors ?? [] {
                 let graph = fields[vector.field].graph
-                graph.store(vector.vector.bytes, slot: added[index].slot)
+                graph.store(vector.vector.bytes, slot: added[index].slot, scratch: &scratch)
                 do throws(NeedletailError) {
                     try graph.link(slot: added[index].slot, id: added[index].id, scratch: &scratch)
                 } catch {

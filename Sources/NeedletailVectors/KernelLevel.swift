@@ -6,7 +6,7 @@ public enum KernelLevel: String, Sendable, CaseIterable {
     case scalar, avx2, avx512, neon
 
     /// The levels this processor can run, slowest first.
-    public static var available: [KernelLevel] { allCases.filter { nt_kernels_at($0.code) != nil } }
+    public static var available: [KernelLevel] { allCases.filter { nt_kernels_at(nt_level($0.number)) != nil } }
 
     /// The fastest level of this processor.
     public static var best: KernelLevel {
@@ -14,7 +14,10 @@ public enum KernelLevel: String, Sendable, CaseIterable {
         return allCases.first { $0.code == level } ?? .scalar
     }
 
-    fileprivate var code: nt_level {
+    /// What C calls this level.
+    var number: UInt32 { code.rawValue }
+
+    private var code: nt_level {
         switch self {
         case .scalar: NT_LEVEL_SCALAR
         case .avx2: NT_LEVEL_AVX2
@@ -32,7 +35,7 @@ struct RowKernel: Sendable {
     private let widenFunction: nt_widen_fn?
 
     init(metric: NeedletailCore.Metric, element: VectorElement, level: KernelLevel) {
-        guard let table = nt_kernels_at(level.code) else {
+        guard let table = nt_kernels_at(nt_level(level.number)) else {
             preconditionFailure("this processor has no kernels of level \(level)")
         }
         let kernels = table.pointee

@@ -1,10 +1,11 @@
 public import NeedletailCore
+private import Glibc
 
-/// Distances of one field: its layout bound to the kernels of this processor.
+/// Distances of vectors as they are stored, of one field: its layout bound to the kernels of this processor.
 ///
 /// Distances follow `Metric`: smaller is closer. The caller owns all memory and vouches for it: every row it names must lie inside
 /// the rows at `base`, and `out` must hold `count` floats. Nothing is checked inside, since this is the innermost loop of a search.
-public struct RowDistance: Sendable {
+public struct RowDistance: RowScorer {
     public let layout: VectorLayout
     private let kernel: RowKernel
 
@@ -13,8 +14,9 @@ public struct RowDistance: Sendable {
         kernel = RowKernel(metric: layout.metric, element: layout.element, level: level)
     }
 
-    /// Size of a query in floats; bits take a quarter of their bytes.
-    public var queryFloats: Int { max(layout.dimensions, (layout.vectorBytes + 3) / 4) }
+    public var strideBytes: Int { layout.strideBytes }
+    /// The query as float32, or its bits.
+    public var scratchBytes: Int { max(layout.dimensions * 4, layout.vectorBytes) }
 
     /// Writes a row: the converted vector and what the metric keeps beside it.
     public func store(_ vector: [UInt8], at row: UnsafeMutableRawPointer) {
@@ -25,41 +27,53 @@ public struct RowDistance: Sendable {
         }
     }
 
+    /// The values of a vector in the field's element.
+    public func floats(_ vector: [UInt8]) -> [Float] {
+        VectorLayout.floats(DenseVector(element: layout.element, bytes: vector), dimensions: layout.dimensions)
+    }
+
     /// The vector of a row as it was given.
     public func load(_ row: UnsafeRawPointer) -> DenseVector {
         DenseVector(element: layout.element, bytes: Array(UnsafeRawBufferPointer(start: row, count: layout.vectorBytes)))
     }
 
-    /// Readies `query` (`queryFloats` long) for scoring and returns the factor that `distances` takes.
-    /// - Throws: `invalidArgument`, as `VectorLayout.convert` does. A float query is taken as it is, not narrowed.
-    public func prepare(_ vector: DenseVector, field: String, query: UnsafeMutablePointer<Float>) throws(NeedletailError) -> Float {
+    /// A float query is taken as it is, not narrowed to the field's element.
+    public func prepare(
+        _ vector: DenseVector, field: String, scratch: UnsafeMutableRawPointer
+    ) throws(NeedletailError) -> PreparedQuery {
+        var query = PreparedQuery(values: UnsafeRawPointer(scratch))
         guard vector.bytes.count == vector.element.sizeBytes(dimensions: layout.dimensions), vector.element != .bit, layout.element != .bit
         else {
             let bytes = try layout.convert(vector, field: field)
-            bytes.withUnsafeBytes { UnsafeMutableRawBufferPointer(start: query, count: bytes.count).copyMemory(from: $0) }
-            return 1
+            bytes.withUnsafeBytes { UnsafeMutableRawBufferPointer(start: scratch, count: bytes.count).copyMemory(from: $0) }
+            return query
         }
         let values = try VectorLayout.finite(vector, dimensions: layout.dimensions, field: field)
-        values.withUnsafeBytes { UnsafeMutableRawPointer(query).copyMemory(from: $0.baseAddress.unsafelyUnwrapped, byteCount: $0.count) }
-        return layout.metric == .cosine ? Self.inverseNorm(values) : 1
+        values.withUnsafeBytes { scratch.copyMemory(from: $0.baseAddress.unsafelyUnwrapped, byteCount: $0.count) }
+        if layout.metric == .cosine { query.scale = Self.inverseNorm(values) }
+        return query
     }
 
-    /// Makes a stored row the query: its factor, and where its values lie, either in the row itself or widened into `scratch`.
+    /// The values stay in the row, or are widened into the scratch memory.
     @inline(__always)
-    public func asQuery(_ row: UnsafeRawPointer, scratch: UnsafeMutablePointer<Float>) -> (query: UnsafeRawPointer, factor: Float) {
-        let factor = layout.inverseNormOffset.map { row.load(fromByteOffset: $0, as: Float.self) } ?? 1
-        guard kernel.widens else { return (row, factor) }
-        kernel.widen(row: row, dimensions: layout.dimensions, target: scratch)
-        return (UnsafeRawPointer(scratch), factor)
+    public func asQuery(_ row: UnsafeRawPointer, scratch: UnsafeMutableRawPointer) -> PreparedQuery {
+        var values = row
+        if kernel.widens {
+            kernel.widen(row: row, dimensions: layout.dimensions, target: scratch.assumingMemoryBound(to: Float.self))
+            values = UnsafeRawPointer(scratch)
+        }
+        var query = PreparedQuery(values: values)
+        if let offset = layout.inverseNormOffset { query.scale = row.load(fromByteOffset: offset, as: Float.self) }
+        return query
     }
 
-    /// Distances from the query to `count` rows. `rows == nil` means the rows that follow one another from `base`.
+    public func isCopy(_ left: UnsafeRawPointer, _ right: UnsafeRawPointer) -> Bool { memcmp(left, right, layout.vectorBytes) == 0 }
+
     public func distances(
-        query: UnsafeRawPointer, factor: Float, base: UnsafeRawPointer, rows: UnsafePointer<UInt32>?, count: Int,
-        out: UnsafeMutablePointer<Float>
+        _ query: PreparedQuery, base: UnsafeRawPointer, rows: UnsafePointer<UInt32>?, count: Int, out: UnsafeMutablePointer<Float>
     ) {
         kernel.score(
-            query: query, base: base, stride: layout.strideBytes, rows: rows, count: count, dimensions: layout.dimensions, out: out)
+            query: query.values, base: base, stride: layout.strideBytes, rows: rows, count: count, dimensions: layout.dimensions, out: out)
         switch layout.metric {
         case .l2, .hamming: break
         case .dot: for index in 0..<count { out[index] = 0 - out[index] }
@@ -68,7 +82,7 @@ public struct RowDistance: Sendable {
             for index in 0..<count {
                 let row = rows.map { Int($0[index]) } ?? index
                 // Clamped so that rounding never makes a cosine of 1.0000001.
-                let cosine = out[index] * factor * norms.load(fromByteOffset: row &* layout.strideBytes, as: Float.self)
+                let cosine = out[index] * query.scale * norms.load(fromByteOffset: row &* layout.strideBytes, as: Float.self)
                 out[index] = 1 - min(1, max(-1, cosine))
             }
         }

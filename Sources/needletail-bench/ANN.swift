@@ -25,11 +25,22 @@ struct ANN: AsyncParsableCommand {
         let queries = try VectorFile(path: query)
         let field = VectorField(
             name: "v", dimensions: data.dimensions, metric: try named(metric, ["l2": .l2, "cosine": .cosine, "dot": .dot]),
-            element: try named(codec, ["f32": .f32, "f16": .f16]), graph: GraphParameters(m: m, efConstruction: efc))
+            element: try named(codec, ["f32": .f32, "f16": .f16, "lvq8": .f32, "lvq4": .f32]), graph: GraphParameters(m: m, efConstruction: efc))
         let before = residentBytes()
         let clock = ContinuousClock()
         let begin = clock.now
-        let index = try await GraphBuild.build(data, field: field, threads: buildThreads)
+        var walk: (any RowCodec)?
+        if codec.hasPrefix("lvq") {
+            var mean = [Float](repeating: 0, count: data.dimensions)
+            for row in 0..<data.count {
+                var n: Float = 1
+                if metric == "cosine" { n = 0; for j in 0..<data.dimensions { n += data.values[row * data.dimensions + j] * data.values[row * data.dimensions + j] }; n = 1 / n.squareRoot() }
+                for j in 0..<data.dimensions { mean[j] += n * data.values[row * data.dimensions + j] }
+            }
+            mean = mean.map { $0 / Float(data.count) }
+            walk = LVQCodec(metric: field.metric, bits: codec == "lvq8" ? .eight : .four, transform: VectorTransform(normalises: metric == "cosine", mean: mean))
+        }
+        let index = try await GraphBuild.build(data, field: field, codec: walk, threads: buildThreads)
         report(data, field, [("phase", "\"build\""), ("seconds", seconds(begin.duration(to: clock.now))), ("bytes", "\(residentBytes() - before)")])
         let vectors = (0..<queries.count).map(queries.vector)
         let truth = try exactAnswers(index, vectors)
@@ -64,7 +75,7 @@ struct ANN: AsyncParsableCommand {
             var answers: [[SlotDistance]] = []
             answers.reserveCapacity(queries.count)
             let begin = clock.now
-            for query in queries { answers.append(try index.search(query, ef: ef, deadline: nil, scratch: &scratch).nearest) }
+            for query in queries { answers.append(try index.search(query, limit: k, ef: ef, deadline: nil, scratch: &scratch).nearest) }
             best = min(best, begin.duration(to: clock.now))
             hits = zip(answers, truth).reduce(0) { sum, pair in sum + pair.0.prefix(k).count { pair.1.contains($0.slot) } }
         }

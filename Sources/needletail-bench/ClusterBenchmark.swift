@@ -76,7 +76,7 @@ struct ClusterBenchmark: AsyncParsableCommand {
             }
             for vector in vectors {
                 let begin = ContinuousClock.now
-                _ = try graph.search(vector, ef: ef, deadline: nil, scratch: &scratch)
+                _ = try graph.search(vector, limit: 10, ef: ef, deadline: nil, scratch: &scratch)
                 inProcess.append(begin.duration(to: .now).milliseconds * 1000)
             }
             remote.sort()

@@ -5,8 +5,9 @@ import Synchronization
 
 /// Building a graph in this process, from all rows of a file, on a number of threads.
 enum GraphBuild {
-    static func build(_ data: VectorFile, field: VectorField, threads: Int) async throws -> HNSWIndex {
-        let index = HNSWIndex(field: field, memory: .plain(field: field, capacity: data.count), capacity: data.count)
+    static func build(_ data: VectorFile, field: VectorField, codec: (any RowCodec)? = nil, threads: Int) async throws -> HNSWIndex {
+        let memory = GraphMemory.plain(field: field, codec: codec, capacity: data.count)
+        let index = HNSWIndex(field: field, codec: codec, memory: memory, capacity: data.count)
         try index.ensureCapacity(slots: data.count)
         let next = SharedCounter()
         try await withThrowingTaskGroup(of: Void.self) { group in
@@ -14,7 +15,8 @@ enum GraphBuild {
                 group.addTask {
                     var scratch = SearchScratch()
                     while let row = next.take(below: data.count) {
-                        index.store(try index.distance.layout.convert(data.vector(row), field: field.name), slot: UInt32(row))
+                        let vector = try index.distance.layout.convert(data.vector(row), field: field.name)
+                        index.store(vector, slot: UInt32(row), scratch: &scratch)
                         try index.link(slot: UInt32(row), id: .number(UInt64(row)), scratch: &scratch)
                         index.publish(slot: UInt32(row))
                     }

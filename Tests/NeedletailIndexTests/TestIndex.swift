@@ -15,14 +15,14 @@ struct TestIndex: Sendable {
 
     func insert(_ vector: [Float], slot: Int) throws {
         var scratch = SearchScratch()
-        graph.store(try graph.distance.layout.convert(DenseVector(vector), field: graph.field.name), slot: UInt32(slot))
+        graph.store(try graph.distance.layout.convert(DenseVector(vector), field: graph.field.name), slot: UInt32(slot), scratch: &scratch)
         try graph.link(slot: UInt32(slot), id: .number(UInt64(slot)), scratch: &scratch)
         graph.publish(slot: UInt32(slot))
     }
 
     func search(_ query: [Float], ef: Int) throws -> [SlotDistance] {
         var scratch = SearchScratch()
-        return try graph.search(DenseVector(query), ef: ef, deadline: nil, scratch: &scratch).nearest
+        return try graph.search(DenseVector(query), limit: 10, ef: ef, deadline: nil, scratch: &scratch).nearest
     }
 
     func exact(_ query: [Float], limit: Int) throws -> [SlotDistance] {

@@ -20,6 +20,29 @@ typedef void (*nt_rows_fn)(const void *query, const void *base, size_t stride, c
 /// Widens `count` stored elements to float32.
 typedef void (*nt_widen_fn)(const void *source, size_t count, float *target);
 
+/// What lies before the codes of an LVQ row. With codes c: x ≈ scale·c + bias, per coordinate.
+typedef struct {
+    /// What the metric adds for this row: see `nt_lvq_query`.
+    float norm;
+    float scale, bias;
+    /// Σ x over the coordinates, as decoded.
+    float sum;
+} nt_lvq_constants;
+
+/// A query against LVQ rows: q ≈ t·codes + shift per coordinate, codes signed bytes.
+///
+/// distance(row) = offset + row.norm − (scale·row.scale·⟨codes, row's codes⟩ + sum·row.bias + bias·row.sum), where scale = w·t,
+/// sum = w·t·Σcodes, bias = w·shift, and w is 2 for squared euclidean distance, 1 for an inner product.
+typedef struct {
+    float offset, scale, sum, bias;
+    /// 8 bits: one byte a coordinate. 4 bits: first the bytes for low nibbles, then those for high ones, `code_bytes` each; see `lvq4`.
+    const int8_t *codes;
+} nt_lvq_query;
+
+/// Scores LVQ rows (`nt_lvq_constants`, then `code_bytes` of codes), 16-byte aligned. `rows` as in `nt_rows_fn`.
+typedef void (*nt_lvq_rows_fn)(const nt_lvq_query *query, const void *base, size_t stride, const uint32_t *rows, size_t count,
+                               size_t code_bytes, float *out);
+
 /// All kernels of one level. `f32`, `f16` and `u8` name the stored element; the query is float32 for each.
 typedef struct {
     nt_level level;
@@ -27,6 +50,10 @@ typedef struct {
     nt_rows_fn dot_f32, dot_f16, dot_u8;
     nt_rows_fn hamming;
     nt_widen_fn widen_f16, widen_u8;
+    /// One byte a coordinate.
+    nt_lvq_rows_fn lvq8;
+    /// Blocks of 16 bytes hold 32 coordinates: low nibbles the first 16, high nibbles the rest. The last block is filled with zeros.
+    nt_lvq_rows_fn lvq4;
 } nt_kernels;
 
 /// The kernels of a level, or NULL where this processor or this build has none.
@@ -37,6 +64,22 @@ const nt_kernels *nt_kernels_best(void);
 
 /// Rounds float32 to IEEE half, nearest even; beyond ±65504 it becomes an infinity, which the caller refuses.
 void nt_narrow_f16(const float *source, size_t count, uint16_t *target);
+
+/// Rounds a query to signed bytes: codes[i] = round(values[i] / t) with t = max|values| / 127. Returns t; `code_sum` receives Σ codes.
+float nt_lvq_quantise_query(const float *values, size_t count, int8_t *codes, int32_t *code_sum);
+
+/// Rounds a vector to codes 0 … `levels`−1 between its least and its greatest value: values[i] ≈ scale·codes[i] + bias.
+void nt_lvq_quantise(const float *values, size_t count, int levels, uint8_t *codes, float *scale, float *bias);
+
+/// 8-bit codes as signed bytes (code − 128), 4-bit ones (code − 8) in the order a query needs, so that a row can stand as a query.
+/// Return Σ of what they wrote.
+int32_t nt_lvq8_as_query(const uint8_t *codes, size_t count, int8_t *out);
+int32_t nt_lvq4_as_query(const uint8_t *codes, size_t code_bytes, size_t count, int8_t *out);
+
+/// Two codes a byte, in the order of `lvq4`; `packed` has ⌈count/32⌉·16 bytes.
+void nt_lvq4_pack(const uint8_t *codes, size_t count, uint8_t *packed);
+/// The same order for a query's signed bytes: low half, then high half, each ⌈count/32⌉·16 bytes.
+void nt_lvq4_arrange(const int8_t *codes, size_t count, int8_t *arranged);
 
 /// Hints the processor to fetch the line at `address`.
 static inline void nt_prefetch(const void *address) { __builtin_prefetch(address, 0, 3); }
