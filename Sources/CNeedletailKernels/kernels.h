@@ -15,8 +15,8 @@ extern const nt_kernels nt_kernels_avx512;
 extern const nt_kernels nt_kernels_neon;
 #endif
 
-// How far ahead rows are fetched: far enough to cover a trip to memory, near enough to stay in L1 (16 KiB).
-enum { NT_LINE = 64, NT_AHEAD_BYTES = 4096, NT_PREFETCH_ROW_BYTES = 2048 };
+// How far ahead rows are fetched: far enough to cover a trip to memory, near enough to stay in L1.
+enum { NT_LINE = 64, NT_AHEAD_BYTES = 8192, NT_PREFETCH_ROW_BYTES = 2048 };
 
 static inline void nt_prefetch_row(const uint8_t *row, size_t bytes) {
     size_t limit = bytes < NT_PREFETCH_ROW_BYTES ? bytes : NT_PREFETCH_ROW_BYTES;

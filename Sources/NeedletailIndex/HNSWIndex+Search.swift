@@ -109,8 +109,10 @@ extension HNSWIndex {
         return position
     }
 
-    /// Algorithm 2: expands the nearest unexpanded node until the `breadth` best admitted ones are all expanded. The result stays in
+    /// Algorithm 2: expands the nearest unexpanded nodes until the `breadth` best admitted ones are all expanded. The result stays in
     /// `scratch.candidates`. Returns whether the deadline cut it short.
+    ///
+    /// `expansions` nodes at a time: the rows of one come from memory while those of the other are scored.
     func walk(
         _ query: PreparedQuery, from start: SlotDistance, level: Int, breadth: Int, admitted: SlotBits, deadline: Deadline?,
         pointers: GraphPointers, scratch: inout SearchScratch, work: inout SearchWork
@@ -121,45 +123,39 @@ extension HNSWIndex {
         _ = scratch.visited.insert(start.slot)
         scratch.candidates.insert(slot: start.slot, distance: start.distance, isAnswer: admitted[Int(start.slot)])
         let degree = pointers.degree(level: level)
+        let (rows, distances) = (scratch.rows, scratch.distances)
         var hops: UInt64 = 0
         var scored: UInt64 = 0
         var isTruncated = false
-        while let next = scratch.candidates.nextToExpand() {
-            let list = pointers.list(next.slot, level: level)
+        while !isTruncated {
             var count = 0
-            for index in 0..<degree {
-                let link = list[index].load(ordering: .acquiring)
-                if link == 0 { break }
+            var expanded = 0
+            while expanded < expansions, let next = scratch.candidates.nextToExpand() {
                 // Slots made after this walk began lie beyond its visited set; they are not part of its answer.
-                if link > bound { continue }
-                if scratch.visited.insert(link &- 1) {
-                    scratch.rows[count] = link &- 1
-                    count &+= 1
-                }
+                count &+= gather.unvisited(
+                    list: UnsafeRawPointer(pointers.list(next.slot, level: level)), degree: degree, bound: bound,
+                    visited: scratch.visited.words, base: pointers.walked, out: rows + count)
+                expanded &+= 1
             }
-            if level == 0, let likely = scratch.candidates.likelyNext { prefetchList(pointers.list(likely, level: 0), degree: degree) }
-            scorer.distances(query, base: pointers.walked, rows: scratch.rows, count: count, out: scratch.distances)
+            if expanded == 0 { break }
+            scratch.visited.note(rows, count: count)
+            scorer.distances(query, base: pointers.walked, rows: rows, count: count, out: distances)
             var threshold = scratch.candidates.threshold
-            for index in 0..<count where scratch.distances[index] < threshold {
-                let slot = scratch.rows[index]
-                scratch.candidates.insert(slot: slot, distance: scratch.distances[index], isAnswer: admitted[Int(slot)])
+            for index in 0..<count where distances[index] < threshold {
+                scratch.candidates.insert(slot: rows[index], distance: distances[index], isAnswer: admitted[Int(rows[index])])
                 threshold = scratch.candidates.threshold
             }
-            hops &+= 1
-            scored &+= UInt64(count)
-            // A look at the clock costs as much as a few distances: every 16 hops, some tens of microseconds apart.
-            if hops & 15 == 0, let deadline, deadline.isPast {
-                isTruncated = true
-                break
+            if let likely = scratch.candidates.likelyNext {
+                gather.prefetch(list: UnsafeRawPointer(pointers.list(likely, level: level)), degree: degree)
             }
+            hops &+= UInt64(expanded)
+            scored &+= UInt64(count)
+            // A look at the clock costs as much as a few distances: every 16 hops or so, some tens of microseconds apart.
+            if hops & 15 < expansions, let deadline { isTruncated = deadline.isPast }
         }
         work.hops += hops
         work.distances += scored
         return isTruncated
-    }
-
-    @inline(__always) private func prefetchList(_ list: UnsafeMutablePointer<Atomic<UInt32>>, degree: Int) {
-        for offset in stride(from: 0, to: degree &* 4, by: 64) { RowDistance.prefetch(UnsafeRawPointer(list) + offset) }
     }
 }
 

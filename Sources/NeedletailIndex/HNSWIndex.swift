@@ -22,6 +22,10 @@ public final class HNSWIndex: @unchecked Sendable {
     /// Distances of what the graph walks on.
     let scorer: any RowScorer
     let queryBytes: Int
+    let gather: NeighbourGather
+    /// Nodes a walk expands at a time. Measured: two take no more distances than one, and hide a fetch where rows are short; long rows
+    /// keep the memory busy by themselves.
+    let expansions: Int
     let memory: GraphMemory
     let locks = StripedLocks()
     let growth = Mutex(Growth())
@@ -57,6 +61,8 @@ public final class HNSWIndex: @unchecked Sendable {
         distance = RowDistance(layout: VectorLayout(field: field), level: level)
         self.codec = codec
         scorer = codec ?? distance
+        gather = NeighbourGather(strideBytes: scorer.strideBytes)
+        expansions = scorer.strideBytes <= 512 ? 2 : 1
         queryBytes = max(distance.scratchBytes, codec?.scratchBytes ?? 0)
         live = SlotBits(capacity: capacity)
         linkable = SlotBits(capacity: capacity)

@@ -1,23 +1,23 @@
 /// The slots a walk has seen: one bit a slot, small enough to stay in the second-level cache, cleared by undoing what was set.
 struct VisitedSlots: ~Copyable {
-    /// Owned: `wordCount` words, all zero between walks.
-    private var words: UnsafeMutablePointer<UInt64>
+    /// Owned: `wordCount` words, all zero between walks. A gather kernel sets bits too, and tells with `note`.
+    private(set) var words: UnsafeMutablePointer<UInt64>
     private var wordCount: Int
-    /// Words touched by this walk, as far as they fit; beyond, clearing wipes everything.
-    private var touched: UnsafeMutablePointer<UInt32>
-    private var touchedCount = 0
-    private static let touchedCapacity = 1 << 15
+    /// Owned: the slots that were set, as far as they fit; beyond, clearing wipes everything.
+    private var log: UnsafeMutablePointer<UInt32>
+    private var logCount = 0
+    private static let logCapacity = 1 << 15
 
     init() {
         wordCount = 1
         words = .allocate(capacity: 1)
         words.initialize(to: 0)
-        touched = .allocate(capacity: Self.touchedCapacity)
+        log = .allocate(capacity: Self.logCapacity)
     }
 
     deinit {
         words.deallocate()
-        touched.deallocate()
+        log.deallocate()
     }
 
     /// Makes room for slots 0 ..< `slots`. Only between walks.
@@ -36,23 +36,27 @@ struct VisitedSlots: ~Copyable {
         let bit: UInt64 = 1 &<< UInt64(slot & 63)
         let word = words[index]
         if word & bit != 0 { return false }
-        if word == 0, touchedCount < Self.touchedCapacity {
-            touched[touchedCount] = UInt32(truncatingIfNeeded: index)
-            touchedCount &+= 1
-        }
         words[index] = word | bit
+        if logCount < Self.logCapacity { log[logCount] = slot }
+        logCount &+= 1
         return true
     }
 
+    /// Slots whose bits were set through `words`.
+    @inline(__always) mutating func note(_ slots: UnsafePointer<UInt32>, count: Int) {
+        if logCount &+ count <= Self.logCapacity { (log + logCount).update(from: slots, count: count) }
+        logCount &+= count
+    }
+
     mutating func clear() {
-        if touchedCount < Self.touchedCapacity, touchedCount * 8 < wordCount {
-            for index in 0..<touchedCount { words[Int(touched[index])] = 0 }
+        // Undoing costs about as much a slot as wiping does a cache line.
+        if logCount <= Self.logCapacity, logCount * 8 < wordCount {
+            for index in 0..<logCount { words[Int(log[index] &>> 6)] = 0 }
         } else {
             words.update(repeating: 0, count: wordCount)
         }
-        touchedCount = 0
+        logCount = 0
     }
 
-    @inline(__always) func contains(_ slot: UInt32) -> Bool { words[Int(slot &>> 6)] &>> UInt64(slot & 63) & 1 != 0 }
     @inline(__always) var slotCapacity: Int { wordCount &* 64 }
 }

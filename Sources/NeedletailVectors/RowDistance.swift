@@ -91,16 +91,7 @@ public struct RowDistance: RowScorer {
     /// 1/‖x‖, summed in double so that large dimensions lose nothing; 0 for the zero vector and for
     /// those so short that the inverse is no float32.
     private static func inverseNorm(_ values: [Float]) -> Float {
-        var sum = 0.0
-        for value in values { sum += Double(value) * Double(value) }
-        let inverse = Float(1 / sum.squareRoot())
+        let inverse = Float(1 / VectorLayout.squaredNorm(values).squareRoot())
         return inverse.isFinite ? inverse : 0
     }
-}
-
-private import CNeedletailKernels
-
-extension RowDistance {
-    /// Hints the processor to fetch the cache line at `address`.
-    public static func prefetch(_ address: UnsafeRawPointer) { nt_prefetch(address) }
 }

@@ -110,7 +110,7 @@ import Testing
     ) throws -> [Float] {
         let stride = distance.layout.strideBytes
         let memory = UnsafeMutableRawPointer.allocate(byteCount: rows.count * stride + offset, alignment: 64)
-        let prepared = UnsafeMutablePointer<Float>.allocate(capacity: distance.queryFloats)
+        let prepared = UnsafeMutableRawPointer.allocate(byteCount: distance.scratchBytes, alignment: 64)
         defer {
             memory.deallocate()
             prepared.deallocate()
@@ -118,10 +118,9 @@ import Testing
         // Poison: bytes beyond a row's vector must not count.
         memory.initializeMemory(as: UInt8.self, repeating: 0x7f, count: rows.count * stride + offset)
         for (index, row) in rows.enumerated() { distance.store(row, at: memory + offset + index * stride) }
-        let factor = try distance.prepare(query, field: "v", query: prepared)
+        let query = try distance.prepare(query, field: "v", scratch: prepared)
         return [Float](unsafeUninitializedCapacity: rows.count) { out, count in
-            distance.distances(
-                query: prepared, factor: factor, base: memory + offset, rows: list, count: rows.count, out: out.baseAddress!)
+            distance.distances(query, base: memory + offset, rows: list, count: rows.count, out: out.baseAddress!)
             count = rows.count
         }
     }

@@ -81,5 +81,15 @@ void nt_lvq4_pack(const uint8_t *codes, size_t count, uint8_t *packed);
 /// The same order for a query's signed bytes: low half, then high half, each ⌈count/32⌉·16 bytes.
 void nt_lvq4_arrange(const int8_t *codes, size_t count, int8_t *arranged);
 
+/// Rows about to be scored.
+typedef struct {
+    const void *base;
+    size_t stride, prefetch_bytes;
+} nt_rows;
+
+/// Takes from a neighbour list (slots plus one, ended by 0 or by `degree`) the slots below `bound` whose bit in `visited` is not set, sets
+/// it, and hints the processor to fetch their rows. Returns how many were written to `out`, which has room for `degree`.
+size_t nt_gather_unvisited(const uint32_t *list, size_t degree, uint32_t bound, uint64_t *visited, const nt_rows *rows, uint32_t *out);
+
 /// Hints the processor to fetch the line at `address`.
 static inline void nt_prefetch(const void *address) { __builtin_prefetch(address, 0, 3); }

@@ -1,0 +1,26 @@
+private import CNeedletailKernels
+
+/// Reads neighbour lists on a walk: which of a node's neighbours are new, and a hint to fetch their rows.
+///
+/// The caller vouches for the memory: `visited` has a bit for every slot below `bound`, `out` has room for `degree` slots, and `base` is
+/// where the rows begin.
+public struct NeighbourGather: Sendable {
+    private let stride: Int
+
+    public init(strideBytes: Int) { stride = strideBytes }
+
+    /// Writes the slots below `bound` whose bit is not set to `out`, sets their bits, and returns how many there are.
+    @inline(__always)
+    public func unvisited(
+        list: UnsafeRawPointer, degree: Int, bound: UInt32, visited: UnsafeMutablePointer<UInt64>, base: UnsafeRawPointer,
+        out: UnsafeMutablePointer<UInt32>
+    ) -> Int {
+        var rows = nt_rows(base: base, stride: stride, prefetch_bytes: stride)
+        return nt_gather_unvisited(list.assumingMemoryBound(to: UInt32.self), degree, bound, visited, &rows, out)
+    }
+
+    /// Hints the processor to fetch a list of `degree` entries.
+    public func prefetch(list: UnsafeRawPointer, degree: Int) {
+        for offset in Swift.stride(from: 0, to: degree * 4, by: 64) { nt_prefetch(list + offset) }
+    }
+}
