@@ -40,3 +40,5 @@ void nt_narrow_f16(const float *source, size_t count, uint16_t *target);
 
 /// Hints the processor to fetch the line at `address`.
 static inline void nt_prefetch(const void *address) { __builtin_prefetch(address, 0, 3); }
+
+#include "CNeedletailTransforms.h"
