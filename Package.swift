@@ -62,6 +62,7 @@ let package = Package(
         .target(name: "NeedletailHTTP2", dependencies: ["NeedletailCore", "CNghttp2", nio, nioPosix, nioSSL], swiftSettings: strict),
         .target(name: "NeedletailCluster", dependencies: ["NeedletailCore"], swiftSettings: pointerFree),
         .target(name: "NeedletailQuery", dependencies: ["NeedletailCore"], swiftSettings: pointerFree),
+        .target(name: "NeedletailSyntheticSets", dependencies: ["NeedletailCore"], swiftSettings: strict),
         .target(name: "NeedletailTelemetry", dependencies: ["NeedletailCore", logging], swiftSettings: pointerFree),
 
         // Layer 3.
@@ -122,12 +123,14 @@ let package = Package(
             name: "needletail-bench",
             dependencies: [
                 "NeedletailClient", "NeedletailAPI", "NeedletailShard", "NeedletailStorage", "NeedletailIndex", "NeedletailVectors", "NeedletailGRPC", "NeedletailHTTP2",
-                "NeedletailCore", arguments, nio, nioPosix,
+                "NeedletailSyntheticSets", "NeedletailCore", arguments, nio, nioPosix,
             ],
             swiftSettings: strict),
 
         // Tests mirror the sources.
-        .target(name: "NeedletailTestSupport", dependencies: ["NeedletailCore"], path: "Tests/NeedletailTestSupport", swiftSettings: strict),
+        .target(
+            name: "NeedletailTestSupport", dependencies: ["NeedletailCore", "NeedletailSyntheticSets"], path: "Tests/NeedletailTestSupport",
+            swiftSettings: strict),
         .testTarget(name: "NeedletailCoreTests", dependencies: ["NeedletailCore", "NeedletailTestSupport"], swiftSettings: strict),
         .testTarget(
             name: "NeedletailVectorsTests", dependencies: ["NeedletailVectors", "NeedletailTestSupport"], swiftSettings: strict),

@@ -7,11 +7,9 @@ import Testing
 @Suite struct HNSWIndexTests {
     /// F2, intrinsic dimension 32: 30,000 × 256.
     @Test func recallOnIntrinsicDimension32() throws {
-        var generator = SeededGenerator(seed: 32)
-        let basis = SyntheticSets.basis(rank: 32, dimensions: 256, generator: &generator)
-        let base = SyntheticSets.subspace(count: 30_000, basis: basis, generator: &generator)
-        let queries = SyntheticSets.subspace(count: 200, basis: basis, generator: &generator)
-        let index = try TestIndex(field: VectorField(name: "v", dimensions: 256, metric: .cosine), vectors: base)
+        let set = SyntheticSets.subspace(rank: 32, seed: 32)
+        let queries = set.queries.vectors
+        let index = try TestIndex(field: VectorField(name: "v", dimensions: 256, metric: .cosine), vectors: set.base.vectors)
         #expect(try index.recall(queries, ef: 64) >= 0.90)
         #expect(try index.recall(queries, ef: 128) >= 0.97)
     }
@@ -19,14 +17,13 @@ import Testing
     /// F2, raw inner product with log-normal norms (σ 0.5).
     @Test func recallOfInnerProductWithUnequalNorms() throws {
         var generator = SeededGenerator(seed: 5)
-        let basis = SyntheticSets.basis(rank: 32, dimensions: 256, generator: &generator)
-        let scaled = SyntheticSets.subspace(count: 30_000, basis: basis, generator: &generator).map { vector in
+        let set = SyntheticSets.subspace(rank: 32, seed: 32)
+        let scaled = set.base.vectors.map { vector in
             let norm = Float.exp(0.5 * generator.gaussian())
             return vector.map { $0 * norm }
         }
-        let queries = SyntheticSets.subspace(count: 200, basis: basis, generator: &generator)
         let index = try TestIndex(field: VectorField(name: "v", dimensions: 256, metric: .dot), vectors: scaled)
-        #expect(try index.recall(queries, ef: 256) >= 0.90)
+        #expect(try index.recall(set.queries.vectors, ef: 256) >= 0.90)
     }
 
     @Test(arguments: [Metric.l2, .cosine, .dot]) func exactSearchEqualsBruteForce(metric: Metric) throws {

@@ -93,3 +93,5 @@ size_t nt_gather_unvisited(const uint32_t *list, size_t degree, uint32_t bound, 
 
 /// Hints the processor to fetch the line at `address`.
 static inline void nt_prefetch(const void *address) { __builtin_prefetch(address, 0, 3); }
+
+#include "CNeedletailTransforms.h"

@@ -1,6 +1,6 @@
-import Foundation
+private import Glibc
 
-/// A reproducible source of randomness for tests: SplitMix64.
+/// A reproducible source of randomness: SplitMix64.
 public struct SeededGenerator: RandomNumberGenerator, Sendable {
     public let seed: UInt64
     private var state: UInt64
@@ -9,13 +9,6 @@ public struct SeededGenerator: RandomNumberGenerator, Sendable {
     public init(seed: UInt64) {
         self.seed = seed
         state = seed
-    }
-
-    /// A fresh seed, printed so that a failure can be replayed with `NEEDLETAIL_SEED=…`.
-    public static func fresh(_ test: String = #function) -> SeededGenerator {
-        let chosen = ProcessInfo.processInfo.environment["NEEDLETAIL_SEED"].flatMap { UInt64($0) } ?? UInt64.random(in: 0...UInt64.max)
-        print("\(test): NEEDLETAIL_SEED=\(chosen)")
-        return SeededGenerator(seed: chosen)
     }
 
     public mutating func next() -> UInt64 {
@@ -42,4 +35,23 @@ public struct SeededGenerator: RandomNumberGenerator, Sendable {
     }
 
     public mutating func gaussians(_ count: Int) -> [Float] { (0..<count).map { _ in Float(gaussian()) } }
+
+    /// A value of the gamma distribution with scale 1 (Marsaglia and Tsang, "A simple method for generating gamma variables", 2000).
+    public mutating func gamma(shape: Double) -> Double {
+        guard shape >= 1 else { return gamma(shape: shape + 1) * exp(log(uniform()) / shape) }
+        let d = shape - 1.0 / 3
+        let c = 1 / (9 * d).squareRoot()
+        while true {
+            let x = gaussian()
+            let v = (1 + c * x) * (1 + c * x) * (1 + c * x)
+            if v > 0, log(uniform()) < 0.5 * x * x + d - d * v + d * log(v) { return d * v }
+        }
+    }
+
+    /// Weights that sum to 1, from the symmetric Dirichlet distribution.
+    public mutating func dirichlet(_ concentration: Double, count: Int) -> [Double] {
+        let weights = (0..<count).map { _ in gamma(shape: concentration) }
+        let sum = weights.reduce(0, +)
+        return weights.map { $0 / sum }
+    }
 }
