@@ -38,7 +38,7 @@ struct ANN: AsyncParsableCommand {
                 for j in 0..<data.dimensions { mean[j] += n * data.values[row * data.dimensions + j] }
             }
             mean = mean.map { $0 / Float(data.count) }
-            walk = LVQCodec(metric: field.metric, bits: codec == "lvq8" ? .eight : .four, transform: VectorTransform(normalises: metric == "cosine", mean: mean))
+            walk = LVQCodec(metric: field.metric, bits: codec == "lvq8" ? .eight : .four, transform: try VectorTransform(inputDimensions: data.dimensions, preparation: VectorPreparation(normalise: metric == "cosine"), mean: mean))
         }
         let index = try await GraphBuild.build(data, field: field, codec: walk, threads: buildThreads)
         report(data, field, [("phase", "\"build\""), ("seconds", seconds(begin.duration(to: clock.now))), ("bytes", "\(residentBytes() - before)")])

@@ -141,7 +141,7 @@ import Testing
         let index = try TestIndex(field: VectorField(name: "v", dimensions: 16, metric: .l2), vectors: vectors)
         var scratch = SearchScratch()
         let result = try index.graph.search(
-            DenseVector(vectors[0]), ef: 2_000, deadline: .after(.seconds(-1)), scratch: &scratch)
+            DenseVector(vectors[0]), limit: 10, ef: 2_000, deadline: .after(.seconds(-1)), scratch: &scratch)
         #expect(result.isTruncated)
         #expect(!result.nearest.isEmpty)
     }

@@ -15,7 +15,7 @@ import Testing
         for dimensions in [1, 2, 15, 16, 17, 31, 32, 33, 64, 100, 127, 128, 160, 384, 1000] {
             let rows = (0..<40).map { _ in generator.gaussians(dimensions).map { $0 + 0.5 } }
             let query = generator.gaussians(dimensions)
-            let codec = codec(metric, bits, rows: rows)
+            let codec = try codec(metric, bits, rows: rows)
             let got = try distances(codec, query: query, rows: rows)
             let exact = rows.map { BruteForce.distance(metric, query, $0) }
             // The rounding of a coordinate is uniform in a step of (max − min) / levels; that of the query a step of max / 127.
@@ -35,9 +35,9 @@ import Testing
         for dimensions in Array(1...200) + [384, 768, 1001, 4099] {
             let rows = (0..<7).map { _ in generator.gaussians(dimensions) }
             let query = generator.gaussians(dimensions)
-            let reference = try distances(codec(metric, bits, rows: rows, level: .scalar), query: query, rows: rows)
+            let reference = try distances(try codec(metric, bits, rows: rows, level: .scalar), query: query, rows: rows)
             for level in KernelLevel.available {
-                let got = try distances(codec(metric, bits, rows: rows, level: level), query: query, rows: rows)
+                let got = try distances(try codec(metric, bits, rows: rows, level: level), query: query, rows: rows)
                 try #require(got.map(\.bitPattern) == reference.map(\.bitPattern), "\(level) \(metric) \(bits) \(dimensions)-d")
             }
         }
@@ -48,7 +48,7 @@ import Testing
         var generator = SeededGenerator.fresh()
         for dimensions in [1, 3, 16, 33, 96, 128, 200] {
             let rows = (0..<12).map { _ in generator.gaussians(dimensions) }
-            let codec = codec(metric, bits, rows: rows)
+            let codec = try codec(metric, bits, rows: rows)
             let memory = RowMemory(codec, rows: rows)
             let fromRow = memory.distances(codec.asQuery(memory.row(0), scratch: memory.scratch))
             let fromVector = memory.distances(try codec.prepare(DenseVector(rows[0]), field: "v", scratch: memory.scratch))
@@ -64,8 +64,8 @@ import Testing
     }
 
     @Test func vectorsWithoutSpreadAreKept() throws {
-        for vector in [[Float](repeating: 0, count: 24), [Float](repeating: -3.5, count: 24), [Float](repeating: 1e-42, count: 24)] {
-            let codec = LVQCodec(metric: .l2, bits: .four, transform: .centring(mean: [Float](repeating: 0, count: 24)))
+        for vector in [[Float](repeating: 0, count: 24), [Float](repeating: -3.5, count: 24), [Float](repeating: .leastNonzeroMagnitude, count: 24)] {
+            let codec = LVQCodec(metric: .l2, bits: .four, transform: try VectorTransform(inputDimensions: 24))
             let got = try distances(codec, query: [Float](repeating: 1, count: 24), rows: [vector])
             let exact = BruteForce.distance(.l2, [Float](repeating: 1, count: 24), vector)
             #expect(abs(Double(got[0]) - exact) <= exact * 0.01, "\(vector[0]): \(got[0]) for \(exact)")
@@ -74,14 +74,16 @@ import Testing
 
     private func codec(
         _ metric: NeedletailCore.Metric, _ bits: LVQCodec.Bits, rows: [[Float]], level: KernelLevel = .best
-    ) -> LVQCodec {
+    ) throws -> LVQCodec {
         let dimensions = rows[0].count
         var mean = [Float](repeating: 0, count: dimensions)
         for row in rows {
             let norm = metric == .cosine ? Float(row.reduce(0) { $0 + Double($1) * Double($1) }.squareRoot()) : 1
             for index in 0..<dimensions { mean[index] += row[index] / norm / Float(rows.count) }
         }
-        return LVQCodec(metric: metric, bits: bits, transform: .centring(mean: mean, normalises: metric == .cosine), level: level)
+        let transform = try VectorTransform(
+            inputDimensions: dimensions, preparation: VectorPreparation(normalise: metric == .cosine), mean: mean)
+        return LVQCodec(metric: metric, bits: bits, transform: transform, level: level)
     }
 
     private func distances(_ codec: LVQCodec, query: [Float], rows: [[Float]]) throws -> [Float] {

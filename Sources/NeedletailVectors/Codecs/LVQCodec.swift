@@ -21,6 +21,7 @@ public struct LVQCodec: RowCodec {
     private let dimensions: Int
     private let codeBytes: Int
     private let kernels: LVQKernels
+    private let meanSquaredNorm: Double
     public let strideBytes: Int
     public let scratchBytes: Int
     /// Rounded up to cache lines, so that what follows in the scratch memory is aligned.
@@ -36,7 +37,8 @@ public struct LVQCodec: RowCodec {
         strideBytes = (MemoryLayout<nt_lvq_constants>.size + codeBytes + 15) & ~15
         floatBytes = (dimensions * 4 + 63) & ~63
         // The transformed vector, its codes one a byte, and the codes in the order of the kernels.
-        scratchBytes = floatBytes + 2 * ((dimensions + 63) & ~63) + 2 * ((codeBytes + 63) & ~63) + transform.scratchBytes
+        scratchBytes = floatBytes + 2 * ((dimensions + 63) & ~63) + 2 * ((codeBytes + 63) & ~63) + transform.roomFloats * 4
+        meanSquaredNorm = VectorLayout.squaredNorm(transform.mean ?? [])
         kernels = LVQKernels(bits: bits, level: level)
     }
 
@@ -45,7 +47,7 @@ public struct LVQCodec: RowCodec {
         let values: UnsafeMutablePointer<Float>
         let codes: UnsafeMutablePointer<UInt8>
         let arranged: UnsafeMutablePointer<Int8>
-        let transform: UnsafeMutableRawPointer
+        let room: UnsafeMutablePointer<Float>
     }
 
     private func parts(_ scratch: UnsafeMutableRawPointer) -> Scratch {
@@ -53,14 +55,14 @@ public struct LVQCodec: RowCodec {
         let arranged = codes + ((dimensions + 63) & ~63)
         return Scratch(
             values: scratch.assumingMemoryBound(to: Float.self), codes: codes.assumingMemoryBound(to: UInt8.self),
-            arranged: arranged.assumingMemoryBound(to: Int8.self), transform: arranged + 2 * ((codeBytes + 63) & ~63))
+            arranged: arranged.assumingMemoryBound(to: Int8.self), room: (arranged + 2 * ((codeBytes + 63) & ~63)).assumingMemoryBound(to: Float.self))
     }
 
     public func rescoreCount(limit: Int) -> Int { bits == .eight ? limit + limit / 2 : 3 * limit }
 
     public func encode(_ vector: UnsafePointer<Float>, at row: UnsafeMutableRawPointer, scratch: UnsafeMutableRawPointer) {
         let parts = parts(scratch)
-        let constants = transform.apply(vector, scratch: parts.transform, to: parts.values)
+        let constants = transform.apply(vector, room: parts.room, to: parts.values)
         var scale: Float = 0
         var bias: Float = 0
         let target = (row + MemoryLayout<nt_lvq_constants>.size).assumingMemoryBound(to: UInt8.self)
@@ -117,7 +119,7 @@ public struct LVQCodec: RowCodec {
     private func prepare(_ vector: [Float], scratch: UnsafeMutableRawPointer) -> PreparedQuery {
         let parts = parts(scratch)
         let constants = vector.withUnsafeBufferPointer {
-            transform.apply($0.baseAddress.unsafelyUnwrapped, scratch: parts.transform, to: parts.values)
+            transform.apply($0.baseAddress.unsafelyUnwrapped, room: parts.room, to: parts.values)
         }
         var codeSum: Int32 = 0
         let codes = UnsafeMutableRawPointer(parts.codes).assumingMemoryBound(to: Int8.self)
@@ -129,7 +131,7 @@ public struct LVQCodec: RowCodec {
         switch metric {
         case .l2: query.offset = Float(constants.squaredNorm)
         case .cosine: query.offset = Float(constants.squaredNorm / 2)
-        case .dot, .hamming: query.offset = -Float(constants.meanProduct + transform.meanSquaredNorm)
+        case .dot, .hamming: query.offset = -Float(constants.meanProduct + meanSquaredNorm)
         }
         return query
     }

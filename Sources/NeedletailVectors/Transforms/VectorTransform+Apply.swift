@@ -13,6 +13,17 @@ extension VectorTransform {
     func apply(
         _ input: UnsafePointer<Float>, scratch: inout TransformScratch, to output: UnsafeMutablePointer<Float>, kernels: TransformKernels
     ) -> CentredConstants {
+        apply(input, room: scratch.room(roomFloats), to: output, kernels: kernels)
+    }
+
+    /// Floats that `apply(_:room:to:)` needs to work in.
+    var roomFloats: Int { if case .matrix = map { preparedDimensions } else { 0 } }
+
+    /// As above, in the caller's memory: `room` has `roomFloats` floats.
+    func apply(
+        _ input: UnsafePointer<Float>, room: UnsafeMutablePointer<Float>, to output: UnsafeMutablePointer<Float>,
+        kernels: TransformKernels = .best
+    ) -> CentredConstants {
         switch map {
         case .identity:
             return prepare(input, to: output, kernels: kernels)
@@ -21,9 +32,8 @@ extension VectorTransform {
             rotation.apply(output, kernels: kernels)
             return constants
         case .matrix(let matrix):
-            let centred = scratch.room(preparedDimensions)
-            let constants = prepare(input, to: centred, kernels: kernels)
-            matrix.apply(centred, to: output, kernels: kernels)
+            let constants = prepare(input, to: room, kernels: kernels)
+            matrix.apply(room, to: output, kernels: kernels)
             return constants
         }
     }
