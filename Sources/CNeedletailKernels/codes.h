@@ -37,8 +37,35 @@ static inline float nt_lvq_distance(const nt_lvq_query *query, const nt_lvq_cons
         }                                                                                                                      \
     }
 
+// The second look of two-level codes: 255·(4-bit code) + (8-bit residual) against a query of 16 bits, as four products of bytes. The
+// residuals lie behind the 4-bit codes, then the constants of the refined vector. Exact in 64 bits.
+#define NT_LVQ_REFINE(name, dots4, dots8)                                                                                   \
+    static void name(const nt_lvq_query *query, const void *base, size_t stride, const uint32_t *rows, size_t count,       \
+                     size_t code_bytes, size_t dimensions, float *out) {                                                   \
+        const uint8_t *b = (const uint8_t *)base;                                                                          \
+        const int8_t *high4 = query->codes, *low4 = high4 + 2 * code_bytes, *high8 = low4 + 2 * code_bytes;                \
+        const int8_t *low8 = high8 + dimensions;                                                                           \
+        const size_t constants_at = NT_CODES_AT + ((code_bytes + dimensions + 15) & ~(size_t)15);                          \
+        for (size_t i = 0; i < count; i++) {                                                                               \
+            const uint8_t *row = b + (rows == NULL ? i : (size_t)rows[i]) * stride;                                        \
+            const uint8_t *four[4] = {row, row, row, row};                                                                 \
+            const uint8_t *eight[4] = {row + code_bytes, row + code_bytes, row + code_bytes, row + code_bytes};            \
+            int32_t h4[4], l4[4], h8[4], l8[4];                                                                            \
+            if (rows != NULL && i + 2 < count) nt_prefetch_row(b + (size_t)rows[i + 2] * stride, stride);                  \
+            dots4(high4, four, code_bytes, h4);                                                                            \
+            dots4(low4, four, code_bytes, l4);                                                                             \
+            dots8(high8, eight, dimensions, h8);                                                                           \
+            dots8(low8, eight, dimensions, l8);                                                                            \
+            int64_t dot = 255 * (256 * (int64_t)h4[0] + l4[0]) + 256 * (int64_t)h8[0] + l8[0];                             \
+            const nt_lvq_constants *refined = (const nt_lvq_constants *)(row + constants_at);                              \
+            float product = query->scale * (refined->scale * (float)dot);                                                  \
+            out[i] = (query->offset + refined->norm) - (product + query->sum * refined->bias);                             \
+        }                                                                                                                  \
+    }
+
 #define NT_ALL_CODES                   \
     NT_LVQ_ROWS(rows_lvq8, lvq8_dots)  \
-    NT_LVQ_ROWS(rows_lvq4, lvq4_dots)
+    NT_LVQ_ROWS(rows_lvq4, lvq4_dots)  \
+    NT_LVQ_REFINE(rows_lvq4x8, lvq4_dots, lvq8_dots)
 
 enum { NT_CODES_AT = sizeof(nt_lvq_constants) };

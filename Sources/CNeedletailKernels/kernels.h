@@ -61,7 +61,7 @@ static inline size_t nt_rows_ahead(size_t bytes) {
                                .l2_f32 = rows_l2_f32, .l2_f16 = rows_l2_f16, .l2_u8 = rows_l2_u8,                              \
                                .dot_f32 = rows_dot_f32, .dot_f16 = rows_dot_f16, .dot_u8 = rows_dot_u8,                        \
                                .hamming = rows_hamming, .widen_f16 = widen_f16, .widen_u8 = widen_u8,                         \
-                               .lvq8 = rows_lvq8, .lvq4 = rows_lvq4};
+                               .lvq8 = rows_lvq8, .lvq4 = rows_lvq4, .lvq4x8 = rows_lvq4x8};
 
 // IEEE half to float32 by bits: exact, subnormals, infinities and NaN included.
 static inline float nt_widen_half(uint16_t half) {

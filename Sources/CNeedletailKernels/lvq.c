@@ -28,6 +28,40 @@ float nt_lvq_quantise_query(const float *values, size_t count, int8_t *codes, in
     return t;
 }
 
+float nt_lvq_quantise_query16(const float *values, size_t count, int8_t *high, int8_t *low, int32_t *code_sum) {
+    float greatest = 0;
+    for (size_t i = 0; i < count; i++) {
+        float magnitude = fabsf(values[i]);
+        greatest = magnitude > greatest ? magnitude : greatest;
+    }
+    const int32_t most = 127 * 256;
+    float t = greatest / (float)most, inverse = t > 0 ? 1.0f / t : 0;
+    if (!(inverse < INFINITY)) t = inverse = 0;
+    int32_t sum = 0;
+    for (size_t i = 0; i < count; i++) {
+        float scaled = values[i] * inverse;
+        int32_t code = (int32_t)(scaled + (scaled < 0 ? -0.5f : 0.5f));
+        code = code > most ? most : code < -most ? -most : code;
+        int32_t upper = (code + 128) >> 8;
+        high[i] = (int8_t)upper;
+        low[i] = (int8_t)(code - upper * 256);
+        sum += code;
+    }
+    *code_sum = sum;
+    return t;
+}
+
+void nt_lvq_quantise_residual(const float *values, size_t count, const uint8_t *codes, float scale, float bias, uint8_t *residuals) {
+    float inverse = scale > 0 ? 255.0f / scale : 0;
+    if (!(inverse < INFINITY)) inverse = 0;
+    for (size_t i = 0; i < count; i++) {
+        float rest = values[i] - (scale * (float)codes[i] + bias);
+        float scaled = rest * inverse + 128.0f;
+        int32_t code = (int32_t)(scaled < 0 ? 0 : scaled);
+        residuals[i] = (uint8_t)(code > 255 ? 255 : code);
+    }
+}
+
 void nt_lvq_quantise(const float *values, size_t count, int levels, uint8_t *codes, float *scale, float *bias) {
     float least = values[0], greatest = values[0];
     for (size_t i = 1; i < count; i++) {

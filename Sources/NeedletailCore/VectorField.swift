@@ -80,16 +80,21 @@ public struct VectorField: Sendable, Hashable {
     public var dimensions: Int
     public var metric: Metric
     public var element: VectorElement
-    public var graph: GraphParameters
+    public var index: IndexSpec
+    public var graph: GraphParameters { index.graph }
 
     public init(
         name: String, dimensions: Int, metric: Metric, element: VectorElement = .f32, graph: GraphParameters = GraphParameters()
     ) {
+        self.init(name: name, dimensions: dimensions, metric: metric, element: element, index: IndexSpec(graph: graph))
+    }
+
+    public init(name: String, dimensions: Int, metric: Metric, element: VectorElement = .f32, index: IndexSpec) {
         self.name = name
         self.dimensions = dimensions
         self.metric = metric
         self.element = element
-        self.graph = graph
+        self.index = index
     }
 
     /// - Throws: `invalidArgument` naming the value that is out of range.
@@ -105,12 +110,6 @@ public struct VectorField: Sendable, Hashable {
                 .invalidArgument,
                 "field \"\(name)\": metric hamming goes with element bit and only with it; got metric \(metric), element \(element)")
         }
-        guard (4...128).contains(graph.m) else {
-            throw NeedletailError(.invalidArgument, "field \"\(name)\": m must be 4 to 128, not \(graph.m)")
-        }
-        guard (graph.m...4096).contains(graph.efConstruction) else {
-            throw NeedletailError(
-                .invalidArgument, "field \"\(name)\": ef_construction must be m (\(graph.m)) to 4096, not \(graph.efConstruction)")
-        }
+        try index.validate(field: name, dimensions: dimensions, metric: metric, element: element)
     }
 }

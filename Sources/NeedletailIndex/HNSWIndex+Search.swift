@@ -47,10 +47,27 @@ extension HNSWIndex {
             work: &result.work)
         result.nearest = scratch.candidates.answers()
         if let codec {
-            let count = max(limit, rescore ?? codec.rescoreCount(limit: limit))
+            var count = max(limit, rescore ?? codec.rescoreCount(limit: limit))
+            if codec.refines {
+                refine(&result, count: count, query, codec, pointers: pointers, scratch: &scratch)
+                count = max(limit, count / 2)
+            }
             try measureAgain(&result, count: count, vector, pointers: pointers, scratch: &scratch)
         }
         return result
+    }
+
+    /// Measures the `count` nearest again with all that their rows hold, and forgets the rest.
+    private func refine(
+        _ result: inout WalkResult, count: Int, _ query: PreparedQuery, _ codec: any RowCodec, pointers: GraphPointers,
+        scratch: inout SearchScratch
+    ) {
+        let count = min(count, result.nearest.count, SearchScratch.rowCapacity)
+        result.nearest.removeLast(result.nearest.count - count)
+        for index in 0..<count { scratch.rows[index] = result.nearest[index].slot }
+        codec.refine(query, base: pointers.walked, rows: scratch.rows, count: count, scratch: scratch.query.pointer, out: scratch.distances)
+        for index in 0..<count { result.nearest[index].distance = scratch.distances[index] }
+        result.nearest.sort { $0.distance < $1.distance }
     }
 
     /// Measures the `count` nearest again in full precision and forgets the rest.

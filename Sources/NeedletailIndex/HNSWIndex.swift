@@ -61,8 +61,8 @@ public final class HNSWIndex: @unchecked Sendable {
         distance = RowDistance(layout: VectorLayout(field: field), level: level)
         self.codec = codec
         scorer = codec ?? distance
-        gather = NeighbourGather(strideBytes: scorer.strideBytes)
-        expansions = scorer.strideBytes <= 512 ? 2 : 1
+        gather = NeighbourGather(strideBytes: scorer.strideBytes, walkedBytes: codec?.walkedBytes ?? scorer.strideBytes)
+        expansions = (codec?.walkedBytes ?? scorer.strideBytes) <= 512 ? 2 : 1
         queryBytes = max(distance.scratchBytes, codec?.scratchBytes ?? 0)
         live = SlotBits(capacity: capacity)
         linkable = SlotBits(capacity: capacity)

@@ -6,8 +6,13 @@ private import CNeedletailKernels
 /// where the rows begin.
 public struct NeighbourGather: Sendable {
     private let stride: Int
+    private let walkedBytes: Int
 
-    public init(strideBytes: Int) { stride = strideBytes }
+    /// - Parameter walkedBytes: how much of a row is worth fetching.
+    public init(strideBytes: Int, walkedBytes: Int) {
+        stride = strideBytes
+        self.walkedBytes = walkedBytes
+    }
 
     /// Writes the slots below `bound` whose bit is not set to `out`, sets their bits, and returns how many there are.
     @inline(__always)
@@ -15,7 +20,7 @@ public struct NeighbourGather: Sendable {
         list: UnsafeRawPointer, degree: Int, bound: UInt32, visited: UnsafeMutablePointer<UInt64>, base: UnsafeRawPointer,
         out: UnsafeMutablePointer<UInt32>
     ) -> Int {
-        var rows = nt_rows(base: base, stride: stride, prefetch_bytes: stride)
+        var rows = nt_rows(base: base, stride: stride, prefetch_bytes: walkedBytes)
         return nt_gather_unvisited(list.assumingMemoryBound(to: UInt32.self), degree, bound, visited, &rows, out)
     }
 

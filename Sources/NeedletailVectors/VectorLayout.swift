@@ -98,6 +98,16 @@ public struct VectorLayout: Sendable, Hashable {
         return values
     }
 
+    /// A query of a float field as float32.
+    static func query(_ vector: DenseVector, dimensions: Int, field: String) throws(NeedletailError) -> [Float] {
+        guard vector.element != .bit, vector.bytes.count == vector.element.sizeBytes(dimensions: dimensions) else {
+            throw NeedletailError(
+                .invalidArgument,
+                "field \"\(field)\" has \(dimensions) dimensions: a query of \(vector.bytes.count) bytes as \(vector.element) does not fit")
+        }
+        return try finite(vector, dimensions: dimensions, field: field)
+    }
+
     /// Σ x², in double so that large dimensions lose nothing; in eight sums, which the processor adds up side by side.
     static func squaredNorm(_ values: [Float]) -> Double {
         var sums = SIMD8<Double>()

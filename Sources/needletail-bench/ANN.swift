@@ -23,23 +23,18 @@ struct ANN: AsyncParsableCommand {
     func run() async throws {
         let data = try VectorFile(path: base)
         let queries = try VectorFile(path: query)
+        var spec = try IndexSpec(text: codec == "f32" ? "none" : codec)
+        spec.graph = GraphParameters(m: m, efConstruction: efc)
         let field = VectorField(
             name: "v", dimensions: data.dimensions, metric: try named(metric, ["l2": .l2, "cosine": .cosine, "dot": .dot]),
-            element: try named(codec, ["f32": .f32, "f16": .f16, "lvq8": .f32, "lvq4": .f32]), graph: GraphParameters(m: m, efConstruction: efc))
+            index: spec)
+        try field.validate()
         let before = residentBytes()
         let clock = ContinuousClock()
+        let sampler = stride(from: 0, to: data.count, by: max(1, data.count / CodecTraining.sampleCount))
+        let sample = sampler.flatMap { data.values[$0 * data.dimensions..<($0 + 1) * data.dimensions] }
         let begin = clock.now
-        var walk: (any RowCodec)?
-        if codec.hasPrefix("lvq") {
-            var mean = [Float](repeating: 0, count: data.dimensions)
-            for row in 0..<data.count {
-                var n: Float = 1
-                if metric == "cosine" { n = 0; for j in 0..<data.dimensions { n += data.values[row * data.dimensions + j] * data.values[row * data.dimensions + j] }; n = 1 / n.squareRoot() }
-                for j in 0..<data.dimensions { mean[j] += n * data.values[row * data.dimensions + j] }
-            }
-            mean = mean.map { $0 / Float(data.count) }
-            walk = LVQCodec(metric: field.metric, bits: codec == "lvq8" ? .eight : .four, transform: try VectorTransform(inputDimensions: data.dimensions, preparation: VectorPreparation(normalise: metric == "cosine"), mean: mean))
-        }
+        let walk = spec.needsTraining ? try CodecTraining.train(field, sample: VectorSample(sample, dimensions: data.dimensions)).rowCodec() : nil
         let index = try await GraphBuild.build(data, field: field, codec: walk, threads: buildThreads)
         report(data, field, [("phase", "\"build\""), ("seconds", seconds(begin.duration(to: clock.now))), ("bytes", "\(residentBytes() - before)")])
         let vectors = (0..<queries.count).map(queries.vector)

@@ -43,6 +43,12 @@ typedef struct {
 typedef void (*nt_lvq_rows_fn)(const nt_lvq_query *query, const void *base, size_t stride, const uint32_t *rows, size_t count,
                                size_t code_bytes, float *out);
 
+/// The second look at rows of two levels: `nt_lvq_constants`, `code_bytes` of 4-bit codes, `dimensions` residuals of 8 bits, filled up to a
+/// multiple of 16, and the `nt_lvq_constants` of the refined vector, whose codes are 255·code + residual. The query's codes: high and low
+/// bytes of 16-bit codes, each arranged as for `lvq4`, then each as for `lvq8`.
+typedef void (*nt_lvq_refine_fn)(const nt_lvq_query *query, const void *base, size_t stride, const uint32_t *rows, size_t count,
+                                 size_t code_bytes, size_t dimensions, float *out);
+
 /// All kernels of one level. `f32`, `f16` and `u8` name the stored element; the query is float32 for each.
 typedef struct {
     nt_level level;
@@ -54,6 +60,8 @@ typedef struct {
     nt_lvq_rows_fn lvq8;
     /// Blocks of 16 bytes hold 32 coordinates: low nibbles the first 16, high nibbles the rest. The last block is filled with zeros.
     nt_lvq_rows_fn lvq4;
+    /// The second look at `lvq4` rows with residuals.
+    nt_lvq_refine_fn lvq4x8;
 } nt_kernels;
 
 /// The kernels of a level, or NULL where this processor or this build has none.
@@ -67,6 +75,12 @@ void nt_narrow_f16(const float *source, size_t count, uint16_t *target);
 
 /// Rounds a query to signed bytes: codes[i] = round(values[i] / t) with t = max|values| / 127. Returns t; `code_sum` receives Σ codes.
 float nt_lvq_quantise_query(const float *values, size_t count, int8_t *codes, int32_t *code_sum);
+
+/// The same with codes of 16 bits, as high and low signed bytes (code = 256·high + low); t = max|values| / 32512.
+float nt_lvq_quantise_query16(const float *values, size_t count, int8_t *high, int8_t *low, int32_t *code_sum);
+
+/// Rounds what 4-bit codes left of a vector to 8 bits: values[i] ≈ scale·(codes[i] + residuals[i]/255 − 1/2) + bias.
+void nt_lvq_quantise_residual(const float *values, size_t count, const uint8_t *codes, float scale, float bias, uint8_t *residuals);
 
 /// Rounds a vector to codes 0 … `levels`−1 between its least and its greatest value: values[i] ≈ scale·codes[i] + bias.
 void nt_lvq_quantise(const float *values, size_t count, int levels, uint8_t *codes, float *scale, float *bias);

@@ -3,7 +3,7 @@ public import NeedletailCore
 /// A query in the form a codec scores with. Its values lie in the scratch memory or the row that it was made from, and it must not be
 /// used after either.
 public struct PreparedQuery {
-    let values: UnsafeRawPointer
+    var values: UnsafeRawPointer
     var offset: Float = 0
     var scale: Float = 1
     var sum: Float = 0
@@ -43,6 +43,29 @@ public protocol RowCodec: RowScorer {
     /// How many of the nearest by estimate are worth measuring again when `limit` are wanted.
     func rescoreCount(limit: Int) -> Int
 
+    /// Bytes of a row that `distances` reads, from its beginning.
+    var walkedBytes: Int { get }
+
+    /// Whether rows hold more than `distances` reads, for `refine`.
+    var refines: Bool { get }
+
+    /// Distances from a query (of `prepare`, in the same `scratch`) to rows with all that they hold. Only when `refines`.
+    func refine(
+        _ query: PreparedQuery, base: UnsafeRawPointer, rows: UnsafePointer<UInt32>, count: Int, scratch: UnsafeMutableRawPointer,
+        out: UnsafeMutablePointer<Float>)
+
     /// Writes the row of a vector: finite float32 values as they came, as many as the field has dimensions. The row is 16-byte aligned.
     func encode(_ vector: UnsafePointer<Float>, at row: UnsafeMutableRawPointer, scratch: UnsafeMutableRawPointer)
+}
+
+extension RowCodec {
+    public var walkedBytes: Int { strideBytes }
+    public var refines: Bool { false }
+
+    public func refine(
+        _ query: PreparedQuery, base: UnsafeRawPointer, rows: UnsafePointer<UInt32>, count: Int, scratch: UnsafeMutableRawPointer,
+        out: UnsafeMutablePointer<Float>
+    ) {
+        distances(query, base: base, rows: rows, count: count, out: out)
+    }
 }

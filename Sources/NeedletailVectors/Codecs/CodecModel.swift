@@ -1,0 +1,109 @@
+public import NeedletailCore
+
+/// What was learned for one field: with it every replica of every shard writes the same codes. Belongs to the collection; kept as bytes.
+public struct CodecModel: Sendable, Hashable {
+    public let codec: CodecSpec
+    public let metric: Metric
+    public let transform: VectorTransform
+
+    init(codec: CodecSpec, metric: Metric, transform: VectorTransform) {
+        self.codec = codec
+        self.metric = metric
+        self.transform = transform
+    }
+
+    /// The codec, bound to the kernels of this processor.
+    public func rowCodec(level: KernelLevel = .best) -> any RowCodec {
+        switch codec {
+        case .asGiven: preconditionFailure("vectors as given have no codec")
+        case .f32: FloatCodec(metric: metric, width: .single, transform: transform, level: level)
+        case .f16: FloatCodec(metric: metric, width: .half, transform: transform, level: level)
+        case .lvq8: LVQCodec(metric: metric, bits: .eight, transform: transform, level: level)
+        case .lvq4: LVQCodec(metric: metric, bits: .four, transform: transform, level: level)
+        case .lvq4x8: LVQCodec(metric: metric, bits: .four, refinement: true, transform: transform, level: level)
+        }
+    }
+}
+
+extension CodecModel {
+    private static let version: UInt8 = 1
+
+    public var encoded: [UInt8] {
+        var writer = ByteWriter()
+        writer.u8(Self.version)
+        writer.u8(codec.number)
+        writer.u8(metric.rawValue)
+        transform.encode(to: &writer)
+        return writer.bytes
+    }
+
+    /// - Throws: `dataLoss` when the bytes are damaged, `failedPrecondition` when a newer version wrote them.
+    public init(encoded bytes: [UInt8]) throws(NeedletailError) {
+        var reader = ByteReader(bytes)
+        let version = try reader.u8()
+        guard version == Self.version else {
+            throw NeedletailError(
+                .failedPrecondition, "a codec's parameters have format \(version), this build reads \(Self.version); upgrade this node")
+        }
+        guard let codec = CodecSpec(number: try reader.u8()), codec != .asGiven, let metric = Metric(rawValue: try reader.u8()) else {
+            throw NeedletailError(.dataLoss, "a codec's parameters are damaged: unknown codec or metric")
+        }
+        self.init(codec: codec, metric: metric, transform: try VectorTransform(from: &reader))
+        try reader.expectEnd()
+    }
+}
+
+/// Learns a field's parameters from a sample of its vectors.
+public enum CodecTraining {
+    /// Vectors beyond which a sample changes little.
+    public static let sampleCount = 20_000
+
+    /// The vectors that a sample must have at least, for the spec of a field.
+    public static func leastSample(_ field: VectorField) -> Int { (field.index.transform.map.outputDimensions ?? 0) + 2 }
+
+    /// - Parameters:
+    ///   - sample: vectors of the field, drawn evenly.
+    ///   - queries: a sample of queries; only `leanvec(queries)` looks at them.
+    /// - Throws: `invalidArgument` when the field has no codec or the sample is too small for it.
+    public static func train(
+        _ field: VectorField, sample: VectorSample, queries: VectorSample? = nil
+    ) throws(NeedletailError) -> CodecModel {
+        let spec = field.index
+        guard spec.needsTraining else {
+            throw NeedletailError(.invalidArgument, "field \"\(field.name)\" has no codec: there is nothing to train")
+        }
+        guard sample.dimensions == field.dimensions else {
+            throw NeedletailError(
+                .invalidArgument, "field \"\(field.name)\" has \(field.dimensions) dimensions, the sample \(sample.dimensions)")
+        }
+        let transform = try transform(spec, sample, queries, normalise: field.metric == .cosine)
+        return CodecModel(codec: spec.codec, metric: field.metric, transform: transform)
+    }
+
+    private static func transform(
+        _ spec: IndexSpec, _ sample: VectorSample, _ queries: VectorSample?, normalise: Bool
+    ) throws(NeedletailError) -> VectorTransform {
+        let preparation = VectorPreparation(prefix: spec.transform.prefix, normalise: normalise)
+        switch spec.transform.map {
+        case .none:
+            let centres = spec.transform.centre || [.lvq8, .lvq4, .lvq4x8].contains(spec.codec)
+            return centres
+                ? try TransformFitting.centring(sample, preparation: preparation)
+                : try VectorTransform(inputDimensions: sample.dimensions, preparation: preparation)
+        case .rotation(let seed):
+            return try TransformFitting.rotation(seed: seed, inputDimensions: sample.dimensions, sample: sample, preparation: preparation)
+        case .pca(let count), .leanVec(let count, queryAware: false):
+            return try TransformFitting.pca(sample, outputDimensions: count, preparation: preparation)
+        case .leanVec(let count, queryAware: true):
+            guard let queries else {
+                throw NeedletailError(.invalidArgument, "leanvec\(count)(queries) is fitted to queries: give a sample of them, or write leanvec\(count)")
+            }
+            return try TransformFitting.leanVecQueryAware(
+                base: sample, queries: queries, outputDimensions: count, preparation: preparation)
+        case .whitening(let count):
+            return try TransformFitting.whitening(sample, outputDimensions: count, preparation: preparation)
+        case .fourier(let count):
+            return try TransformFitting.fourier(inputDimensions: sample.dimensions, outputDimensions: count, preparation: preparation)
+        }
+    }
+}
