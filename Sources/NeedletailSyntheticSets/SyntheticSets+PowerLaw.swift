@@ -2,8 +2,8 @@ extension SyntheticSets {
     /// T3 powerlaw768: the shape of a text embedding. In coordinates of its own, coordinate i has the scale i^-½;
     /// x = 0.15 in each coordinate + centre + 0.8·noise, centres and noise of that scale; normalised, then rotated at random.
     ///
-    /// The shifted queries share the offset and the rotation, but their coordinate i has the scale (dimensions + 1 − i)^-½: what they
-    /// ask about is where the base varies least.
+    /// The shifted queries have no offset and no clusters, and their coordinate i has the scale (dimensions + 1 − i)^-½ before the same
+    /// rotation: what they ask about is where the base varies least.
     public static func powerLaw(
         count: Int = 50_000, queries: Int = 200, dimensions: Int = 768, centres: Int = 200, seed: UInt64 = 3
     ) -> SyntheticSet {
@@ -11,6 +11,7 @@ extension SyntheticSets {
         let scales = (1...dimensions).map { 1 / Float($0).squareRoot() }
         var middle = VectorRows(dimensions: dimensions, capacity: centres)
         for _ in 0..<centres { middle.append(zip(generator.gaussians(dimensions), scales).map { $0 * $1 }) }
+        let rotation = RandomRotation(dimensions: dimensions, generator: &generator)
         func clustered(_ count: Int) -> (rows: VectorRows, categories: [Int]) {
             let categories = (0..<count).map { _ in Int.random(in: 0..<centres, using: &generator) }
             var rows = middle.selecting(categories)
@@ -21,11 +22,10 @@ extension SyntheticSets {
         }
         func shifted(_ count: Int) -> VectorRows {
             var rows = VectorRows(dimensions: dimensions, capacity: count)
-            for _ in 0..<count { rows.append(zip(generator.gaussians(dimensions), scales.reversed()).map { offset + $0 * $1 }) }
+            for _ in 0..<count { rows.append(zip(generator.gaussians(dimensions), scales.reversed()).map { $0 * $1 }) }
             return rows
         }
         let (base, asked, elsewhere) = (clustered(count), clustered(queries), shifted(queries))
-        let rotation = RandomRotation(dimensions: dimensions, generator: &generator)
         func finish(_ rows: VectorRows) -> VectorRows {
             var rows = rows
             rows.normalise()
