@@ -78,14 +78,8 @@ void nt_lvq_quantise(const float *values, size_t count, int levels, uint8_t *cod
     *bias = least;
 }
 
-int32_t nt_lvq8_as_query(const uint8_t *codes, size_t count, int8_t *out) {
-    int32_t sum = 0;
-    for (size_t i = 0; i < count; i++) {
-        int32_t code = (int32_t)codes[i] - 128;
-        out[i] = (int8_t)code;
-        sum += code;
-    }
-    return sum;
+void nt_lvq8_as_query(const uint8_t *codes, size_t count, int8_t *out) {
+    for (size_t i = 0; i < count; i++) out[i] = (int8_t)(codes[i] ^ 0x80);
 }
 
 void nt_lvq4_pack(const uint8_t *codes, size_t count, uint8_t *packed) {
@@ -106,19 +100,9 @@ void nt_lvq4_arrange(const int8_t *codes, size_t count, int8_t *arranged) {
         }
 }
 
-int32_t nt_lvq4_as_query(const uint8_t *codes, size_t code_bytes, size_t count, int8_t *out) {
-    int32_t sum = 0;
-    for (size_t i = 0; i < code_bytes; i++) {
-        int32_t low = (int32_t)(codes[i] & 15) - 8, high = (int32_t)(codes[i] >> 4) - 8;
-        out[i] = (int8_t)low;
-        out[code_bytes + i] = (int8_t)high;
-        sum += low + high;
-    }
+void nt_lvq4_as_query(const uint8_t *codes, size_t code_bytes, size_t count, int8_t *out) {
+    for (size_t i = 0; i < code_bytes; i++) out[i] = (int8_t)((codes[i] & 15) - 8);
+    for (size_t i = 0; i < code_bytes; i++) out[code_bytes + i] = (int8_t)((codes[i] >> 4) - 8);
     // The last block's filling is no coordinate: its code 0 must count as nothing, not as -8.
-    for (size_t i = count; i < code_bytes * 2; i++) {
-        size_t at = i / 32 * 16 + i % 16 + (i % 32 < 16 ? 0 : code_bytes);
-        sum -= out[at];
-        out[at] = 0;
-    }
-    return sum;
+    for (size_t i = count; i < code_bytes * 2; i++) out[i / 32 * 16 + i % 16 + (i % 32 < 16 ? 0 : code_bytes)] = 0;
 }

@@ -66,7 +66,7 @@ public struct GraphParameters: Sendable, Hashable {
     /// Seeds the levels: the same seed, operations and order give the same graph when one thread builds it.
     public var seed: UInt64
 
-    public init(m: Int = 16, efConstruction: Int = 200, seed: UInt64 = 0x6e65_6564_6c65) {
+    public init(m: Int = 16, efConstruction: Int = 120, seed: UInt64 = 0x6e65_6564_6c65) {
         self.m = m
         self.efConstruction = efConstruction
         self.seed = seed

@@ -49,6 +49,10 @@ extension HNSWIndex {
     /// Up to how many quarters of a list are filled with refused candidates.
     private static let filledQuarters = 2
 
+    /// The α of Vamana (Subramanya et al., "DiskANN", 2019), on distances as the metric has them: a candidate is refused only when a
+    /// chosen node is nearer to it by this factor, so that links out of a dense cluster stay. Inner products have no scale to apply it to.
+    private var relaxation: Float { field.metric == .dot ? 1 : 1.1 }
+
     static func entry(slot: UInt32, level: Int) -> UInt64 { UInt64(level) << 32 | UInt64(slot + 1) }
 
     private func raiseEntry(to slot: UInt32, level: Int) {
@@ -70,9 +74,13 @@ extension HNSWIndex {
         let topLevel = Int(top >> 32)
         let query = scorer.asQuery(pointers.walkedRow(slot), scratch: scratch.query.pointer)
         var position = nearest(to: query, entry: top, pointers: pointers, scratch: &scratch, work: &work)
-        if topLevel > level {
+        // The way here is a chain of ever nearer nodes, so it offers a long link or two, which the nearest alone never do: without them
+        // a cluster that is loaded in one go is an island.
+        var path = [position]
+        for level in stride(from: topLevel, to: level, by: -1) {
             position = descend(
-                query, from: position, levels: ((level + 1)...topLevel).reversed(), pointers: pointers, scratch: &scratch, work: &work)
+                query, from: position, levels: CollectionOfOne(level), pointers: pointers, scratch: &scratch, work: &work)
+            path.append(position)
         }
         var chosen: [[UInt32]] = []
         for level in (0...min(level, topLevel)).reversed() {
@@ -80,9 +88,15 @@ extension HNSWIndex {
                 query, from: position, level: level, breadth: field.graph.efConstruction, admitted: linkable, deadline: nil,
                 pointers: pointers, scratch: &scratch, work: &work)
             // A slot relinked by a replay may find itself.
-            let candidates = scratch.candidates.answers().filter { $0.slot != slot }
+            var candidates = scratch.candidates.answers().filter { $0.slot != slot }
             if let closest = candidates.first { position = closest }
-            chosen.append(select(candidates, around: slot, limit: field.graph.m, pointers: pointers, scratch: &scratch))
+            let far = path.filter { step in
+                step.slot != slot && linkable[Int(step.slot)] && !candidates.contains { $0.slot == step.slot }
+            }
+            candidates += far
+            candidates.sort { $0.distance < $1.distance }
+            let limit = pointers.degree(level: level)
+            chosen.append(select(candidates, around: slot, limit: limit, pointers: pointers, scratch: &scratch))
         }
         return chosen.reversed()
     }
@@ -125,7 +139,7 @@ extension HNSWIndex {
                 scorer.distances(
                     query, base: pointers.walked, rows: chosen.baseAddress.unsafelyUnwrapped + start, count: count,
                     out: scratch.distances)
-                for index in 0..<count where scratch.distances[index] < candidate.distance { return false }
+                for index in 0..<count where scratch.distances[index] * relaxation < candidate.distance { return false }
             }
             return true
         }

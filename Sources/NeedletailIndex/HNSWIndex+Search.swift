@@ -47,7 +47,7 @@ extension HNSWIndex {
             work: &result.work)
         result.nearest = scratch.candidates.answers()
         if let codec {
-            var count = max(limit, rescore ?? codec.rescoreCount(limit: limit))
+            var count = max(limit, rescore ?? field.index.rescore.count ?? codec.rescoreCount(limit: limit))
             if codec.refines {
                 refine(&result, count: count, query, codec, pointers: pointers, scratch: &scratch)
                 count = max(limit, count / 2)

@@ -16,7 +16,7 @@ struct ANN: AsyncParsableCommand {
     @Option(help: "Threads that build the graph.") var buildThreads = 2
     @Option(help: "Passes over all queries; the best one counts.") var rounds = 3
     @Option(help: "Links a node keeps on upper levels.") var m = 16
-    @Option(help: "Breadth of the search for neighbours at insertion.") var efc = 200
+    @Option(help: "Breadth of the search for neighbours at insertion.") var efc = 120
     @Option(help: "Search breadths, comma-separated.") var efs = "10,15,20,30,40,60,80,120,160,240,320,480"
     @Option(help: "How vectors are kept: f32 or f16.") var codec = "f32"
 

@@ -86,9 +86,8 @@ void nt_lvq_quantise_residual(const float *values, size_t count, const uint8_t *
 void nt_lvq_quantise(const float *values, size_t count, int levels, uint8_t *codes, float *scale, float *bias);
 
 /// 8-bit codes as signed bytes (code − 128), 4-bit ones (code − 8) in the order a query needs, so that a row can stand as a query.
-/// Return Σ of what they wrote.
-int32_t nt_lvq8_as_query(const uint8_t *codes, size_t count, int8_t *out);
-int32_t nt_lvq4_as_query(const uint8_t *codes, size_t code_bytes, size_t count, int8_t *out);
+void nt_lvq8_as_query(const uint8_t *codes, size_t count, int8_t *out);
+void nt_lvq4_as_query(const uint8_t *codes, size_t code_bytes, size_t count, int8_t *out);
 
 /// Two codes a byte, in the order of `lvq4`; `packed` has ⌈count/32⌉·16 bytes.
 void nt_lvq4_pack(const uint8_t *codes, size_t count, uint8_t *packed);

@@ -31,7 +31,7 @@ public struct FloatCodec: RowCodec {
         kernel = RowKernel(metric: .dot, element: width == .single ? .f32 : .f16, level: level)
     }
 
-    public func rescoreCount(limit: Int) -> Int { 3 * limit }
+    public func rescoreCount(limit: Int) -> Int { transform.keepsDistances ? 2 * limit : 5 * limit }
 
     private func values(_ scratch: UnsafeMutableRawPointer) -> UnsafeMutablePointer<Float> { scratch.assumingMemoryBound(to: Float.self) }
 

@@ -73,7 +73,10 @@ public struct LVQCodec: RowCodec {
             refined: UnsafeMutableRawPointer(room + transform.roomFloats).assumingMemoryBound(to: Int8.self))
     }
 
-    public func rescoreCount(limit: Int) -> Int { bits == .eight ? limit + limit / 2 : 3 * limit }
+    public func rescoreCount(limit: Int) -> Int {
+        if !transform.keepsDistances { return 5 * limit }
+        return bits == .eight ? limit + limit / 2 : 3 * limit
+    }
 
     public func encode(_ vector: UnsafePointer<Float>, at row: UnsafeMutableRawPointer, scratch: UnsafeMutableRawPointer) {
         let parts = parts(scratch)
@@ -192,14 +195,17 @@ public struct LVQCodec: RowCodec {
         let parts = parts(scratch)
         let constants = row.load(as: nt_lvq_constants.self)
         let codes = (row + MemoryLayout<nt_lvq_constants>.size).assumingMemoryBound(to: UInt8.self)
-        let codeSum =
-            bits == .eight
-            ? nt_lvq8_as_query(codes, dimensions, parts.arranged) : nt_lvq4_as_query(codes, codeBytes, dimensions, parts.arranged)
+        switch bits {
+        case .eight: nt_lvq8_as_query(codes, dimensions, parts.arranged)
+        case .four: nt_lvq4_as_query(codes, codeBytes, dimensions, parts.arranged)
+        }
+        // A code less its middle, times the scale, is the coordinate less this shift; so is the sum of all.
+        let shift = constants.bias + constants.scale * (bits == .eight ? 128 : 8)
         var query = PreparedQuery(values: UnsafeRawPointer(parts.arranged))
         query.offset = metric == .dot ? 0 : constants.norm
         query.scale = weight * constants.scale
-        query.sum = weight * constants.scale * Float(codeSum)
-        query.bias = weight * (constants.bias + constants.scale * (bits == .eight ? 128 : 8))
+        query.sum = weight * (constants.sum - Float(dimensions) * shift)
+        query.bias = weight * shift
         return query
     }
 
