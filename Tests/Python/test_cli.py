@@ -106,3 +106,25 @@ def test_errors_say_what_to_do(cli, name, tmp_path):
     assert "metric" in cli("collection", "create", "x", "--field", "v:4:nope", code=64).lower() + "metric"
     down = subprocess.run([BINARIES / "needletail", "status", "--endpoint", "127.0.0.1:1"], capture_output=True, text=True, timeout=60)
     assert down.returncode == 1 and "127.0.0.1:1" in down.stderr
+
+
+@pytest.mark.parametrize("number", ["0x1", "01", "-01", "1.", ".5", "+1", "1e", "1e+", "inf", "NaN", "1a", "0.1.2", "--1", "-"])
+def test_what_is_no_number_in_json_is_refused(cli, name, tmp_path, number):
+    cli("collection", "create", name, "--field", "v:2:l2")
+    (tmp_path / "vector.jsonl").write_text(f'{{"id": 1, "vectors": {{"v": [1, {number}]}}}}\n')
+    assert "line 1: not valid JSON" in cli("import", name, "vector.jsonl", code=1)
+    (tmp_path / "payload.jsonl").write_text(f'{{"id": 1, "payload": {{"n": {number}}}}}\n')
+    assert "line 1: not valid JSON" in cli("import", name, "payload.jsonl", code=1)
+    assert "not valid JSON" in cli("search", name, f"--vector=[1, {number}]", code=1)
+
+
+def test_every_number_of_json_is_read(cli, name, tmp_path):
+    cli("collection", "create", name, "--field", "v:2:l2")
+    texts = ["0", "-0", "7", "-12", "0.5", "-0.25", "1e3", "1E+3", "25e-2", "10.50E-1", "1.0"]
+    lines = (f'{{"id": {i}, "vectors": {{"v": [ {text} ,{text}]}}, "payload": {{"n":{text}}}}}\n' for i, text in enumerate(texts))
+    (tmp_path / "in.jsonl").write_text("".join(lines))
+    cli("import", name, "in.jsonl")
+    cli("export", name, "out.jsonl")
+    out = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [point["payload"]["n"] for point in out] == [json.loads(text) for text in texts]
+    assert [point["vectors"]["v"] for point in out] == [[float(text)] * 2 for text in texts]
