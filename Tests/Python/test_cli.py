@@ -128,3 +128,23 @@ def test_every_number_of_json_is_read(cli, name, tmp_path):
     out = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [point["payload"]["n"] for point in out] == [json.loads(text) for text in texts]
     assert [point["vectors"]["v"] for point in out] == [[float(text)] * 2 for text in texts]
+
+
+def test_a_refused_point_is_named_by_its_place_in_the_file(cli, name, tmp_path):
+    cli("collection", "create", name, "--field", "v:4:l2")
+    lines = [json.dumps({"id": 100 + i, "vectors": {"v": [i, 0, 0, 0]}}) for i in range(3_000)]
+    lines[2_499] = json.dumps({"id": 2_599, "vectors": {"v": [1, 2]}})
+    lines.insert(10, "")
+    (tmp_path / "short.jsonl").write_text("\n".join(lines) + "\n")
+    assert "short.jsonl, line 2501: point 2599: " in cli("import", name, "short.jsonl", code=1)
+    (tmp_path / "field.jsonl").write_text(lines[0] + "\n" + json.dumps({"id": 1, "vectors": {"w": [1, 2, 3, 4]}}) + "\n")
+    assert 'line 2: there is no field "w"; the collection has "v"' in cli("import", name, "field.jsonl", code=1)
+    identity = "c0ffee00-0000-4000-8000-000000000001"
+    (tmp_path / "big.jsonl").write_text(lines[0] + "\n" + json.dumps({"id": identity, "payload": {"big": "x" * (1 << 20)}}) + "\n")
+    assert f"line 2: point {identity} has " in cli("import", name, "big.jsonl", code=1)
+    rows = np.zeros((5_000, 4), "f4")
+    rows[4_321, 2] = np.nan
+    np.save(tmp_path / "nan.npy", rows)
+    assert "nan.npy, row 4321: point 14321: " in cli("import", name, "nan.npy", "--first-id", 10_000, code=1)
+    (tmp_path / "payloads.jsonl").write_text("{}\n" * 5_000)
+    assert "nan.npy, row 4321: point 4321: " in cli("import", name, "nan.npy", "--payload-jsonl", "payloads.jsonl", code=1)
