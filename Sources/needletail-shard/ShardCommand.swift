@@ -13,6 +13,22 @@ struct ShardCommand: AsyncParsableCommand {
         abstract: "A shard worker: hosts shard replicas and serves coordinators.",
         version: NeedletailVersion.current,
         subcommands: [Serve.self, Repair.self], defaultSubcommand: Serve.self)
+
+    /// The library's own `main` would print the code's name and the cause.
+    static func main() async {
+        do {
+            var command = try parseAsRoot()
+            if var asynchronous = command as? any AsyncParsableCommand {
+                try await asynchronous.run()
+            } else {
+                try command.run()
+            }
+        } catch let error as NeedletailError {
+            Failure.exit("needletail-shard", error)
+        } catch {
+            exit(withError: error)
+        }
+    }
 }
 
 struct Repair: ParsableCommand {

@@ -143,15 +143,17 @@ def test_a_data_folder_serves_one_process_and_one_cluster():
         second = subprocess.run([BINARIES / "needletail-shard", "--data", worker.folder / "data", "--listen", "127.0.0.1:0"],
                                 capture_output=True, text=True, timeout=30)
         assert second.returncode != 0 and "another process uses this data folder" in second.stderr
+        assert "needletail-shard: " in second.stderr and "failedPrecondition" not in second.stderr, "the sentence alone"
         create(cluster)
         write(cluster, 0, 50)
         worker.stop()
-        worker.arguments = ["--coordinator", other.coordinator.address]
-        worker.start()
-        wait_for(lambda: "belongs to cluster" in worker.output(), "the wrong coordinator refusing the worker")
+        # Nothing that changes by itself: the worker ends and says what to do.
+        lost = subprocess.run([BINARIES / "needletail-shard", "--data", worker.folder / "data", "--listen", "127.0.0.1:0", "--coordinator",
+                               other.coordinator.address], capture_output=True, text=True, timeout=30)
+        assert lost.returncode == 1
+        last = lost.stderr.splitlines()[-1]
+        assert last.startswith("needletail-shard: shard worker ") and "belongs to cluster" in last and "another coordinator" in last, last
         assert other.status().nodes_total == 1
-        worker.stop()
-        worker.arguments = ["--coordinator", cluster.coordinator.address]
         worker.start()
         cluster.wait_until_ready()
         assert count(cluster) == 50
@@ -237,6 +239,26 @@ def test_a_metadata_folder_serves_one_coordinator():
         second = subprocess.run([BINARIES / "needletail-coordinator", "--data", cluster.coordinator.folder / "data", "--listen", "127.0.0.1:0", "--admin", "0"],
                                 capture_output=True, text=True, timeout=30)
         assert second.returncode != 0 and "another process uses this data folder" in second.stderr
+        assert "needletail-coordinator: " in second.stderr and "failedPrecondition" not in second.stderr, "the sentence alone"
+
+
+def test_a_worker_that_is_running_ends_when_its_coordinator_is_another_clusters():
+    with Cluster(workers=1) as cluster:
+        worker = cluster.workers[0]
+        cluster.coordinator.stop()
+        # Down is no reason to end: the worker goes on trying.
+        wait_for(lambda: "still trying" in worker.output(), "the worker missing its coordinator")
+        assert worker.process.poll() is None
+        (cluster.coordinator.folder / "data").rename(cluster.coordinator.folder / "old")
+        cluster.coordinator.start()
+        wait_for(lambda: worker.process.poll() is not None, "the worker ending")
+        assert worker.process.returncode == 1 and "belongs to cluster" in worker.output().splitlines()[-1]
+        cluster.coordinator.stop()
+        (cluster.coordinator.folder / "data").rename(cluster.coordinator.folder / "new")
+        (cluster.coordinator.folder / "old").rename(cluster.coordinator.folder / "data")
+        cluster.coordinator.start()
+        worker.start()
+        wait_for(lambda: cluster.status().nodes_alive == 1, "the worker back in its cluster")
 
 
 def test_what_is_missing_or_damaged_is_never_deleted_or_served_around():
