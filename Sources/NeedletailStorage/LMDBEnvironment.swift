@@ -289,7 +289,7 @@ private struct LMDBMapFull: Error {}
 
 private func mapFull(_ path: String) -> NeedletailError {
     NeedletailError(
-        .resourceExhausted, "The payload file reached its largest size; split the shard.", cause: LMDBMapFull(), location: path)
+        .resourceExhausted, "The payload file reached its largest size; make the collection again with more shards.", cause: LMDBMapFull(), location: path)
 }
 
 /// Throws the project's error for an LMDB result that is not success.
@@ -306,7 +306,9 @@ private func lmdb(_ result: Int32, _ call: String, _ path: String) throws {
         throw NeedletailError(.invalidArgument, "A key or value has a size LMDB does not store.", location: path)
     case MDB_CORRUPTED, MDB_INVALID, MDB_PAGE_NOTFOUND, MDB_PANIC, MDB_INCOMPATIBLE, MDB_BAD_DBI:
         throw NeedletailError(
-            .dataLoss, "The LMDB file is damaged (\(describe(result)) in \(call)); restore this replica from another one.",
+            .dataLoss,
+            "The LMDB file is damaged (\(describe(result)) in \(call)). A coordinator's: put its data folder back from a copy. A replica's: "
+                + NeedletailError.damagedReplicaAdvice + ".",
             location: path)
     case 1...: throw systemError(call, result, path)
     default: throw NeedletailError(.internal, "LMDB refused a call (\(describe(result)) in \(call)).", location: path)

@@ -33,7 +33,7 @@ struct ShardCommand: AsyncParsableCommand {
 
 struct Repair: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Cuts a replica's damaged log at the first bad record, when there is nothing to restore it from.",
+        abstract: "Cuts a replica's damaged log at the first bad record; the writes that follow are lost.",
         discussion: "The worker must not be running. What is cut is kept beside the log in files ending in .damaged.")
 
     @Option(help: "The replica's folder, below replicas/ in the worker's data folder.") var replica: String

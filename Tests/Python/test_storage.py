@@ -261,6 +261,27 @@ def test_a_worker_that_is_running_ends_when_its_coordinator_is_another_clusters(
         wait_for(lambda: cluster.status().nodes_alive == 1, "the worker back in its cluster")
 
 
+def test_a_collection_with_a_damaged_checkpoint_can_be_deleted_and_made_again():
+    """What the error says, which is all that helps: there is no other copy."""
+    with Cluster(workers=1) as cluster:
+        create(cluster)
+        write(cluster, 0, 3_000)
+        worker = cluster.workers[0]
+        worker.stop()
+        manifest = replica_folder(worker, 3_000) / "checkpoint" / "MANIFEST"
+        data = bytearray(manifest.read_bytes())
+        data[len(data) // 2] ^= 0xFF
+        manifest.write_bytes(data)
+        worker.start()
+        wait_for(lambda: replica(cluster).state == cluster_pb2.REPLICA_STATE_FAILED, "the replica failing")
+        assert "delete the collection and import it again" in replica(cluster).reason
+        cluster.collections.Delete(c.DeleteCollectionRequest(name="s"))
+        assert not list((worker.folder / "data" / "replicas").iterdir()), "its files are gone"
+        create(cluster)
+        write(cluster, 0, 50)
+        assert count(cluster) == 50
+
+
 def test_what_is_missing_or_damaged_is_never_deleted_or_served_around():
     """A replica without its assignment, with another's, or without its log; a node without its identity."""
     with Cluster(workers=1) as cluster:
