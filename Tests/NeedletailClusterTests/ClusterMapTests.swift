@@ -60,6 +60,38 @@ import Testing
     }
 }
 
+@Suite struct CoverageVerdictTests {
+    private func reports(_ outcomes: ShardReport.Outcome...) -> [ShardReport] {
+        outcomes.enumerated().map { ShardReport(shard: ShardID(incarnation: Incarnation(1), number: UInt32($0)), outcome: $1, appliedSequence: 0) }
+    }
+
+    private func error(_ reports: [ShardReport], allowPartial: Bool = false) -> NeedletailError? {
+        do { try CoverageVerdict.check(reports, allowPartial: allowPartial) } catch { return error }
+        return nil
+    }
+
+    private let wrong = ShardReport.Outcome.failed(NeedletailError(.invalidArgument, "3 dimensions where 4 are wanted"))
+    private let away = ShardReport.Outcome.failed(NeedletailError(.unavailable, "not there"))
+
+    @Test func aWrongRequestIsToldSoInTheWordsOfTheShards() {
+        for (reports, allowPartial) in [(reports(wrong, wrong), false), (reports(wrong, wrong), true), (reports(.complete, wrong), false)] {
+            let error = error(reports, allowPartial: allowPartial)
+            #expect(error?.code == .invalidArgument && error?.message == "3 dimensions where 4 are wanted")
+        }
+    }
+
+    @Test func missingShardsAreCounted() {
+        #expect(error(reports(.complete, .complete)) == nil)
+        #expect(error(reports(.complete, away), allowPartial: true) == nil)
+        #expect(error(reports(.complete, wrong), allowPartial: true) == nil)
+        #expect(error(reports(.complete, away))?.message == "1 of 2 shards did not answer: not there")
+        #expect(error(reports(away, away), allowPartial: true)?.message == "2 of 2 shards did not answer: not there")
+        #expect(error(reports(away, wrong))?.message == "2 of 2 shards did not answer: not there")
+        #expect(error(reports(.complete, .truncated))?.code == .deadlineExceeded)
+        #expect(error(reports(.complete, .truncated), allowPartial: true) == nil)
+    }
+}
+
 @Suite struct MembershipTests {
     private let shard = ShardID(incarnation: Incarnation(1), number: 0)
 

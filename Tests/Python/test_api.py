@@ -193,8 +193,12 @@ def test_wrong_requests_say_what_is_wrong(cluster, name):
     search = lambda **query: refused(invalid, cluster.points.Search, p.SearchRequest(collection=name, query=p.Query(**query)))
     assert "field" in search(vector=vec(1, 2, 3, 4))  # two fields: the empty name is ambiguous
     assert "\"nope\"" in search(field="nope", vector=vec(1, 2, 3, 4))
-    assert "dimensions" in search(field="a", vector=vec(1, 2, 3))
-    assert "NaN" in search(field="a", vector=vec(1, 2, 3, float("nan")))
+    for word, values in (("dimensions", (1, 2, 3)), ("NaN", (1, 2, 3, float("nan")))):
+        message = search(field="a", vector=vec(*values))
+        assert word in message and "did not answer" not in message, message
+        query = p.Query(field="a", vector=vec(*values))
+        message = refused(invalid, cluster.points.Search, p.SearchRequest(collection=name, query=query, allow_partial=True))
+        assert word in message and "did not answer" not in message, message
     assert "limit" in search(field="a", vector=vec(1, 2, 3, 4), limit=10_001)
     assert "ef" in search(field="a", vector=vec(1, 2, 3, 4), ef=70_000)
     search(field="a", vector=common.Vector(values=[1], data=b"1234"))
