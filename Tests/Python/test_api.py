@@ -149,6 +149,16 @@ def test_payloads_do_not_grow_beyond_their_limit(cluster, name):
     assert set(get(cluster, name, number(1)).points[0].payload) == {"small", "a"}
 
 
+def test_each_query_of_a_batch_gets_what_it_asked(cluster, name):
+    upsert(cluster, name, [p.Point(id=number(i), vectors={"a": vec(i, 0, 0, 0)}, payload={"n": common.Value(int_value=i)}) for i in range(20)])
+    asked = [p.PointParts(), p.PointParts(payload=True), p.PointParts(vectors=True), ALL]
+    queries = [p.Query(field="a", vector=vec(3, 0, 0, 0), limit=5, parts=parts) for parts in asked]
+    results = cluster.points.SearchBatch(p.SearchBatchRequest(collection=name, queries=queries)).results
+    for parts, result in zip(asked, results, strict=True):
+        assert len(result.points) == 5
+        assert all(bool(point.payload) == parts.payload and bool(point.vectors) == parts.vectors for point in result.points)
+
+
 def test_everything_deleted_and_loaded_again_is_found(cluster, name, rng):
     for _ in range(3):
         rows = rng.standard_normal((500, 4)).astype("f4")
