@@ -62,12 +62,4 @@ public struct NeedletailError: Error, Sendable, CustomStringConvertible {
         if let cause { text += " (caused by: \(cause))" }
         return text
     }
-
-    /// Whether the same request may succeed if it is simply sent again.
-    public var isRetryable: Bool {
-        switch code {
-        case .unavailable, .resourceExhausted, .aborted: true
-        default: false
-        }
-    }
 }
