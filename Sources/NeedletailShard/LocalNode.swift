@@ -107,8 +107,9 @@ public final class LocalNode: ShardOperations {
         }
     }
 
-    public func createReplica(_ assignment: ReplicaAssignment) async throws {
+    public func createReplica(_ assignment: ReplicaAssignment, deadline: Deadline?) async throws {
         try assignment.collection.validate()
+        try deadline?.check(before: "shard \(assignment.shard) was made")
         try await closeIfChanged(assignment)
         let isNew = replicas.withLock { replicas in
             guard replicas[assignment.shard] == nil else { return false }
@@ -137,7 +138,7 @@ public final class LocalNode: ShardOperations {
         let isOutdated = replicas.withLock { replicas in
             if case .ready(let replica) = replicas[assignment.shard] { replica.assignment != assignment } else { false }
         }
-        if isOutdated { try await createReplica(assignment) }
+        if isOutdated { try await createReplica(assignment, deadline: nil) }
     }
 
     /// A replica that is here under another definition (its durability was changed) is closed, to be opened under the new one.
@@ -160,8 +161,9 @@ public final class LocalNode: ShardOperations {
         }
     }
 
-    public func dropReplica(_ shard: ShardID) async throws {
+    public func dropReplica(_ shard: ShardID, deadline: Deadline?) async throws {
         try await waitUntilSettled(shard)
+        try deadline?.check(before: "shard \(shard) was removed")
         let hosted = replicas.withLock { $0.removeValue(forKey: shard) }
         if case .ready(let replica) = hosted { await replica.close(discarding: true) }
         let (disk, directory) = (resources.disk, path(shard))

@@ -95,6 +95,45 @@ import Testing
 @Suite struct MembershipTests {
     private let shard = ShardID(incarnation: Incarnation(1), number: 0)
 
+    private func beat(_ membership: inout Membership, _ replicas: [ReplicaStatus], address: String = "a") {
+        _ = membership.heartbeat(from: NodeID(1), address: address, status: NodeStatus(replicas: replicas), isDraining: false, now: .now)
+    }
+
+    /// The heartbeat that was on its way when a replica was made does not know of it, or saw it loading.
+    @Test(arguments: [[], [ReplicaStatus.State.loading]]) func aReplicaJustMadeServesThroughOneHeartbeat(reported: [ReplicaStatus.State]) {
+        var membership = Membership(lease: .seconds(5))
+        let status = reported.map { ReplicaStatus(shard: shard, state: $0) }
+        beat(&membership, status)
+        membership.serves(shard, epoch: 3, on: NodeID(1))
+        #expect(membership.replica(shard, on: NodeID(1))?.state == .ready)
+        beat(&membership, status)
+        #expect(membership.replica(shard, on: NodeID(1))?.state == .ready)
+        beat(&membership, status)
+        #expect(membership.replica(shard, on: NodeID(1))?.state == reported.first, "then the node's word counts")
+    }
+
+    @Test func aReplicaThatIsThereKeepsWhatItsNodeSaid() {
+        var membership = Membership(lease: .seconds(5))
+        beat(&membership, [ReplicaStatus(shard: shard, state: .readOnly, reason: "full", pointCount: 7)])
+        membership.serves(shard, epoch: 1, on: NodeID(1))
+        #expect(membership.replica(shard, on: NodeID(1))?.state == .readOnly)
+        #expect(membership.replica(shard, on: NodeID(1))?.pointCount == 7)
+    }
+
+    @Test func aReplicaJustMadeIsForgottenWithItsProcessOrWhenDropped() {
+        var membership = Membership(lease: .seconds(5))
+        beat(&membership, [])
+        membership.serves(shard, epoch: 1, on: NodeID(1))
+        beat(&membership, [], address: "b")
+        #expect(membership.replica(shard, on: NodeID(1)) == nil)
+        membership.serves(shard, epoch: 1, on: NodeID(1))
+        membership.dropped(shard, by: NodeID(1))
+        beat(&membership, [], address: "b")
+        #expect(membership.replica(shard, on: NodeID(1)) == nil)
+        membership.serves(shard, epoch: 1, on: NodeID(2))
+        #expect(membership.nodes[NodeID(2)] == nil, "a node that never said a word")
+    }
+
     @Test func nodesLiveAsLongAsTheirLease() {
         var membership = Membership(lease: .seconds(5))
         let start = ContinuousClock.now

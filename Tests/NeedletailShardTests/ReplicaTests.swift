@@ -195,10 +195,11 @@ import Testing
         let directory = TemporaryDirectory()
         let shard = try await TestShard.open(directory)
         try await shard.write([.upsert(Point(id: .number(1), vectors: []))])
-        try await shard.node.dropReplica(TestShard.id)
+        try await shard.node.dropReplica(TestShard.id, deadline: nil)
         await #expect(throws: NeedletailError.self) { try await shard.get([.number(1)]) }
         try await shard.node.createReplica(
-            ReplicaAssignment(shard: TestShard.id, range: HashRange(first: 0, last: .max), epoch: 1, collection: TestShard.spec()))
+            ReplicaAssignment(shard: TestShard.id, range: HashRange(first: 0, last: .max), epoch: 1, collection: TestShard.spec()),
+            deadline: nil)
         #expect(try await shard.node.count(TestShard.id, deadline: nil).count == 0)
         await shard.node.close()
     }

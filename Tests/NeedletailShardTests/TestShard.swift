@@ -25,7 +25,7 @@ struct TestShard {
         let node = LocalNode(directory: directory.path, resources: resources)
         try node.start()
         try await node.createReplica(
-            ReplicaAssignment(shard: id, range: HashRange(first: 0, last: .max), epoch: 1, collection: spec))
+            ReplicaAssignment(shard: id, range: HashRange(first: 0, last: .max), epoch: 1, collection: spec), deadline: nil)
         return TestShard(node: node)
     }
 

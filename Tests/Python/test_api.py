@@ -159,6 +159,18 @@ def test_each_query_of_a_batch_gets_what_it_asked(cluster, name):
         assert all(bool(point.payload) == parts.payload and bool(point.vectors) == parts.vectors for point in result.points)
 
 
+def test_a_new_collection_is_ready_at_once(cluster):
+    """Without waiting for the workers' next heartbeats, of which there is one a second."""
+    for _ in range(10):
+        name = f"c-{uuid.uuid4()}"
+        cluster.collections.Create(c.CreateCollectionRequest(name=name, shard_count=4, fields=[c.VectorField(name="v", dimensions=2, metric=c.METRIC_L2)]))
+        status = cluster.status()
+        states = [r.state for s in cluster.cluster.Shards(cluster_pb2.ListShardsRequest(collection=name)).shards for r in s.replicas]
+        assert states == [cluster_pb2.REPLICA_STATE_READY] * 4
+        assert status.shards_ready == status.shards_total
+        cluster.collections.Delete(c.DeleteCollectionRequest(name=name))
+
+
 def test_everything_deleted_and_loaded_again_is_found(cluster, name, rng):
     for _ in range(3):
         rows = rng.standard_normal((500, 4)).astype("f4")
