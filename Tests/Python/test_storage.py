@@ -76,7 +76,8 @@ def test_a_torn_tail_is_cut_and_reported():
         worker.start()
         cluster.wait_until_ready()
         assert count(cluster) == 50
-        assert "37 bytes of an unfinished write were cut off" in worker.output()
+        # A worker answers before it says so.
+        wait_for(lambda: "37 bytes of an unfinished write were cut off" in worker.output(), "the worker saying so")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system takes root")
