@@ -25,7 +25,7 @@ demo: build
 # time out on purpose, do not share the processors with graphs being built.
 test: deps lint $(VENV)/ready
 	swift build $(TESTING) --build-tests
-	swift test $(TESTING) --skip-build --filter NeedletailGRPCTests
+	NEEDLETAIL_PYTHON=$(CURDIR)/$(VENV)/bin/python swift test $(TESTING) --skip-build --filter NeedletailGRPCTests
 	swift test $(TESTING) --skip-build --skip NeedletailGRPCTests
 	cd Tests/Python && NEEDLETAIL_BIN=$(CURDIR)/.build/testing/release ../../$(VENV)/bin/python -m pytest
 

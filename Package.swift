@@ -140,6 +140,9 @@ let package = Package(
             name: "NeedletailClusterTests", dependencies: ["NeedletailCluster", "NeedletailQuery", "NeedletailTestSupport"],
             swiftSettings: strict),
         .testTarget(
+            name: "NeedletailCoordinatorTests", dependencies: ["NeedletailCoordinator", "NeedletailMetadata", "NeedletailTestSupport"],
+            swiftSettings: strict),
+        .testTarget(
             name: "NeedletailMetadataTests", dependencies: ["NeedletailMetadata", "NeedletailTestSupport"], swiftSettings: strict),
         .testTarget(
             name: "NeedletailGRPCTests",

@@ -77,7 +77,10 @@ public struct CollectionEntry: Sendable, Hashable {
     }
 
     private var damaged: NeedletailError {
-        NeedletailError(.dataLoss, "the shard map of collection \"\(spec.name)\" is damaged: its ranges do not tile the hash space; restore the metadata")
+        NeedletailError(
+            .dataLoss,
+            "the shard map of collection \"\(spec.name)\" is damaged: its ranges do not tile the hash space; "
+                + "put the coordinator's data folder back from a copy")
     }
 }
 

@@ -12,6 +12,8 @@ public struct Membership: Sendable {
         public var lastHeartbeat: ContinuousClock.Instant
         /// Whether a request found it not answering since its last heartbeat.
         public var isSuspect = false
+        /// Replicas it began to serve since its last heartbeat, which the next one may not know of: it may be on its way already.
+        var begun: Set<ShardID> = []
 
         public func isAlive(at now: ContinuousClock.Instant, lease: Duration) -> Bool { lastHeartbeat.duration(to: now) <= lease }
     }
@@ -33,9 +35,11 @@ public struct Membership: Sendable {
         from id: NodeID, address: String, status: NodeStatus, isDraining: Bool, now: ContinuousClock.Instant
     ) -> [Action] {
         let known = nodes[id]
-        nodes[id] = Node(
-            id: id, address: address, replicas: Dictionary(status.replicas.map { ($0.shard, $0) }) { $1 }, isDraining: isDraining,
-            lastHeartbeat: now)
+        var replicas = Dictionary(status.replicas.map { ($0.shard, $0) }) { $1 }
+        if let known, known.address == address {
+            for shard in known.begun where replicas[shard].map({ $0.state == .loading }) ?? true { replicas[shard] = known.replicas[shard] }
+        }
+        nodes[id] = Node(id: id, address: address, replicas: replicas, isDraining: isDraining, lastHeartbeat: now)
         guard let known, known.address == address else { return [.connect(id, address: address)] }
         return known.isSuspect ? [.retry(id)] : []
     }
@@ -56,6 +60,25 @@ public struct Membership: Sendable {
             node.replicas[shard]?.reason = "does not answer"
         }
         nodes[id] = node
+    }
+
+    /// A node said, in answer to a request, that its replica of a shard now serves.
+    public mutating func serves(_ shard: ShardID, epoch: UInt64, on id: NodeID) {
+        guard let state = nodes[id]?.replicas[shard]?.state else {
+            nodes[id]?.replicas[shard] = ReplicaStatus(shard: shard, state: .ready, epoch: epoch)
+            nodes[id]?.begun.insert(shard)
+            return
+        }
+        guard state == .loading else { return }
+        nodes[id]?.replicas[shard]?.state = .ready
+        nodes[id]?.replicas[shard]?.reason = ""
+        nodes[id]?.begun.insert(shard)
+    }
+
+    /// A node said, in answer to a request, that it has no replica of a shard any more.
+    public mutating func dropped(_ shard: ShardID, by id: NodeID) {
+        nodes[id]?.replicas[shard] = nil
+        nodes[id]?.begun.remove(shard)
     }
 
     public func isAlive(_ id: NodeID, now: ContinuousClock.Instant) -> Bool { nodes[id]?.isAlive(at: now, lease: lease) ?? false }

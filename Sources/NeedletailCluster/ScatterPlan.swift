@@ -20,9 +20,10 @@ public struct ScatterPlan: Sendable {
 /// Judges the shard reports of an answer: complete, partial as allowed, or failed.
 public enum CoverageVerdict {
     /// - Throws: when something is missing and the caller did not allow that: the first shard's error, `deadlineExceeded` when
-    ///   searches were cut short. When nothing at all answered, it fails even if partial answers are allowed.
+    ///   searches were cut short. When nothing at all answered, it fails even if partial answers are allowed. When every shard that
+    ///   failed says that the request is wrong, what it says is the whole error: asking again would not help.
     public static func check(_ reports: [ShardReport], allowPartial: Bool) throws(NeedletailError) {
-        var firstError: NeedletailError?
+        var errors: [NeedletailError] = []
         var isTruncated = false
         var answered = 0
         for report in reports {
@@ -31,17 +32,25 @@ public enum CoverageVerdict {
             case .truncated:
                 answered += 1
                 isTruncated = true
-            case .failed(let error): firstError = firstError ?? error
+            case .failed(let error): errors.append(error)
             }
         }
-        if let firstError, !allowPartial || answered == 0 {
-            var error = firstError
-            error.message = "\(reports.count - answered) of \(reports.count) shards did not answer: \(firstError.message)"
+        if var error = errors.first, !allowPartial || answered == 0 {
+            if !Self.blamesTheRequest(error) || errors.contains(where: { $0.code != error.code }) {
+                error.message = "\(errors.count) of \(reports.count) shards did not answer: \(error.message)"
+            }
             throw error
         }
         if isTruncated, !allowPartial {
             throw NeedletailError(
                 .deadlineExceeded, "the deadline cut the search short; allow more time, lower ef, or set allow_partial")
+        }
+    }
+
+    private static func blamesTheRequest(_ error: NeedletailError) -> Bool {
+        switch error.code {
+        case .invalidArgument, .outOfRange, .alreadyExists: true
+        default: false
         }
     }
 }

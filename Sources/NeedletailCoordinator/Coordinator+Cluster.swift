@@ -13,8 +13,9 @@ extension Coordinator {
         }
         let node = NodeID(heartbeat.node)
         if let rival = state.withLock({ $0.membership.rival(of: node, at: heartbeat.address, now: .now) }) {
+            // Not for good: a worker that was killed and started again at another address has to wait for the end of its own lease.
             throw NeedletailError(
-                .failedPrecondition,
+                .aborted,
                 "shard worker \(node) is alive at \(rival): this is a copy of its data folder. Stop one of them; a copy is no replica")
         }
         let (actions, assignments) = state.withLock { state in

@@ -6,18 +6,20 @@ internal import Synchronization
 extension Coordinator {
     public func createCollection(_ spec: CollectionSpec, deadline: Deadline?) async throws -> CollectionInfo {
         try spec.validate()
-        return try await exclusively(spec.name) {
+        return try await exclusively(spec.name, deadline) {
             let entry = try plan(spec)
             guard try await store(entry, replacing: nil) else {
                 throw NeedletailError(.alreadyExists, "a collection \"\(spec.name)\" exists already; delete it first or choose another name")
             }
             do {
-                return try await finishCreation(entry)
+                return try await finishCreation(entry, deadline)
             } catch {
-                // What was made goes away again, so that the name is free; what cannot be removed now is removed by the clean-up.
+                // What was made goes away again, so that the name is free. Nobody waits any more when time ran out or the caller has
+                // left: then, as with what cannot be removed now, the clean-up does it.
                 var doomed = entry
                 doomed.state = .deleting
-                if try await store(doomed, replacing: entry) { try? await finishDeletion(doomed) }
+                let isStored = try await store(doomed, replacing: entry)
+                if isStored, !Task.isCancelled, deadline?.isPast != true { try? await finishDeletion(doomed, deadline) }
                 throw error
             }
         }
@@ -38,11 +40,11 @@ extension Coordinator {
     }
 
     /// Makes every replica and then the collection visible. May be repeated.
-    private func finishCreation(_ entry: CollectionEntry) async throws -> CollectionInfo {
+    private func finishCreation(_ entry: CollectionEntry, _ deadline: Deadline?) async throws -> CollectionInfo {
         try await withThrowingTaskGroup(of: Void.self) { group in
             for place in entry.shards {
                 let assignment = entry.assignment(place)
-                group.addTask { try await self.ask(place.primary, about: [assignment.shard]) { try await $0.createReplica(assignment) } }
+                group.addTask { try await self.make(assignment, on: place.primary, deadline) }
             }
             try await group.waitForAll()
         }
@@ -54,8 +56,14 @@ extension Coordinator {
         return CollectionInfo(spec: active.spec, incarnation: active.incarnation)
     }
 
+    /// Makes a replica, or tells it its collection's new definition. From then on it counts as serving, without a heartbeat.
+    private func make(_ assignment: ReplicaAssignment, on node: NodeID, _ deadline: Deadline?) async throws(NeedletailError) {
+        try await ask(node, about: [assignment.shard]) { try await $0.createReplica(assignment, deadline: deadline) }
+        state.withLock { $0.membership.serves(assignment.shard, epoch: assignment.epoch, on: node) }
+    }
+
     public func deleteCollection(_ name: String, ignoreMissing: Bool, deadline: Deadline?) async throws -> Bool {
-        try await exclusively(name) {
+        try await exclusively(name, deadline) {
             guard let entry = state.withLock({ $0.collections[name] }), entry.state == .active else {
                 if ignoreMissing { return false }
                 throw NeedletailError(.notFound, "there is no collection \"\(name)\"; `needletail collection list` shows those there are")
@@ -65,18 +73,23 @@ extension Coordinator {
             guard try await store(doomed, replacing: entry) else {
                 throw NeedletailError(.aborted, "collection \"\(name)\" was changed by another coordinator; try again")
             }
-            try await finishDeletion(doomed)
+            try await finishDeletion(doomed, deadline)
             return true
         }
     }
 
-    /// Drops the replicas of nodes that answer and forgets the collection; a node that is away learns from its next heartbeat that its
-    /// replica is nobody's.
-    private func finishDeletion(_ entry: CollectionEntry) async throws {
+    /// Drops the replicas of nodes that answer in time and forgets the collection; a node that is away learns from its next heartbeat
+    /// that its replica is nobody's.
+    private func finishDeletion(_ entry: CollectionEntry, _ deadline: Deadline?) async throws {
         await withTaskGroup(of: Void.self) { group in
             for place in entry.shards {
                 let shard = entry.shardID(place)
-                group.addTask { try? await self.ask(place.primary, about: [shard]) { try await $0.dropReplica(shard) } }
+                group.addTask {
+                    do {
+                        try await self.ask(place.primary, about: [shard]) { try await $0.dropReplica(shard, deadline: deadline) }
+                        self.state.withLock { $0.membership.dropped(shard, by: place.primary) }
+                    } catch {}
+                }
             }
         }
         guard try await metadata.replace(Self.collectionsPrefix + entry.spec.name, expected: entry.encoded, with: nil) else { return }
@@ -84,7 +97,7 @@ extension Coordinator {
     }
 
     public func updateCollection(_ name: String, durability: Durability?, deadline: Deadline?) async throws -> CollectionInfo {
-        try await exclusively(name) {
+        try await exclusively(name, deadline) {
             let entry = try entry(name)
             var changed = entry
             changed.spec.durability = durability ?? entry.spec.durability
@@ -92,21 +105,21 @@ extension Coordinator {
             guard try await store(changed, replacing: entry) else {
                 throw NeedletailError(.aborted, "collection \"\(name)\" was changed by another coordinator; try again")
             }
-            try await push(changed)
+            try await push(changed, deadline)
             return CollectionInfo(spec: changed.spec, incarnation: changed.incarnation)
         }
     }
 
     /// Tells every worker the collection's definition: `createReplica` updates a replica that is there. All are told before the first
     /// error is thrown; a worker that is away learns it from its next heartbeat.
-    private func push(_ entry: CollectionEntry) async throws {
+    private func push(_ entry: CollectionEntry, _ deadline: Deadline?) async throws {
         var failure: NeedletailError?
         await withTaskGroup(of: NeedletailError?.self) { group in
             for place in entry.shards {
                 let assignment = entry.assignment(place)
                 group.addTask {
                     do throws(NeedletailError) {
-                        try await self.ask(place.primary, about: [assignment.shard]) { try await $0.createReplica(assignment) }
+                        try await self.make(assignment, on: place.primary, deadline)
                         return nil
                     } catch {
                         return error
@@ -136,9 +149,9 @@ extension Coordinator {
     /// Finishes what a crash or an absent node left half done: called on the clock.
     public func cleanUp() async {
         for entry in state.withLock({ Array($0.collections.values) }) where entry.state != .active {
-            _ = try? await exclusively(entry.spec.name) {
+            _ = try? await exclusively(entry.spec.name, nil) {
                 guard state.withLock({ $0.collections[entry.spec.name] }) == entry else { return }
-                if entry.state == .creating { _ = try await finishCreation(entry) } else { try await finishDeletion(entry) }
+                if entry.state == .creating { _ = try await finishCreation(entry, nil) } else { try await finishDeletion(entry, nil) }
             }
         }
     }
@@ -151,8 +164,9 @@ extension Coordinator {
         return true
     }
 
-    /// One control operation at a time on a name.
-    private func exclusively<Value>(_ name: String, _ body: () async throws -> Value) async throws -> Value {
+    /// One control operation at a time on a name, begun before its deadline.
+    private func exclusively<Value>(_ name: String, _ deadline: Deadline?, _ body: () async throws -> Value) async throws -> Value {
+        try deadline?.check(before: "the operation on collection \"\(name)\" began")
         guard state.withLock({ $0.busy.insert(name).inserted }) else {
             throw NeedletailError(.aborted, "another operation on collection \"\(name)\" is under way; try again when it has ended")
         }

@@ -7,12 +7,7 @@ extension Coordinator {
         let entry = try entry(request.collection)
         let names = FieldNames(entry.spec)
         let queries = try validated(request.queries, names)
-        var parts = PointParts()
-        for query in request.queries {
-            parts.payload = parts.payload || query.parts.payload
-            parts.vectors = parts.vectors || query.parts.vectors
-        }
-        let responses = await scatter(ScatterPlan(entry), queries: queries, parts: parts, deadline: request.deadline)
+        let responses = await scatter(ScatterPlan(entry), queries: queries, deadline: request.deadline)
         let reports = responses.flatMap(\.reports).sorted { $0.shard < $1.shard }
         try CoverageVerdict.check(reports, allowPartial: request.allowPartial)
         var work = SearchWork()
@@ -37,24 +32,26 @@ extension Coordinator {
                 throw NeedletailError(.invalidArgument, "ef must be 1 to \(Limits.ef), not \(query.ef ?? 0)")
             }
             result.append(
-                SearchQuery(field: try names.number(query.field), vector: query.vector, limit: query.limit, ef: query.ef, exact: query.exact))
+                SearchQuery(
+                    field: try names.number(query.field), vector: query.vector, limit: query.limit, ef: query.ef, exact: query.exact,
+                    parts: query.parts))
         }
         return result
     }
 
     /// Asks all nodes of a plan side by side. A node that fails is a report for each of its shards, not an error.
-    private func scatter(_ plan: ScatterPlan, queries: [SearchQuery], parts: PointParts, deadline: Deadline?) async -> [NodeSearchResponse] {
-        if plan.parts.count == 1 { return [await ask(plan.parts[0], queries: queries, parts: parts, deadline: deadline)] }
+    private func scatter(_ plan: ScatterPlan, queries: [SearchQuery], deadline: Deadline?) async -> [NodeSearchResponse] {
+        if plan.parts.count == 1 { return [await ask(plan.parts[0], queries: queries, deadline: deadline)] }
         return await withTaskGroup(of: NodeSearchResponse.self) { group in
-            for part in plan.parts { group.addTask { await self.ask(part, queries: queries, parts: parts, deadline: deadline) } }
+            for part in plan.parts { group.addTask { await self.ask(part, queries: queries, deadline: deadline) } }
             var responses: [NodeSearchResponse] = []
             for await response in group { responses.append(response) }
             return responses
         }
     }
 
-    private func ask(_ part: ScatterPlan.Part, queries: [SearchQuery], parts: PointParts, deadline: Deadline?) async -> NodeSearchResponse {
-        let request = NodeSearchRequest(shards: part.shards, queries: queries, parts: parts, deadline: deadline.map(Self.forShards))
+    private func ask(_ part: ScatterPlan.Part, queries: [SearchQuery], deadline: Deadline?) async -> NodeSearchResponse {
+        let request = NodeSearchRequest(shards: part.shards, queries: queries, deadline: deadline.map(Self.forShards))
         do throws(NeedletailError) {
             return try await ask(part.node, about: part.shards) { try await $0.search(request) }
         } catch {

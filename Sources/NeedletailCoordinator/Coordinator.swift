@@ -104,8 +104,12 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
     ) async throws(NeedletailError) -> Value {
         let worker = try worker(node)
         do { return try await body(worker) } catch {
-            let failure = Self.wrap(error)
-            if failure.code == .unavailable { state.withLock { $0.membership.unanswered(shards, by: node) } }
+            var failure = Self.wrap(error)
+            if failure.code == .unavailable {
+                state.withLock { $0.membership.unanswered(shards, by: node) }
+                // Raised on this side of the connection: whose address it names is known only here.
+                if failure.location != nil { failure.message = "shard worker \(node): \(failure.message)" }
+            }
             throw failure
         }
     }

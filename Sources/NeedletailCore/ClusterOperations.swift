@@ -325,6 +325,7 @@ public struct ShardInfo: Sendable {
 
 /// What workers say to coordinators.
 public protocol MembershipOperations: Sendable {
+    /// - Throws: `failedPrecondition` when the worker belongs to another cluster and never will be taken; anything else may pass.
     func heartbeat(_ heartbeat: Heartbeat) async throws -> HeartbeatAnswer
 }
 

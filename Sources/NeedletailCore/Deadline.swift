@@ -13,6 +13,12 @@ public struct Deadline: Sendable, Hashable, Comparable {
 
     public var isPast: Bool { ContinuousClock.Instant.now >= instant }
 
+    /// Throws `deadlineExceeded` when the deadline is past, for a place where nothing has been done yet.
+    public func check(before what: @autoclosure () -> String) throws(NeedletailError) {
+        guard isPast else { return }
+        throw NeedletailError(.deadlineExceeded, "the deadline passed before \(what()); nothing was done. Allow more time")
+    }
+
     /// This deadline moved by `duration` (negative: earlier), for keeping a margin.
     public func moved(by duration: Duration) -> Deadline { Deadline(instant: instant.advanced(by: duration)) }
 

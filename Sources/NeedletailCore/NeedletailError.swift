@@ -32,7 +32,7 @@ public struct NeedletailError: Error, Sendable, CustomStringConvertible {
         case `internal` = 13
         /// The one asked cannot answer now. Retry, elsewhere if there is an elsewhere.
         case unavailable = 14
-        /// Stored bytes are damaged. Call the operator: restore or repair.
+        /// Stored bytes are damaged. Call the operator: repair the log, or delete the collection and import it again.
         case dataLoss = 15
         /// No credentials were given. Send some.
         case unauthenticated = 16
@@ -52,18 +52,14 @@ public struct NeedletailError: Error, Sendable, CustomStringConvertible {
         self.location = location
     }
 
+    /// What an operator can do about a replica whose files are damaged elsewhere than in the log, as the end of a message.
+    public static let damagedReplicaAdvice =
+        "this version keeps one copy of each shard, so delete the collection and import it again"
+
     public var description: String {
         var text = "\(code): \(message)"
         if let location { text += " [\(location)]" }
         if let cause { text += " (caused by: \(cause))" }
         return text
-    }
-
-    /// Whether the same request may succeed if it is simply sent again.
-    public var isRetryable: Bool {
-        switch code {
-        case .unavailable, .resourceExhausted, .aborted: true
-        default: false
-        }
     }
 }

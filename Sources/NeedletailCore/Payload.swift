@@ -30,7 +30,7 @@ public enum PayloadCoding {
         if array.isEmpty { return [:] }
         var reader = ByteReader(array)
         guard case .map(let payload) = try read(&reader, depth: 0) else {
-            throw NeedletailError(.dataLoss, "stored payload is damaged: it is not a map; restore the replica from a snapshot")
+            throw NeedletailError(.dataLoss, "stored payload is damaged: it is not a map; \(NeedletailError.damagedReplicaAdvice)")
         }
         try reader.expectEnd()
         return payload

@@ -8,10 +8,10 @@ public protocol ShardOperations: Sendable {
     func get(_ request: ShardGet) async throws -> ShardPoints
     func scroll(_ request: ShardScroll) async throws -> ScrollPage
     func count(_ shard: ShardID, deadline: Deadline?) async throws -> ShardCount
-    /// Makes the replica, or does nothing when it is there already; returns once it serves.
-    func createReplica(_ assignment: ReplicaAssignment) async throws
-    /// Stops serving the replica and removes its files; does nothing when it is not there.
-    func dropReplica(_ shard: ShardID) async throws
+    /// Makes the replica, or does nothing when it is there already; returns once it serves. Begins nothing after the deadline.
+    func createReplica(_ assignment: ReplicaAssignment, deadline: Deadline?) async throws
+    /// Stops serving the replica and removes its files; does nothing when it is not there. Begins nothing after the deadline.
+    func dropReplica(_ shard: ShardID, deadline: Deadline?) async throws
     func status() async throws -> NodeStatus
 }
 

@@ -138,7 +138,7 @@ final class ClientChannel: HTTP2ConnectionDelegate, @unchecked Sendable {  // th
             switch result {
             case .success(let channel): self.connected(channel)
             case .failure(let error):
-                let text = "Cannot connect to \(self.authority): \(error). Check that the server runs and the address is right."
+                let text = "Cannot connect to \(self.authority): \(TransportFailure.words(error)). Check that the server runs and the address is right."
                 self.connectFailed(NeedletailError(.unavailable, text, cause: error, location: self.authority))
             }
         }

@@ -31,9 +31,4 @@ public struct ServerContext: Sendable {
     public func setInitialMetadata(_ value: GRPCMetadata.Value, for key: String) {
         call.onLoop { call.initialMetadata.append(value, for: key) }
     }
-
-    /// Sends the initial metadata now instead of with the first message: for streams whose first message takes its time.
-    public func sendInitialMetadata() {
-        call.onLoop { call.willWrite() }
-    }
 }

@@ -141,7 +141,8 @@ public final class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
     public func errorCaught(context: ChannelHandlerContext, error: any Error) {
         if closeReason == nil {
             closeReason = NeedletailError(
-                .unavailable, "The connection failed: \(error). Retry; if it persists, check the network and TLS settings.",
+                .unavailable,
+                "The connection to \(peer) broke: \(TransportFailure.words(error)). Retry; if it persists, check the network and TLS settings.",
                 cause: error, location: peer)
         }
         context.close(promise: nil)

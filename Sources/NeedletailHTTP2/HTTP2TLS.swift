@@ -55,7 +55,7 @@ public struct HTTP2TLS: Sendable {
     private static func reporting(_ what: String, _ body: () throws -> HTTP2TLS) throws -> HTTP2TLS {
         do { return try body() } catch {
             throw NeedletailError(
-                .invalidArgument, "TLS cannot use \(what): \(error). Check that the files are readable PEM.", cause: error)
+                .invalidArgument, "TLS cannot use \(what). Check that the files are readable PEM and belong together.", cause: error)
         }
     }
 }

@@ -118,19 +118,19 @@ private final class NodeSearch: Sendable {
         completion(
             Result {
                 let results = try zip(request.queries, state.lists).map { query, lists in
-                    try complete(lists.isEmpty ? [] : TopMerge.merge(lists, limit: query.limit))
+                    try complete(lists.isEmpty ? [] : TopMerge.merge(lists, limit: query.limit), query.parts)
                 }
                 return NodeSearchResponse(results: results, reports: state.reports.sorted { $0.shard < $1.shard }, work: state.work)
             })
     }
 
-    private func complete(_ points: [ScoredPoint]) throws -> [ScoredPoint] {
-        guard request.parts.payload || request.parts.vectors else { return points }
+    private func complete(_ points: [ScoredPoint], _ parts: PointParts) throws -> [ScoredPoint] {
+        guard parts.payload || parts.vectors else { return points }
         return try points.compactMap { point in
             let hash = point.id.placementHash
             let replica = replicas.first { $0.assignment.range.contains(hash) }
             // Deleted since it was found: then it is no longer an answer.
-            guard let stored = try replica?.read(point.id, parts: request.parts) else { return nil }
+            guard let stored = try replica?.read(point.id, parts: parts) else { return nil }
             var completed = point
             completed.payload = stored.payload
             completed.vectors = stored.vectors

@@ -16,6 +16,9 @@ public final class LocalNode: ShardOperations {
     public let resources: NodeResources
     let replicas = Mutex<[ShardID: Hosted]>([:])
     private let loaded = ChangeSignal()
+    /// Shards whose replica is being made, closed or removed. Two at work on one folder would open its files twice.
+    private let busy = Mutex<Set<ShardID>>([])
+    private let freed = ChangeSignal()
     private let isSyncing = Atomic<Bool>(false)
     private let notes = Mutex<[String]>([])
 
@@ -107,8 +110,30 @@ public final class LocalNode: ShardOperations {
         }
     }
 
-    public func createReplica(_ assignment: ReplicaAssignment) async throws {
+    public func createReplica(_ assignment: ReplicaAssignment, deadline: Deadline?) async throws {
         try assignment.collection.validate()
+        try await exclusively(assignment.shard) {
+            try deadline?.check(before: "shard \(assignment.shard) was made")
+            try await make(assignment)
+        }
+    }
+
+    /// One change of a shard's replica at a time.
+    private func exclusively<Value>(_ shard: ShardID, _ body: () async throws -> Value) async throws -> Value {
+        while true {
+            let ticket = freed.ticket
+            if busy.withLock({ $0.insert(shard).inserted }) { break }
+            await freed.wait(after: ticket)
+            try Task.checkCancellation()
+        }
+        defer {
+            _ = busy.withLock { $0.remove(shard) }
+            freed.signal()
+        }
+        return try await body()
+    }
+
+    private func make(_ assignment: ReplicaAssignment) async throws {
         try await closeIfChanged(assignment)
         let isNew = replicas.withLock { replicas in
             guard replicas[assignment.shard] == nil else { return false }
@@ -137,7 +162,7 @@ public final class LocalNode: ShardOperations {
         let isOutdated = replicas.withLock { replicas in
             if case .ready(let replica) = replicas[assignment.shard] { replica.assignment != assignment } else { false }
         }
-        if isOutdated { try await createReplica(assignment) }
+        if isOutdated { try await createReplica(assignment, deadline: nil) }
     }
 
     /// A replica that is here under another definition (its durability was changed) is closed, to be opened under the new one.
@@ -160,29 +185,34 @@ public final class LocalNode: ShardOperations {
         }
     }
 
-    public func dropReplica(_ shard: ShardID) async throws {
-        try await waitUntilSettled(shard)
-        let hosted = replicas.withLock { $0.removeValue(forKey: shard) }
-        if case .ready(let replica) = hosted { await replica.close(discarding: true) }
-        let (disk, directory) = (resources.disk, path(shard))
-        try await resources.maintenancePool.run { _ in try disk.removeDirectory(directory) }
+    public func dropReplica(_ shard: ShardID, deadline: Deadline?) async throws {
+        try await exclusively(shard) {
+            try await waitUntilSettled(shard)
+            try deadline?.check(before: "shard \(shard) was removed")
+            let hosted = replicas.withLock { $0.removeValue(forKey: shard) }
+            if case .ready(let replica) = hosted { await replica.close(discarding: true) }
+            let (disk, directory) = (resources.disk, path(shard))
+            try await resources.maintenancePool.run { _ in try disk.removeDirectory(directory) }
+        }
     }
 
     /// Stops serving a replica that the cluster no longer knows, and keeps its files under `orphaned/`: that nobody asks for data is not
     /// proof enough to destroy them (the metadata may have been restored from an old copy). The operator removes them.
     /// - Returns: where they are now.
     public func setAside(_ shard: ShardID) async throws -> String {
-        try await waitUntilSettled(shard)
-        let hosted = replicas.withLock { $0.removeValue(forKey: shard) }
-        if case .ready(let replica) = hosted { await replica.close(discarding: false) }
-        let (disk, from) = (resources.disk, path(shard))
-        let folder = directory + "/orphaned"
-        let target = "\(folder)/\(shard.incarnation)-\(shard.number)"
-        try await resources.maintenancePool.run { _ in
-            try disk.createDirectory(folder)
-            try disk.renameDirectory(from, to: target)
+        try await exclusively(shard) {
+            try await waitUntilSettled(shard)
+            let hosted = replicas.withLock { $0.removeValue(forKey: shard) }
+            if case .ready(let replica) = hosted { await replica.close(discarding: false) }
+            let (disk, from) = (resources.disk, path(shard))
+            let folder = directory + "/orphaned"
+            let target = "\(folder)/\(shard.incarnation)-\(shard.number)"
+            try await resources.maintenancePool.run { _ in
+                try disk.createDirectory(folder)
+                try disk.renameDirectory(from, to: target)
+            }
+            return target
         }
-        return target
     }
 
     public func status() async throws -> NodeStatus { NodeStatus(replicas: currentStatus()) }

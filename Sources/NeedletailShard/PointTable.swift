@@ -92,7 +92,7 @@ final class PointTable: @unchecked Sendable {
             case .current:
                 let id = id(slot)
                 guard map.withLock({ $0.set(id, to: slot, idAt: self.id) }) == nil else {
-                    throw NeedletailError(.dataLoss, "the point table is damaged: point \(id) stands twice; restore the replica from a snapshot")
+                    throw NeedletailError(.dataLoss, "the point table is damaged: point \(id) stands twice; \(NeedletailError.damagedReplicaAdvice)")
                 }
             }
         }

@@ -153,7 +153,7 @@ struct CheckpointState {
         for _ in 0..<(try reader.count(minimumItemBytes: 16)) {
             let entry = try reader.u64()
             guard let upperCount = Int(exactly: try reader.u64()), upperCount < 1 << 40 else {
-                throw NeedletailError(.dataLoss, "the checkpoint's index state is damaged; restore the replica from a snapshot")
+                throw NeedletailError(.dataLoss, "the checkpoint's index state is damaged; \(NeedletailError.damagedReplicaAdvice)")
             }
             indexes.append(IndexState(entry: entry, upperCount: upperCount))
         }

@@ -69,7 +69,7 @@ extension Replica {
         var ids: [PointID] = []
         try payloads.scan(after: request.after?.orderedKey, limit: request.limit + 1) { key, _ in
             guard let id = PointID(orderedKey: key) else {
-                throw NeedletailError(.dataLoss, "payloads.lmdb holds a key that is no point id; restore the replica from a snapshot", location: directory)
+                throw NeedletailError(.dataLoss, "payloads.lmdb holds a key that is no point id; \(NeedletailError.damagedReplicaAdvice)", location: directory)
             }
             ids.append(id)
         }

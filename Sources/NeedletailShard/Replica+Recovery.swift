@@ -54,7 +54,7 @@ extension Replica {
         }
         guard let stored = try payloads.store.sequence(), stored >= manifest.sequence else {
             throw NeedletailError(
-                .dataLoss, "payloads.lmdb is older than the checkpoint it belongs to; restore the replica from a snapshot", location: directory)
+                .dataLoss, "payloads.lmdb is older than the checkpoint it belongs to; \(NeedletailError.damagedReplicaAdvice)", location: directory)
         }
         try checkpoints.load(into: slabs)
         applier.retired = try points.restore()

@@ -186,6 +186,7 @@ final class Replica: @unchecked Sendable {
             await untilIdle()
             await applier.untilCheckpointEnds()
         }
+        payloads.store.close()
     }
 
     func requestCheckpoint() {

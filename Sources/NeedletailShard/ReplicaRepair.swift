@@ -1,7 +1,7 @@
 internal import NeedletailCore
 internal import NeedletailStorage
 
-/// What an operator does about a damaged log when there is nothing to restore from.
+/// What an operator does about a damaged log.
 public enum ReplicaRepair {
     /// Cuts the log of the replica in `folder` at the first damaged record. What was cut is moved to `.damaged` files beside it.
     ///

@@ -29,6 +29,8 @@ final class LMDBEnvironment: @unchecked Sendable {
     private let environment: OpaquePointer
     private let tables: [UInt32]
     private let activity = ReadWriteLock()
+    /// Behind `activity`.
+    private var isClosed = false
     private let readers = Mutex<UnsafeBox<[OpaquePointer]>>(UnsafeBox([]))
 
     /// Opens or creates the file. `mapBytes` is where the map starts: addresses, not memory.
@@ -56,9 +58,22 @@ final class LMDBEnvironment: @unchecked Sendable {
         environment = handle
     }
 
-    deinit {
+    deinit { if !isClosed { end() } }
+
+    /// Waits for the transactions under way and closes the file; later ones are refused. The same file may be opened again only after
+    /// this: opened twice by one process, LMDB makes the locks anew that the first one holds.
+    func close() {
+        activity.exclusive { if !isClosed { end() } }
+    }
+
+    private func end() {
+        isClosed = true
         dropReaders()
         mdb_env_close(environment)
+    }
+
+    private func checkOpen() throws {
+        guard !isClosed else { throw NeedletailError(.unavailable, "The file was closed; ask again.", location: path) }
     }
 
     /// A file cut short would kill the process when a page behind its end is touched; as zeros LMDB calls the page corrupt.
@@ -93,6 +108,7 @@ final class LMDBEnvironment: @unchecked Sendable {
     func read<Result>(_ body: (LMDBTransaction) throws -> Result) throws -> Result {
         try disk.check(.read, path, call: "mdb_txn_renew")
         return try activity.shared {
+            try checkOpen()
             let reader = try takeReader()
             defer { giveBack(reader) }
             return try body(LMDBTransaction(handle: reader, tables: tables, path: path))
@@ -103,7 +119,10 @@ final class LMDBEnvironment: @unchecked Sendable {
     func write<Result>(_ body: (LMDBTransaction) throws -> Result) throws -> Result {
         while true {
             do {
-                return try activity.shared { try attemptWrite(body) }
+                return try activity.shared {
+                    try checkOpen()
+                    return try attemptWrite(body)
+                }
             } catch let error as MapFullError {
                 try grow(beyond: error.mapBytes)
             }
@@ -139,6 +158,7 @@ final class LMDBEnvironment: @unchecked Sendable {
 
     private func grow(beyond full: Int) throws {
         try activity.exclusive {
+            try checkOpen()
             // Another writer may have grown it meanwhile.
             guard try mapBytes() <= full else { return }
             guard full * 2 <= Self.maximumMapBytes else { throw mapFull(path) }
@@ -181,7 +201,10 @@ final class LMDBEnvironment: @unchecked Sendable {
 
     /// Writes a consistent, compacted copy to a file that must not exist yet; writers go on meanwhile.
     func copy(to target: String) throws {
-        try activity.shared { try lmdb(mdb_env_copy2(environment, target, UInt32(MDB_CP_COMPACT)), "mdb_env_copy2", target) }
+        try activity.shared {
+            try checkOpen()
+            try lmdb(mdb_env_copy2(environment, target, UInt32(MDB_CP_COMPACT)), "mdb_env_copy2", target)
+        }
         let copy = try disk.open(target, .readWrite)
         try copy.sync()
     }
@@ -289,7 +312,7 @@ private struct LMDBMapFull: Error {}
 
 private func mapFull(_ path: String) -> NeedletailError {
     NeedletailError(
-        .resourceExhausted, "The payload file reached its largest size; split the shard.", cause: LMDBMapFull(), location: path)
+        .resourceExhausted, "The payload file reached its largest size; make the collection again with more shards.", cause: LMDBMapFull(), location: path)
 }
 
 /// Throws the project's error for an LMDB result that is not success.
@@ -306,7 +329,9 @@ private func lmdb(_ result: Int32, _ call: String, _ path: String) throws {
         throw NeedletailError(.invalidArgument, "A key or value has a size LMDB does not store.", location: path)
     case MDB_CORRUPTED, MDB_INVALID, MDB_PAGE_NOTFOUND, MDB_PANIC, MDB_INCOMPATIBLE, MDB_BAD_DBI:
         throw NeedletailError(
-            .dataLoss, "The LMDB file is damaged (\(describe(result)) in \(call)); restore this replica from another one.",
+            .dataLoss,
+            "The LMDB file is damaged (\(describe(result)) in \(call)). A coordinator's: put its data folder back from a copy. A replica's: "
+                + NeedletailError.damagedReplicaAdvice + ".",
             location: path)
     case 1...: throw systemError(call, result, path)
     default: throw NeedletailError(.internal, "LMDB refused a call (\(describe(result)) in \(call)).", location: path)

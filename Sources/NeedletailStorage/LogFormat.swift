@@ -74,8 +74,7 @@ enum LogFormat {
         // A replica keeps its log in `log`: it is the folder around that which the command takes.
         let directory = path.lastIndex(of: "/").map { path[..<$0] } ?? "."
         let replica = directory.hasSuffix("/log") ? directory.dropLast(4) : directory
-        return "Restore this replica from another one, or cut the log at the damage and lose what follows: "
-            + "needletail-shard repair --replica \(replica)"
+        return "Stop the worker and cut the log at the damage, which loses the writes that follow: needletail-shard repair --replica \(replica)"
     }
 
     static func appendRecord(

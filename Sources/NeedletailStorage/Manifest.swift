@@ -108,7 +108,7 @@ extension Manifest {
 
     static func damaged(_ path: String, _ what: String, offset: Int = 0) -> NeedletailError {
         NeedletailError(
-            .dataLoss, "The checkpoint \(what); restore this replica from another one.", location: "\(path):\(offset)")
+            .dataLoss, "The checkpoint \(what); \(NeedletailError.damagedReplicaAdvice).", location: "\(path):\(offset)")
     }
 }
 

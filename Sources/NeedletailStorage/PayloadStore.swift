@@ -10,6 +10,7 @@ public final class PayloadStore: Sendable {
     private let disk: Disk
     private let initialMapBytes: Int
     private let environment = Mutex<LMDBEnvironment?>(nil)
+    private let isClosed = Atomic<Bool>(false)
 
     /// A store in the file at `path` (LMDB adds `path-lock`). Its directory must exist by the first commit.
     public init(path: String, initialMapBytes: Int = 1 << 30, disk: Disk = .real) {
@@ -22,10 +23,21 @@ public final class PayloadStore: Sendable {
     private func opened(creating: Bool) throws -> LMDBEnvironment? {
         try environment.withLock { environment in
             if let environment { return environment }
+            guard !isClosed.load(ordering: .acquiring) else {
+                throw NeedletailError(.unavailable, "The payloads were closed; ask again.", location: path)
+            }
             guard creating || disk.exists(path) else { return nil }
             let made = try LMDBEnvironment(path: path, mapBytes: initialMapBytes, disk: disk)
             environment = made
             return made
+        }
+    }
+
+    /// Closes the file once those who read it are done. Whoever asks later is refused.
+    public func close() {
+        environment.withLock { environment in
+            isClosed.store(true, ordering: .releasing)
+            environment?.close()
         }
     }
 

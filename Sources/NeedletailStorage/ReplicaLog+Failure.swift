@@ -38,7 +38,7 @@ extension ReplicaLog {
             code = .dataLoss
             message =
                 "The disk failed during a \(stage == .sync ? "sync" : "write") of the log and the replica takes no writes: check the "
-                + "device, then restart the process or restore this replica from another."
+                + "device, then restart the process: what was acknowledged is read back from the disk."
         }
         let reason = NeedletailError(code, message, cause: known?.cause ?? error, location: known?.location ?? directory)
         return Failure(error: reason, resumable: resumable, lastProbe: .now)

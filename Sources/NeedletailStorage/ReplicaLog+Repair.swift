@@ -4,7 +4,7 @@ extension ReplicaLog {
     /// Cuts a damaged log at its first bad record and keeps what it removes beside the log, in files named `.damaged`.
     /// The log must not be open. A whole log is left alone.
     ///
-    /// Acknowledged records may be lost: restoring the replica from another is better wherever there is one.
+    /// Acknowledged records may be lost: the alternative is to delete the collection and import it again.
     public static func repair(directory: String, disk: Disk = .real) throws -> LogRepair {
         var report = LogRepair()
         var expected: UInt64?

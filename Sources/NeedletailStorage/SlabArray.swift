@@ -82,7 +82,7 @@ public final class SlabArray: @unchecked Sendable {
         if slots <= used.load(ordering: .acquiring) { return }
         guard slots <= capacity else {
             throw NeedletailError(
-                .resourceExhausted, "\(slots) slots exceed the capacity of \(capacity); split the shard or raise its capacity.",
+                .resourceExhausted, "\(slots) slots exceed the capacity of \(capacity); make the collection again with more shards.",
                 location: name)
         }
         try growth.withLock { box in

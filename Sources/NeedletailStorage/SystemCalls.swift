@@ -258,9 +258,7 @@ func systemError(_ call: String, _ code: Int32, _ location: String) -> Needletai
             location: location)
     case EIO:
         return NeedletailError(
-            .dataLoss, "The disk reports an input/output error; check the device and restore this replica from another.",
-            cause: cause,
-            location: location)
+            .dataLoss, "The disk reports an input/output error; check the device, then restart the process.", cause: cause, location: location)
     case ENOENT: return NeedletailError(.notFound, "The file does not exist.", cause: cause, location: location)
     case EACCES, EPERM, EROFS:
         return NeedletailError(
@@ -296,7 +294,7 @@ enum SystemMemory {
     static func commit(_ range: UnsafeMutableRawBufferPointer, hugePages: Bool, location: String) throws {
         if mprotect(range.baseAddress, range.count, PROT_READ | PROT_WRITE) != 0 {
             throw NeedletailError(
-                .resourceExhausted, "\(range.count) bytes of memory cannot be committed; add memory or move replicas away.",
+                .resourceExhausted, "\(range.count) bytes of memory cannot be committed; add memory.",
                 cause: SystemCallError(call: "mprotect", errno: errno), location: location)
         }
         // Advice only: without huge pages everything works, slower.

@@ -2,6 +2,11 @@ internal import Logging
 internal import NeedletailCore
 internal import NeedletailShard
 
+/// The coordinator belongs to another cluster than the worker: trying again cannot help.
+struct WrongCluster: Error {
+    let reason: NeedletailError
+}
+
 /// Tells the coordinator once a second, and at once when asked, that the worker is there and how its replicas are; sets aside
 /// replicas of collections that no longer exist.
 struct HeartbeatLoop: Sendable {
@@ -11,16 +16,21 @@ struct HeartbeatLoop: Sendable {
     let address: String
     let logger: Logger
 
-    /// Runs until cancelled.
-    func run() async {
+    /// Runs until cancelled, or until the coordinator turns out to be another cluster's.
+    func run() async throws(WrongCluster) {
         var isConnected = true
         while !Task.isCancelled {
             do {
                 try await beat(isDraining: false)
                 if !isConnected { logger.info("coordinator reached again") }
                 isConnected = true
+            } catch let error as WrongCluster {
+                throw error
             } catch {
-                if isConnected, !Task.isCancelled { logger.warning("coordinator not reached, still trying: \(error)") }
+                if isConnected, !Task.isCancelled {
+                    let reason = (error as? NeedletailError)?.message ?? "\(error)"
+                    logger.warning("the heartbeat failed, still trying: \(reason)")
+                }
                 isConnected = false
             }
             node.tick()
@@ -31,10 +41,9 @@ struct HeartbeatLoop: Sendable {
 
     func beat(isDraining: Bool) async throws {
         let replicas = node.currentStatus()
-        let answer = try await membership.heartbeat(
+        let answer = try await exchange(
             Heartbeat(
                 node: folder.nodeID, address: address, cluster: folder.clusterID, status: NodeStatus(replicas: replicas), isDraining: isDraining))
-        try folder.join(answer.cluster)
         for assignment in answer.assignments { try await node.update(assignment) }
         // Judged by what was reported: a replica made since then is in nobody's list yet.
         let wanted = Set(answer.assignments.map(\.shard))
@@ -43,6 +52,16 @@ struct HeartbeatLoop: Sendable {
             logger.warning(
                 "the cluster does not know this replica; it no longer serves. Remove its files if its collection was deleted",
                 metadata: ["shard": "\(replica.shard)", "files": "\(folder)"])
+        }
+    }
+
+    private func exchange(_ heartbeat: Heartbeat) async throws -> HeartbeatAnswer {
+        do {
+            let answer = try await membership.heartbeat(heartbeat)
+            try folder.join(answer.cluster)
+            return answer
+        } catch let error as NeedletailError where error.code == .failedPrecondition {
+            throw WrongCluster(reason: error)
         }
     }
 }

@@ -41,6 +41,9 @@ public final class ShardWorker: Service {
         self.whenListening = whenListening
     }
 
+    /// Until the process is asked to stop.
+    /// - Throws: `failedPrecondition` when the folder is another process's or the coordinator another cluster's, what the disk and the
+    ///   network say otherwise.
     public func run() async throws {
         let folder = try NodeFolder(configuration.dataDirectory)
         let resources = NodeResources(searchThreads: configuration.searchThreads, buildThreads: configuration.buildThreads)
@@ -63,19 +66,27 @@ public final class ShardWorker: Service {
             folder: folder, node: node, membership: RemoteMembership(client),
             address: configuration.advertised ?? "\(configuration.host):\(port)", logger: logger)
         // Whoever is told that the worker is up may ask the coordinator about it: so the coordinator hears first, if it is there.
-        try? await heartbeats.beat(isDraining: false)
-        whenListening(port)
-        await serve(node, health, heartbeats)
+        var mismatch: WrongCluster?
+        do {
+            try await heartbeats.beat(isDraining: false)
+        } catch let error as WrongCluster {
+            mismatch = error
+        } catch {}  // The loop tries again, and says so.
+        if mismatch == nil {
+            whenListening(port)
+            mismatch = await serve(node, health, heartbeats)
+        }
 
         logger.info("shard worker drains")
         health.set(.notServing, for: "")
         health.set(.notServing, for: Self.serviceName)
-        try? await heartbeats.beat(isDraining: true)
+        if mismatch == nil { try? await heartbeats.beat(isDraining: true) }
         await server.shutdown(grace: configuration.drainTime)
         await node.close()
         await client.close()
         await threads.shutdown()
         logger.info("shard worker has stopped")
+        if let mismatch { throw mismatch.reason }
     }
 
     private static let serviceName = "needletail.internal.v1.ShardWorker"
@@ -91,20 +102,41 @@ public final class ShardWorker: Service {
         return GRPCServer(configuration: server, router: router, group: threads.group, logger: logger)
     }
 
-    /// Until the process is asked to stop.
-    private func serve(_ node: LocalNode, _ health: HealthService, _ heartbeats: HeartbeatLoop) async {
-        await withTaskGroup(of: Void.self) { group in
-            group.addTask { await heartbeats.run() }
-            group.addTask { await self.announceLoaded(node, health) }
+    /// Until the process is asked to stop, or the coordinator turns out to be another cluster's.
+    private func serve(_ node: LocalNode, _ health: HealthService, _ heartbeats: HeartbeatLoop) async -> WrongCluster? {
+        await withTaskGroup(of: End?.self) { group in
+            group.addTask {
+                do throws(WrongCluster) { try await heartbeats.run() } catch { return .mismatch(error) }
+                return nil
+            }
+            group.addTask {
+                await self.announceLoaded(node, health)
+                return nil
+            }
             group.addTask {
                 while !Task.isCancelled {
                     node.syncLogs()
                     try? await Task.sleep(for: .milliseconds(5))
                 }
+                return nil
             }
-            try? await gracefulShutdown()
-            group.cancelAll()
+            group.addTask {
+                try? await gracefulShutdown()
+                return .asked
+            }
+            defer { group.cancelAll() }
+            for await case let end? in group {
+                if case .mismatch(let error) = end { return error }
+                return nil
+            }
+            return nil
         }
+    }
+
+    /// Why a worker stops serving.
+    private enum End {
+        case asked
+        case mismatch(WrongCluster)
     }
 
     private func announceLoaded(_ node: LocalNode, _ health: HealthService) async {

@@ -50,7 +50,7 @@ struct ShardBenchmark: AsyncParsableCommand {
         let node = LocalNode(directory: directory, resources: NodeResources(searchThreads: threads, buildThreads: threads))
         try node.start()
         try await node.createReplica(
-            ReplicaAssignment(shard: Self.shard, range: HashRange(first: 0, last: .max), epoch: 1, collection: spec))
+            ReplicaAssignment(shard: Self.shard, range: HashRange(first: 0, last: .max), epoch: 1, collection: spec), deadline: nil)
         return node
     }
 

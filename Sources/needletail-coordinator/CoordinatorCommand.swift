@@ -40,4 +40,20 @@ struct CoordinatorCommand: AsyncParsableCommand {
         let group = ServiceGroup(services: [service], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
         try await group.run()
     }
+
+    /// The library's own `main` would print the code's name and the cause.
+    static func main() async {
+        do {
+            var command = try parseAsRoot()
+            if var asynchronous = command as? any AsyncParsableCommand {
+                try await asynchronous.run()
+            } else {
+                try command.run()
+            }
+        } catch let error as NeedletailError {
+            Failure.exit("needletail-coordinator", error)
+        } catch {
+            exit(withError: error)
+        }
+    }
 }

@@ -13,11 +13,27 @@ struct ShardCommand: AsyncParsableCommand {
         abstract: "A shard worker: hosts shard replicas and serves coordinators.",
         version: NeedletailVersion.current,
         subcommands: [Serve.self, Repair.self], defaultSubcommand: Serve.self)
+
+    /// The library's own `main` would print the code's name and the cause.
+    static func main() async {
+        do {
+            var command = try parseAsRoot()
+            if var asynchronous = command as? any AsyncParsableCommand {
+                try await asynchronous.run()
+            } else {
+                try command.run()
+            }
+        } catch let error as NeedletailError {
+            Failure.exit("needletail-shard", error)
+        } catch {
+            exit(withError: error)
+        }
+    }
 }
 
 struct Repair: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Cuts a replica's damaged log at the first bad record, when there is nothing to restore it from.",
+        abstract: "Cuts a replica's damaged log at the first bad record; the writes that follow are lost.",
         discussion: "The worker must not be running. What is cut is kept beside the log in files ending in .damaged.")
 
     @Option(help: "The replica's folder, below replicas/ in the worker's data folder.") var replica: String

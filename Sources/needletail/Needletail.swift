@@ -1,6 +1,6 @@
 import ArgumentParser
-import Foundation
 import NeedletailClient
+import NeedletailTelemetry
 
 @main
 struct Needletail: AsyncParsableCommand {
@@ -35,9 +35,7 @@ struct Needletail: AsyncParsableCommand {
                 try command.run()
             }
         } catch let error as NeedletailError {
-            FileHandle.standardError.write(
-                Data("needletail: \(error.message.split(separator: "\n").joined(separator: " "))\n".utf8))
-            Foundation.exit(1)
+            Failure.exit("needletail", error)
         } catch {
             exit(withError: error)
         }

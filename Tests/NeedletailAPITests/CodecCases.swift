@@ -163,7 +163,7 @@ struct CodecCase: Sendable, CustomStringConvertible {
         },
         CodecCase("internal search", InternalMessages.search) { generator in
             NodeSearchRequest(
-                shards: generator.some(5) { $0.shard() }, queries: generator.some(3) { $0.searchQuery() }, parts: generator.parts())
+                shards: generator.some(5) { $0.shard() }, queries: generator.some(3) { $0.searchQuery() })
         },
         CodecCase("internal found", InternalMessages.found) { generator in
             NodeSearchResponse(

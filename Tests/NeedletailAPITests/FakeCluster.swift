@@ -187,8 +187,17 @@ final class FakeWorker: ShardOperations, MembershipOperations {
     func count(_ shard: ShardID, deadline: Deadline?) async throws -> ShardCount {
         ShardCount(count: UInt64(shard.number), appliedSequence: 8)
     }
-    func createReplica(_ assignment: ReplicaAssignment) async throws { assignments.withLock { $0.append(assignment) } }
-    func dropReplica(_ shard: ShardID) async throws { assignments.withLock { $0.removeAll { $0.shard == shard } } }
+
+    func createReplica(_ assignment: ReplicaAssignment, deadline: Deadline?) async throws {
+        lastDeadline.withLock { $0 = deadline }
+        assignments.withLock { $0.append(assignment) }
+    }
+
+    func dropReplica(_ shard: ShardID, deadline: Deadline?) async throws {
+        lastDeadline.withLock { $0 = deadline }
+        assignments.withLock { $0.removeAll { $0.shard == shard } }
+    }
+
     func status() async throws -> NodeStatus {
         NodeStatus(replicas: assignments.withLock { $0.map { ReplicaStatus(shard: $0.shard, state: .ready) } })
     }

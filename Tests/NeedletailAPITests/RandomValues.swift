@@ -117,7 +117,8 @@ extension SeededGenerator {
     }
 
     mutating func searchQuery() -> SearchQuery {
-        SearchQuery(field: below(16), vector: vector(), limit: 1 + below(10_000), ef: bool() ? 1 + below(1000) : nil, exact: bool())
+        SearchQuery(
+            field: below(16), vector: vector(), limit: 1 + below(10_000), ef: bool() ? 1 + below(1000) : nil, exact: bool(), parts: parts())
     }
 
     mutating func acknowledgement() -> ShardWrite.Acknowledgement { bool() ? .applied : .durable }

@@ -207,12 +207,14 @@ func withServer(_ register: (inout GRPCRouter) -> Void, _ body: (GRPCClient) asy
 
             let spec = CollectionSpec(name: "c", fields: [VectorField(name: "f", dimensions: 3, metric: .cosine)])
             let assignment = ReplicaAssignment(shard: shard, range: HashRange(first: 1, last: 9), epoch: 4, collection: spec)
-            try await remote.createReplica(assignment)
+            try await remote.createReplica(assignment, deadline: .after(.seconds(9)))
+            #expect(try #require(worker.lastDeadline.withLock { $0 }).remaining <= .seconds(9))
             #expect(try await remote.status().replicas.map(\.shard) == [shard])
             let answer = try await RemoteMembership(client).heartbeat(
                 Heartbeat(node: 3, address: "a:1", cluster: 0, status: NodeStatus(replicas: []), isDraining: true))
             #expect(answer.cluster == 3 && answer.assignments == [assignment])
-            try await remote.dropReplica(shard)
+            try await remote.dropReplica(shard, deadline: .after(.seconds(7)))
+            #expect(try #require(worker.lastDeadline.withLock { $0 }).remaining <= .seconds(7))
             #expect(try await remote.status().replicas.isEmpty)
         }
     }

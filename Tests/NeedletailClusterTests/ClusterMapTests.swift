@@ -60,8 +60,79 @@ import Testing
     }
 }
 
+@Suite struct CoverageVerdictTests {
+    private func reports(_ outcomes: ShardReport.Outcome...) -> [ShardReport] {
+        outcomes.enumerated().map { ShardReport(shard: ShardID(incarnation: Incarnation(1), number: UInt32($0)), outcome: $1, appliedSequence: 0) }
+    }
+
+    private func error(_ reports: [ShardReport], allowPartial: Bool = false) -> NeedletailError? {
+        do { try CoverageVerdict.check(reports, allowPartial: allowPartial) } catch { return error }
+        return nil
+    }
+
+    private let wrong = ShardReport.Outcome.failed(NeedletailError(.invalidArgument, "3 dimensions where 4 are wanted"))
+    private let away = ShardReport.Outcome.failed(NeedletailError(.unavailable, "not there"))
+
+    @Test func aWrongRequestIsToldSoInTheWordsOfTheShards() {
+        for (reports, allowPartial) in [(reports(wrong, wrong), false), (reports(wrong, wrong), true), (reports(.complete, wrong), false)] {
+            let error = error(reports, allowPartial: allowPartial)
+            #expect(error?.code == .invalidArgument && error?.message == "3 dimensions where 4 are wanted")
+        }
+    }
+
+    @Test func missingShardsAreCounted() {
+        #expect(error(reports(.complete, .complete)) == nil)
+        #expect(error(reports(.complete, away), allowPartial: true) == nil)
+        #expect(error(reports(.complete, wrong), allowPartial: true) == nil)
+        #expect(error(reports(.complete, away))?.message == "1 of 2 shards did not answer: not there")
+        #expect(error(reports(away, away), allowPartial: true)?.message == "2 of 2 shards did not answer: not there")
+        #expect(error(reports(away, wrong))?.message == "2 of 2 shards did not answer: not there")
+        #expect(error(reports(.complete, .truncated))?.code == .deadlineExceeded)
+        #expect(error(reports(.complete, .truncated), allowPartial: true) == nil)
+    }
+}
+
 @Suite struct MembershipTests {
     private let shard = ShardID(incarnation: Incarnation(1), number: 0)
+
+    private func beat(_ membership: inout Membership, _ replicas: [ReplicaStatus], address: String = "a") {
+        _ = membership.heartbeat(from: NodeID(1), address: address, status: NodeStatus(replicas: replicas), isDraining: false, now: .now)
+    }
+
+    /// The heartbeat that was on its way when a replica was made does not know of it, or saw it loading.
+    @Test(arguments: [[], [ReplicaStatus.State.loading]]) func aReplicaJustMadeServesThroughOneHeartbeat(reported: [ReplicaStatus.State]) {
+        var membership = Membership(lease: .seconds(5))
+        let status = reported.map { ReplicaStatus(shard: shard, state: $0) }
+        beat(&membership, status)
+        membership.serves(shard, epoch: 3, on: NodeID(1))
+        #expect(membership.replica(shard, on: NodeID(1))?.state == .ready)
+        beat(&membership, status)
+        #expect(membership.replica(shard, on: NodeID(1))?.state == .ready)
+        beat(&membership, status)
+        #expect(membership.replica(shard, on: NodeID(1))?.state == reported.first, "then the node's word counts")
+    }
+
+    @Test func aReplicaThatIsThereKeepsWhatItsNodeSaid() {
+        var membership = Membership(lease: .seconds(5))
+        beat(&membership, [ReplicaStatus(shard: shard, state: .readOnly, reason: "full", pointCount: 7)])
+        membership.serves(shard, epoch: 1, on: NodeID(1))
+        #expect(membership.replica(shard, on: NodeID(1))?.state == .readOnly)
+        #expect(membership.replica(shard, on: NodeID(1))?.pointCount == 7)
+    }
+
+    @Test func aReplicaJustMadeIsForgottenWithItsProcessOrWhenDropped() {
+        var membership = Membership(lease: .seconds(5))
+        beat(&membership, [])
+        membership.serves(shard, epoch: 1, on: NodeID(1))
+        beat(&membership, [], address: "b")
+        #expect(membership.replica(shard, on: NodeID(1)) == nil)
+        membership.serves(shard, epoch: 1, on: NodeID(1))
+        membership.dropped(shard, by: NodeID(1))
+        beat(&membership, [], address: "b")
+        #expect(membership.replica(shard, on: NodeID(1)) == nil)
+        membership.serves(shard, epoch: 1, on: NodeID(2))
+        #expect(membership.nodes[NodeID(2)] == nil, "a node that never said a word")
+    }
 
     @Test func nodesLiveAsLongAsTheirLease() {
         var membership = Membership(lease: .seconds(5))

@@ -99,12 +99,13 @@ import Testing
     /// CVE-2023-44487: open and reset, over and over.
     @Test func rapidReset() async throws {
         let started = Counter()
+        let isOver = Counter()
         var router = GRPCRouter.testing()
         let slow = GRPCMethod(service: "test.Echo", name: "Stubborn")
         router.bidirectional(slow) { _, _, _ in
             started.add(1)
             // Does not listen to cancellation.
-            try? await Task { try await Task.sleep(for: .milliseconds(300)) }.value
+            _ = await Task { await eventually { isOver.count > 0 } }.value
         }
         try await survive(
             router: router,
@@ -124,6 +125,7 @@ import Testing
             await peer.send(bytes)
             #expect(await peer.closes())
             #expect(started.count <= 200, "\(started.count) handlers ran for one connection")
+            isOver.add(1)
             await peer.close()
         }
     }
@@ -201,8 +203,10 @@ import Testing
                     Frames.frame(1, 4, stream * 2 + 1, Frames.request())
                     + Frames.frame(0, 0, stream * 2 + 1, [0, 0x3f, 0xff, 0xff, 0xff, 1])
             }
-            await peer.send(bytes)
-            try await Task.sleep(for: .milliseconds(100))
+            // Answered once everything before it has been read.
+            await peer.send(bytes + Frames.frame(6, 0, 0, Frames.big(1) + Frames.big(2)))
+            let isRead = try await eventually { try await peer.frames().contains { $0.type == 6 && $0.flags & 1 == 1 } }
+            #expect(isRead)
             await peer.close()
         }
     }

@@ -5,26 +5,19 @@ import NeedletailGRPC
 import Testing
 
 @Suite(.timeLimit(.minutes(2))) struct LifecycleTests {
-    /// A router whose one method says when it runs, and takes as many milliseconds as it is told.
-    private func counting(_ started: Counter) -> GRPCRouter {
-        var router = GRPCRouter()
-        router.unary(Methods.sleep) { message, _ in
-            started.add(1)
-            try await Task.sleep(for: .milliseconds(Int(String(buffer: message)) ?? 0))
-            return message
-        }
-        return router
-    }
-
     @Test func shutdownLetsCallsFinish() async throws {
-        let started = Counter()
-        try await Loopback.run(router: counting(started)) { loop in
+        let (started, gate) = (Counter(), Counter())
+        try await Loopback.run(router: .gated(started, gate)) { loop in
             async let answer = loop.client.unary(Methods.sleep, ByteBuffer(string: "300"))
             #expect(await eventually { started.count == 1 })
             let start = ContinuousClock.now
-            await loop.server.shutdown(grace: .seconds(10))
-            #expect(ContinuousClock.now - start < .seconds(3))
+            async let down: Void = loop.server.shutdown(grace: .seconds(60))
+            // The call ends only after the shutdown has begun, which a port that takes no connection shows.
+            #expect(await eventually { (try? await RawPeer.connect(loop.port).close()) == nil })
+            gate.add(1)
             expectEqual(String(buffer: try await answer), "300")
+            await down
+            #expect(ContinuousClock.now - start < .seconds(30), "the server does not wait for longer than the calls take")
             let error = await failure { _ = try await loop.client.unary(Methods.echo, ByteBuffer()) }
             #expect(error?.code == .unavailable)
         }
@@ -32,7 +25,7 @@ import Testing
 
     @Test func shutdownEndsCallsThatTakeTooLong() async throws {
         let started = Counter()
-        try await Loopback.run(router: counting(started)) { loop in
+        try await Loopback.run(router: .counting(started)) { loop in
             let task = Task { try await loop.client.unary(Methods.sleep, ByteBuffer(string: "60000")) }
             #expect(await eventually { started.count == 1 })
             await loop.server.shutdown(grace: .milliseconds(100))
@@ -45,8 +38,13 @@ import Testing
     @Test func failsFastWithoutAServer() async throws {
         try await Loopback.run { loop in
             await loop.server.shutdown(grace: .zero)
+            // The first call may still find the old connection closing.
+            _ = await failure { _ = try await loop.client.unary(Methods.echo, ByteBuffer()) }
             let error = await failure { _ = try await loop.client.unary(Methods.echo, ByteBuffer()) }
             #expect(error?.code == .unavailable)
+            #expect(
+                error?.message == "Cannot connect to 127.0.0.1:\(loop.port): nothing listens there. "
+                    + "Check that the server runs and the address is right.")
             var options = CallOptions(deadline: .after(.milliseconds(300)))
             options.waitForReady = true
             let waiting = await failure { _ = try await loop.client.unary(Methods.echo, ByteBuffer(), options: options) }
@@ -76,23 +74,41 @@ import Testing
 
     /// More calls than the server allows at once: the rest wait for their turn.
     @Test func respectsTheStreamLimit() async throws {
-        try await Loopback.run(server: { $0.maxConcurrentStreams = 4 }, client: { $0.maxPendingCalls = 50 }) { loop in
+        try await Loopback.run(server: { $0.maxConcurrentStreams = 4 }) { loop in
             try await withThrowingTaskGroup(of: Int.self) { group in
                 for _ in 0..<40 {
                     group.addTask { try await loop.client.unary(Methods.sleep, ByteBuffer(string: "10")).readableBytes }
                 }
                 for try await size in group { #expect(size == 2) }
             }
-            let codes = await withTaskGroup(of: NeedletailError.Code?.self) { group in
-                for _ in 0..<100 {
+        }
+    }
+
+    /// Four calls run and fifty wait: of a hundred that come while none ends, the rest is refused.
+    @Test func boundsTheCallsThatWait() async throws {
+        let (started, gate) = (Counter(), Counter())
+        try await Loopback.run(
+            router: .gated(started, gate), server: { $0.maxConcurrentStreams = 4 }, client: { $0.maxPendingCalls = 50 }
+        ) { loop in
+            // Once one runs, the client knows the server's limit.
+            async let first = loop.client.unary(Methods.sleep, ByteBuffer())
+            #expect(await eventually { started.count == 1 })
+            let refused = Counter()
+            try await withThrowingTaskGroup(of: NeedletailError.Code?.self) { group in
+                for _ in 0..<99 {
                     group.addTask {
-                        await failure { _ = try await loop.client.unary(Methods.sleep, ByteBuffer(string: "100")) }?.code
+                        let code = await failure { _ = try await loop.client.unary(Methods.sleep, ByteBuffer()) }?.code
+                        if code == .resourceExhausted { refused.add(1) }
+                        return code
                     }
                 }
-                return await group.reduce(into: []) { $0.append($1) }
+                #expect(await eventually { refused.count == 46 })
+                gate.add(1)
+                var codes: [NeedletailError.Code?] = []
+                for try await code in group { codes.append(code) }
+                #expect(codes.count { $0 == nil } == 53)
             }
-            #expect(codes.contains(.resourceExhausted))
-            #expect(codes.count { $0 == nil } >= 50)
+            _ = try await first
         }
     }
 
@@ -140,9 +156,10 @@ import Testing
     }
 
     @Test func closedClientsRefuse() async throws {
-        try await Loopback.run { loop in
+        let started = Counter()
+        try await Loopback.run(router: .counting(started)) { loop in
             let task = Task { try await loop.client.unary(Methods.sleep, ByteBuffer(string: "60000")) }
-            try await Task.sleep(for: .milliseconds(50))
+            #expect(await eventually { started.count == 1 })
             await loop.client.close()
             #expect(await failure { _ = try await task.value }?.code == .cancelled)
             #expect(await failure { _ = try await loop.client.unary(Methods.echo, ByteBuffer()) }?.code == .cancelled)

@@ -83,6 +83,30 @@ extension GRPCRouter {
     }
 }
 
+extension GRPCRouter {
+    /// A router whose one method says when it runs, and takes as many milliseconds as it is told.
+    static func counting(_ started: Counter) -> GRPCRouter {
+        var router = GRPCRouter()
+        router.unary(Methods.sleep) { message, _ in
+            started.add(1)
+            try await Task.sleep(for: .milliseconds(Int(String(buffer: message)) ?? 0))
+            return message
+        }
+        return router
+    }
+
+    /// A router whose one method says when it runs, and answers once `gate` has been opened.
+    static func gated(_ started: Counter, _ gate: Counter) -> GRPCRouter {
+        var router = GRPCRouter()
+        router.unary(Methods.sleep) { message, _ in
+            started.add(1)
+            while gate.count == 0 { try await Task.sleep(for: .milliseconds(2)) }
+            return message
+        }
+        return router
+    }
+}
+
 /// The error `body` throws, which must be ours.
 func failure(_ body: () async throws -> Void) async -> NeedletailError? {
     do { try await body() } catch { return error as? NeedletailError }

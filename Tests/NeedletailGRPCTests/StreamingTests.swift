@@ -115,7 +115,7 @@ func eventually(_ limit: Duration = .seconds(10), _ condition: () async throws -
         let gate = Counter()
         var router = GRPCRouter.testing()
         router.clientStreaming(GRPCMethod(service: "test.Echo", name: "Gated")) { requests, _ in
-            while gate.count == 0 { try await Task.sleep(for: .milliseconds(5)) }
+            _ = await eventually { gate.count > 0 }
             var total = 0
             for try await request in requests { total += request.readableBytes }
             return ByteBuffer(string: "\(total)")

@@ -69,9 +69,10 @@ import Testing
     }
 
     @Test func cancelsWithItsTask() async throws {
-        try await Loopback.run { loop in
-            let task = Task { try await loop.client.unary(Methods.sleep, ByteBuffer(string: "10000")) }
-            try await Task.sleep(for: .milliseconds(50))
+        let started = Counter()
+        try await Loopback.run(router: .counting(started)) { loop in
+            let task = Task { try await loop.client.unary(Methods.sleep, ByteBuffer(string: "60000")) }
+            #expect(await eventually { started.count == 1 })
             task.cancel()
             let error = await failure { _ = try await task.value }
             #expect(error?.code == .cancelled)

@@ -195,11 +195,38 @@ import Testing
         let directory = TemporaryDirectory()
         let shard = try await TestShard.open(directory)
         try await shard.write([.upsert(Point(id: .number(1), vectors: []))])
-        try await shard.node.dropReplica(TestShard.id)
+        try await shard.node.dropReplica(TestShard.id, deadline: nil)
         await #expect(throws: NeedletailError.self) { try await shard.get([.number(1)]) }
         try await shard.node.createReplica(
-            ReplicaAssignment(shard: TestShard.id, range: HashRange(first: 0, last: .max), epoch: 1, collection: TestShard.spec()))
+            ReplicaAssignment(shard: TestShard.id, range: HashRange(first: 0, last: .max), epoch: 1, collection: TestShard.spec()),
+            deadline: nil)
         #expect(try await shard.node.count(TestShard.id, deadline: nil).count == 0)
+        await shard.node.close()
+    }
+
+    /// Calls that come side by side, as from a coordinator that changes a collection while the heartbeat tells of the change: none finds
+    /// the folder of another one half made, half closed or half removed.
+    @Test func makingClosingAndDroppingTakeTurns() async throws {
+        let directory = TemporaryDirectory()
+        let shard = try await TestShard.open(directory)
+        let whole = HashRange(first: 0, last: .max)
+        for round in 0..<30 as Range<UInt64> {
+            await withTaskGroup(of: Void.self) { group in
+                for milliseconds in 1...4 {
+                    var spec = TestShard.spec()
+                    spec.durability = .interval(milliseconds: milliseconds)
+                    let assignment = ReplicaAssignment(shard: TestShard.id, range: whole, epoch: 1, collection: spec)
+                    // Whether it still serves when the call returns is up to the others.
+                    group.addTask { try? await shard.node.createReplica(assignment, deadline: nil) }
+                    group.addTask { _ = try? await shard.write([.upsert(Point(id: .number(round), vectors: []))]) }
+                }
+                group.addTask { try? await shard.node.dropReplica(TestShard.id, deadline: nil) }
+            }
+            let last = ReplicaAssignment(shard: TestShard.id, range: whole, epoch: 1, collection: TestShard.spec())
+            try await shard.node.createReplica(last, deadline: nil)
+            try await shard.write([.upsert(Point(id: .number(1_000 + round), vectors: []))])
+            #expect(try await shard.get([.number(1_000 + round)]).count == 1)
+        }
         await shard.node.close()
     }
 

@@ -25,7 +25,7 @@ struct TestShard {
         let node = LocalNode(directory: directory.path, resources: resources)
         try node.start()
         try await node.createReplica(
-            ReplicaAssignment(shard: id, range: HashRange(first: 0, last: .max), epoch: 1, collection: spec))
+            ReplicaAssignment(shard: id, range: HashRange(first: 0, last: .max), epoch: 1, collection: spec), deadline: nil)
         return TestShard(node: node)
     }
 
@@ -46,8 +46,8 @@ struct TestShard {
     }
 
     func search(_ query: [Float], limit: Int = 10, exact: Bool = false, parts: PointParts = PointParts()) async throws -> [ScoredPoint] {
-        let query = SearchQuery(field: 0, vector: DenseVector(query), limit: limit, exact: exact)
-        let response = try await node.search(NodeSearchRequest(shards: [Self.id], queries: [query], parts: parts))
+        let query = SearchQuery(field: 0, vector: DenseVector(query), limit: limit, exact: exact, parts: parts)
+        let response = try await node.search(NodeSearchRequest(shards: [Self.id], queries: [query]))
         for report in response.reports { if case .failed(let error) = report.outcome { throw error } }
         return response.results[0]
     }

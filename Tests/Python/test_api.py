@@ -149,6 +149,28 @@ def test_payloads_do_not_grow_beyond_their_limit(cluster, name):
     assert set(get(cluster, name, number(1)).points[0].payload) == {"small", "a"}
 
 
+def test_each_query_of_a_batch_gets_what_it_asked(cluster, name):
+    upsert(cluster, name, [p.Point(id=number(i), vectors={"a": vec(i, 0, 0, 0)}, payload={"n": common.Value(int_value=i)}) for i in range(20)])
+    asked = [p.PointParts(), p.PointParts(payload=True), p.PointParts(vectors=True), ALL]
+    queries = [p.Query(field="a", vector=vec(3, 0, 0, 0), limit=5, parts=parts) for parts in asked]
+    results = cluster.points.SearchBatch(p.SearchBatchRequest(collection=name, queries=queries)).results
+    for parts, result in zip(asked, results, strict=True):
+        assert len(result.points) == 5
+        assert all(bool(point.payload) == parts.payload and bool(point.vectors) == parts.vectors for point in result.points)
+
+
+def test_a_new_collection_is_ready_at_once(cluster):
+    """Without waiting for the workers' next heartbeats, of which there is one a second."""
+    for _ in range(10):
+        name = f"c-{uuid.uuid4()}"
+        cluster.collections.Create(c.CreateCollectionRequest(name=name, shard_count=4, fields=[c.VectorField(name="v", dimensions=2, metric=c.METRIC_L2)]))
+        status = cluster.status()
+        states = [r.state for s in cluster.cluster.Shards(cluster_pb2.ListShardsRequest(collection=name)).shards for r in s.replicas]
+        assert states == [cluster_pb2.REPLICA_STATE_READY] * 4
+        assert status.shards_ready == status.shards_total
+        cluster.collections.Delete(c.DeleteCollectionRequest(name=name))
+
+
 def test_everything_deleted_and_loaded_again_is_found(cluster, name, rng):
     for _ in range(3):
         rows = rng.standard_normal((500, 4)).astype("f4")
@@ -193,8 +215,12 @@ def test_wrong_requests_say_what_is_wrong(cluster, name):
     search = lambda **query: refused(invalid, cluster.points.Search, p.SearchRequest(collection=name, query=p.Query(**query)))
     assert "field" in search(vector=vec(1, 2, 3, 4))  # two fields: the empty name is ambiguous
     assert "\"nope\"" in search(field="nope", vector=vec(1, 2, 3, 4))
-    assert "dimensions" in search(field="a", vector=vec(1, 2, 3))
-    assert "NaN" in search(field="a", vector=vec(1, 2, 3, float("nan")))
+    for word, values in (("dimensions", (1, 2, 3)), ("NaN", (1, 2, 3, float("nan")))):
+        message = search(field="a", vector=vec(*values))
+        assert word in message and "did not answer" not in message, message
+        query = p.Query(field="a", vector=vec(*values))
+        message = refused(invalid, cluster.points.Search, p.SearchRequest(collection=name, query=query, allow_partial=True))
+        assert word in message and "did not answer" not in message, message
     assert "limit" in search(field="a", vector=vec(1, 2, 3, 4), limit=10_001)
     assert "ef" in search(field="a", vector=vec(1, 2, 3, 4), ef=70_000)
     search(field="a", vector=common.Vector(values=[1], data=b"1234"))

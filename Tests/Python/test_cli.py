@@ -8,7 +8,8 @@ import time
 
 import numpy as np
 import pytest
-from harness import BINARIES, wait_for
+from harness import BINARIES, Cluster, wait_for
+from needletail.v1 import cluster_pb2
 
 
 @pytest.fixture
@@ -105,4 +106,81 @@ def test_errors_say_what_to_do(cli, name, tmp_path):
     cli("collection", "create", code=64)
     assert "metric" in cli("collection", "create", "x", "--field", "v:4:nope", code=64).lower() + "metric"
     down = subprocess.run([BINARIES / "needletail", "status", "--endpoint", "127.0.0.1:1"], capture_output=True, text=True, timeout=60)
-    assert down.returncode == 1 and "127.0.0.1:1" in down.stderr
+    assert down.returncode == 1
+    assert down.stderr == "needletail: Cannot connect to 127.0.0.1:1: nothing listens there. Check that the server runs and the address is right.\n"
+    unknown = subprocess.run([BINARIES / "needletail", "status", "--endpoint", "nowhere.invalid:1"], capture_output=True, text=True, timeout=60)
+    assert unknown.returncode == 1 and 'the host name "nowhere.invalid" is not known' in unknown.stderr, unknown.stderr
+
+
+@pytest.mark.parametrize("number", ["0x1", "01", "-01", "1.", ".5", "+1", "1e", "1e+", "inf", "NaN", "1a", "0.1.2", "--1", "-"])
+def test_what_is_no_number_in_json_is_refused(cli, name, tmp_path, number):
+    cli("collection", "create", name, "--field", "v:2:l2")
+    (tmp_path / "vector.jsonl").write_text(f'{{"id": 1, "vectors": {{"v": [1, {number}]}}}}\n')
+    assert "line 1: not valid JSON" in cli("import", name, "vector.jsonl", code=1)
+    (tmp_path / "payload.jsonl").write_text(f'{{"id": 1, "payload": {{"n": {number}}}}}\n')
+    assert "line 1: not valid JSON" in cli("import", name, "payload.jsonl", code=1)
+    assert "not valid JSON" in cli("search", name, f"--vector=[1, {number}]", code=1)
+
+
+def test_every_number_of_json_is_read(cli, name, tmp_path):
+    cli("collection", "create", name, "--field", "v:2:l2")
+    texts = ["0", "-0", "7", "-12", "0.5", "-0.25", "1e3", "1E+3", "25e-2", "10.50E-1", "1.0"]
+    lines = (f'{{"id": {i}, "vectors": {{"v": [ {text} ,{text}]}}, "payload": {{"n":{text}}}}}\n' for i, text in enumerate(texts))
+    (tmp_path / "in.jsonl").write_text("".join(lines))
+    cli("import", name, "in.jsonl")
+    cli("export", name, "out.jsonl")
+    out = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [point["payload"]["n"] for point in out] == [json.loads(text) for text in texts]
+    assert [point["vectors"]["v"] for point in out] == [[float(text)] * 2 for text in texts]
+
+
+def test_a_refused_point_is_named_by_its_place_in_the_file(cli, name, tmp_path):
+    cli("collection", "create", name, "--field", "v:4:l2")
+    lines = [json.dumps({"id": 100 + i, "vectors": {"v": [i, 0, 0, 0]}}) for i in range(3_000)]
+    lines[2_499] = json.dumps({"id": 2_599, "vectors": {"v": [1, 2]}})
+    lines.insert(10, "")
+    (tmp_path / "short.jsonl").write_text("\n".join(lines) + "\n")
+    assert "short.jsonl, line 2501: point 2599: " in cli("import", name, "short.jsonl", code=1)
+    (tmp_path / "field.jsonl").write_text(lines[0] + "\n" + json.dumps({"id": 1, "vectors": {"w": [1, 2, 3, 4]}}) + "\n")
+    assert 'line 2: there is no field "w"; the collection has "v"' in cli("import", name, "field.jsonl", code=1)
+    identity = "c0ffee00-0000-4000-8000-000000000001"
+    (tmp_path / "big.jsonl").write_text(lines[0] + "\n" + json.dumps({"id": identity, "payload": {"big": "x" * (1 << 20)}}) + "\n")
+    assert f"line 2: point {identity} has " in cli("import", name, "big.jsonl", code=1)
+    rows = np.zeros((5_000, 4), "f4")
+    rows[4_321, 2] = np.nan
+    np.save(tmp_path / "nan.npy", rows)
+    assert "nan.npy, row 4321: point 14321: " in cli("import", name, "nan.npy", "--first-id", 10_000, code=1)
+    (tmp_path / "payloads.jsonl").write_text("{}\n" * 5_000)
+    assert "nan.npy, row 4321: point 4321: " in cli("import", name, "nan.npy", "--payload-jsonl", "payloads.jsonl", code=1)
+
+
+def test_collections_are_listed_while_a_worker_is_down():
+    """Own processes, because one of them dies."""
+    with Cluster(workers=2) as own:
+        def run(*arguments, code=0):
+            result = subprocess.run([BINARIES / "needletail", *arguments, "--endpoint", own.coordinator.address], capture_output=True, text=True, timeout=60)
+            assert result.returncode == code, result
+            return result.stdout if code == 0 else result.stderr
+
+        for collection, shards in (("one", 1), ("two", 1), ("both", 2)):
+            run("collection", "create", collection, "--field", "v:2:l2", "--shards", str(shards))
+            points = "".join(json.dumps({"id": i, "vectors": {"v": [i, 0]}}) + "\n" for i in range(100))
+            (own.folder / "points.jsonl").write_text(points)
+            run("import", collection, own.folder / "points.jsonl")
+        whole = {line.split()[0]: line.split()[2] for line in run("collection", "list").splitlines()[1:]}
+        assert whole == {"one": "100", "two": "100", "both": "100"}
+        wait_for(lambda: sum(node.points for node in own.cluster.Nodes(cluster_pb2.ListNodesRequest()).nodes) == 300, "the workers reporting all points")
+        own.workers[0].kill()
+        lines = {line.split()[0]: line for line in run("collection", "list").splitlines()[1:]}
+        assert len(lines) == 3
+        # Each of the single shards is on another worker.
+        assert sorted("unknown (0 of 1 shards answer)" in lines[name] for name in ("one", "two")) == [False, True]
+        assert sum(" 100 " in lines[name] for name in ("one", "two")) == 1
+        count = int(lines["both"].split()[2])
+        assert 0 < count < 100 and f"{count} in 1 of 2 shards" in lines["both"]
+        assert f"{count} in 1 of 2 shards" in run("collection", "show", "both")
+        assert json.loads(run("collection", "show", "both", "--json"))["points"] is None
+        assert len(run("collection", "list", "--json")) > 2
+        # The coordinator did answer: nothing is wrong with the endpoint.
+        error = run("search", "both", "--vector", "[1, 2]", code=1)
+        assert "1 of 2 shards did not answer: shard worker " in error and "--endpoint" not in error, error

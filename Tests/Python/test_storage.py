@@ -76,7 +76,8 @@ def test_a_torn_tail_is_cut_and_reported():
         worker.start()
         cluster.wait_until_ready()
         assert count(cluster) == 50
-        assert "37 bytes of an unfinished write were cut off" in worker.output()
+        # A worker answers before it says so.
+        wait_for(lambda: "37 bytes of an unfinished write were cut off" in worker.output(), "the worker saying so")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system takes root")
@@ -143,15 +144,17 @@ def test_a_data_folder_serves_one_process_and_one_cluster():
         second = subprocess.run([BINARIES / "needletail-shard", "--data", worker.folder / "data", "--listen", "127.0.0.1:0"],
                                 capture_output=True, text=True, timeout=30)
         assert second.returncode != 0 and "another process uses this data folder" in second.stderr
+        assert "needletail-shard: " in second.stderr and "failedPrecondition" not in second.stderr, "the sentence alone"
         create(cluster)
         write(cluster, 0, 50)
         worker.stop()
-        worker.arguments = ["--coordinator", other.coordinator.address]
-        worker.start()
-        wait_for(lambda: "belongs to cluster" in worker.output(), "the wrong coordinator refusing the worker")
+        # Nothing that changes by itself: the worker ends and says what to do.
+        lost = subprocess.run([BINARIES / "needletail-shard", "--data", worker.folder / "data", "--listen", "127.0.0.1:0", "--coordinator",
+                               other.coordinator.address], capture_output=True, text=True, timeout=30)
+        assert lost.returncode == 1
+        last = lost.stderr.splitlines()[-1]
+        assert last.startswith("needletail-shard: shard worker ") and "belongs to cluster" in last and "another coordinator" in last, last
         assert other.status().nodes_total == 1
-        worker.stop()
-        worker.arguments = ["--coordinator", cluster.coordinator.address]
         worker.start()
         cluster.wait_until_ready()
         assert count(cluster) == 50
@@ -237,6 +240,47 @@ def test_a_metadata_folder_serves_one_coordinator():
         second = subprocess.run([BINARIES / "needletail-coordinator", "--data", cluster.coordinator.folder / "data", "--listen", "127.0.0.1:0", "--admin", "0"],
                                 capture_output=True, text=True, timeout=30)
         assert second.returncode != 0 and "another process uses this data folder" in second.stderr
+        assert "needletail-coordinator: " in second.stderr and "failedPrecondition" not in second.stderr, "the sentence alone"
+
+
+def test_a_worker_that_is_running_ends_when_its_coordinator_is_another_clusters():
+    with Cluster(workers=1) as cluster:
+        worker = cluster.workers[0]
+        cluster.coordinator.stop()
+        # Down is no reason to end: the worker goes on trying.
+        wait_for(lambda: "still trying" in worker.output(), "the worker missing its coordinator")
+        assert worker.process.poll() is None
+        (cluster.coordinator.folder / "data").rename(cluster.coordinator.folder / "old")
+        cluster.coordinator.start()
+        wait_for(lambda: worker.process.poll() is not None, "the worker ending")
+        assert worker.process.returncode == 1 and "belongs to cluster" in worker.output().splitlines()[-1]
+        cluster.coordinator.stop()
+        (cluster.coordinator.folder / "data").rename(cluster.coordinator.folder / "new")
+        (cluster.coordinator.folder / "old").rename(cluster.coordinator.folder / "data")
+        cluster.coordinator.start()
+        worker.start()
+        wait_for(lambda: cluster.status().nodes_alive == 1, "the worker back in its cluster")
+
+
+def test_a_collection_with_a_damaged_checkpoint_can_be_deleted_and_made_again():
+    """What the error says, which is all that helps: there is no other copy."""
+    with Cluster(workers=1) as cluster:
+        create(cluster)
+        write(cluster, 0, 3_000)
+        worker = cluster.workers[0]
+        worker.stop()
+        manifest = replica_folder(worker, 3_000) / "checkpoint" / "MANIFEST"
+        data = bytearray(manifest.read_bytes())
+        data[len(data) // 2] ^= 0xFF
+        manifest.write_bytes(data)
+        worker.start()
+        wait_for(lambda: replica(cluster).state == cluster_pb2.REPLICA_STATE_FAILED, "the replica failing")
+        assert "delete the collection and import it again" in replica(cluster).reason
+        cluster.collections.Delete(c.DeleteCollectionRequest(name="s"))
+        assert not list((worker.folder / "data" / "replicas").iterdir()), "its files are gone"
+        create(cluster)
+        write(cluster, 0, 50)
+        assert count(cluster) == 50
 
 
 def test_what_is_missing_or_damaged_is_never_deleted_or_served_around():

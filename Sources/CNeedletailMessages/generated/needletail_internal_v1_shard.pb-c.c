@@ -1502,7 +1502,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__write_reply__descript
   (ProtobufCMessageInit) needletail__internal__v1__write_reply__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__query__field_descriptors[6] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__query__field_descriptors[8] =
 {
   {
     "field",
@@ -1576,6 +1576,30 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__query__field_des
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "with_payload",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__Query, with_payload),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "with_vectors",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__Query, with_vectors),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__internal__v1__query__field_indices_by_name[] = {
   2,   /* field[2] = data */
@@ -1584,11 +1608,13 @@ static const unsigned needletail__internal__v1__query__field_indices_by_name[] =
   5,   /* field[5] = exact */
   0,   /* field[0] = field */
   3,   /* field[3] = limit */
+  6,   /* field[6] = with_payload */
+  7,   /* field[7] = with_vectors */
 };
 static const ProtobufCIntRange needletail__internal__v1__query__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 6 }
+  { 0, 8 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__query__descriptor =
 {
@@ -1598,14 +1624,14 @@ const ProtobufCMessageDescriptor needletail__internal__v1__query__descriptor =
   "Needletail__Internal__V1__Query",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__Query),
-  6,
+  8,
   needletail__internal__v1__query__field_descriptors,
   needletail__internal__v1__query__field_indices_by_name,
   1,  needletail__internal__v1__query__number_ranges,
   (ProtobufCMessageInit) needletail__internal__v1__query__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__search_request__field_descriptors[4] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__search_request__field_descriptors[2] =
 {
   {
     "shards",
@@ -1631,41 +1657,15 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__search_request__
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
-  {
-    "with_payload",
-    3,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_BOOL,
-    0,   /* quantifier_offset */
-    offsetof(Needletail__Internal__V1__SearchRequest, with_payload),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "with_vectors",
-    4,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_BOOL,
-    0,   /* quantifier_offset */
-    offsetof(Needletail__Internal__V1__SearchRequest, with_vectors),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
 };
 static const unsigned needletail__internal__v1__search_request__field_indices_by_name[] = {
   1,   /* field[1] = queries */
   0,   /* field[0] = shards */
-  2,   /* field[2] = with_payload */
-  3,   /* field[3] = with_vectors */
 };
 static const ProtobufCIntRange needletail__internal__v1__search_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 2 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__search_request__descriptor =
 {
@@ -1675,7 +1675,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__search_request__descr
   "Needletail__Internal__V1__SearchRequest",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__SearchRequest),
-  4,
+  2,
   needletail__internal__v1__search_request__field_descriptors,
   needletail__internal__v1__search_request__field_indices_by_name,
   1,  needletail__internal__v1__search_request__number_ranges,

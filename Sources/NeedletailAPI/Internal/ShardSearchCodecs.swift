@@ -11,8 +11,6 @@ extension InternalMessages {
             message.pointee.shards = try arena.list(request.shards, arena.shardID)
             message.pointee.n_queries = request.queries.count
             message.pointee.queries = try arena.list(request.queries, arena.searchQuery)
-            message.pointee.with_payload = request.parts.payload ? 1 : 0
-            message.pointee.with_vectors = request.parts.vectors ? 1 : 0
             return message
         },
         read: { (message: UnsafePointer<Needletail__Internal__V1__SearchRequest>) throws(NeedletailError) in
@@ -23,8 +21,7 @@ extension InternalMessages {
                     ShardID(incarnation: Incarnation(shard.pointee.incarnation), number: shard.pointee.number)
                 },
                 queries: try messages(request.queries, request.n_queries) { query throws(NeedletailError) in try SearchQuery(query)
-                },
-                parts: PointParts(payload: request.with_payload != 0, vectors: request.with_vectors != 0))
+                })
         })
 
     public static let found = MessageCodec<NodeSearchResponse>(
@@ -66,7 +63,8 @@ extension SearchQuery {
         self.init(
             field: Int(query.field),
             vector: DenseVector(element: try VectorElement(number: query.element), bytes: byteArray(query.data)),
-            limit: Int(query.limit), ef: query.ef == 0 ? nil : Int(query.ef), exact: query.exact != 0)
+            limit: Int(query.limit), ef: query.ef == 0 ? nil : Int(query.ef), exact: query.exact != 0,
+            parts: PointParts(payload: query.with_payload != 0, vectors: query.with_vectors != 0))
     }
 }
 
@@ -106,6 +104,8 @@ extension MessageArena {
         message.pointee.limit = try positive(query.limit, "limit")
         if let ef = query.ef { message.pointee.ef = try positive(ef, "ef") }
         message.pointee.exact = query.exact ? 1 : 0
+        message.pointee.with_payload = query.parts.payload ? 1 : 0
+        message.pointee.with_vectors = query.parts.vectors ? 1 : 0
         return message
     }
 

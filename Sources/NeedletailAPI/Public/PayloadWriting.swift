@@ -14,7 +14,7 @@ struct PayloadWriter {
         if payload.isEmpty { return (0, nil) }
         var writer = PayloadWriter(arena: arena, reader: ByteReader(payload))
         guard try writer.reader.u8() == 7 else {
-            throw NeedletailError(.dataLoss, "stored payload is damaged: it is not a map; restore the replica from a snapshot")
+            throw NeedletailError(.dataLoss, "stored payload is damaged: it is not a map; \(NeedletailError.damagedReplicaAdvice)")
         }
         let count = try writer.reader.count(minimumItemBytes: 2)
         let entries: UnsafeMutablePointer<UnsafeMutablePointer<Entry>?>? = try writer.map(count, depth: 0)

@@ -3,8 +3,8 @@ public import NeedletailGRPC
 
 /// A shard worker reached over the network.
 public struct RemoteShardWorker: ShardOperations {
-    /// For the calls that carry no deadline of their own. Making a replica waits until it serves, which after a crash means replaying
-    /// its log.
+    /// At most, for the calls that may carry no deadline of their own. Making a replica waits until it serves, which after a crash means
+    /// replaying its log.
     public struct Timeouts: Sendable {
         public var createReplica: Duration = .seconds(600)
         public var dropReplica: Duration = .seconds(60)
@@ -45,16 +45,21 @@ public struct RemoteShardWorker: ShardOperations {
         try await client.call(InternalMethods.count, InternalMessages.count, shard, InternalMessages.counted, deadline: deadline)
     }
 
-    public func createReplica(_ assignment: ReplicaAssignment) async throws {
+    public func createReplica(_ assignment: ReplicaAssignment, deadline: Deadline?) async throws {
         try await client.call(
             InternalMethods.createReplica, InternalMessages.assignment, assignment, InternalMessages.empty,
-            deadline: .after(timeouts.createReplica))
+            deadline: Self.sooner(deadline, timeouts.createReplica))
     }
 
-    public func dropReplica(_ shard: ShardID) async throws {
+    public func dropReplica(_ shard: ShardID, deadline: Deadline?) async throws {
         try await client.call(
             InternalMethods.dropReplica, InternalMessages.shard, shard, InternalMessages.empty,
-            deadline: .after(timeouts.dropReplica))
+            deadline: Self.sooner(deadline, timeouts.dropReplica))
+    }
+
+    private static func sooner(_ deadline: Deadline?, _ timeout: Duration) -> Deadline {
+        let limit = Deadline.after(timeout)
+        return deadline.map { min($0, limit) } ?? limit
     }
 
     public func status() async throws -> NodeStatus {

@@ -27,11 +27,11 @@ extension GRPCRouter {
         serve(InternalMethods.count, InternalMessages.count, InternalMessages.counted) { shard, deadline in
             try await operations.count(shard, deadline: deadline)
         }
-        serve(InternalMethods.createReplica, InternalMessages.assignment, InternalMessages.empty) { assignment, _ in
-            try await operations.createReplica(assignment)
+        serve(InternalMethods.createReplica, InternalMessages.assignment, InternalMessages.empty) { assignment, deadline in
+            try await operations.createReplica(assignment, deadline: deadline)
         }
-        serve(InternalMethods.dropReplica, InternalMessages.shard, InternalMessages.empty) { shard, _ in
-            try await operations.dropReplica(shard)
+        serve(InternalMethods.dropReplica, InternalMessages.shard, InternalMessages.empty) { shard, deadline in
+            try await operations.dropReplica(shard, deadline: deadline)
         }
         serve(InternalMethods.status, InternalMessages.empty, InternalMessages.nodeStatus) { _, _ in try await operations.status() }
     }

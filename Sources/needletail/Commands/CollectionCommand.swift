@@ -62,13 +62,24 @@ struct CollectionCommand: AsyncParsableCommand {
                     return print("no collections yet; make one with: needletail collection create NAME --field NAME:DIMS:METRIC")
                 }
                 var table = Table("COLLECTION", "SHARDS", "POINTS", "FIELDS")
+                let counts = try await counts(infos, cluster)
                 for info in infos {
-                    let count = try await cluster.count(info.spec.name, deadline: options.deadline).count
                     table.add(
-                        info.spec.name, "\(info.spec.shardCount)", "\(count)", info.spec.fields.map(\.option).joined(separator: " ")
-                    )
+                        info.spec.name, "\(info.spec.shardCount)", counts[info.spec.name]?.text ?? "",
+                        info.spec.fields.map(\.option).joined(separator: " "))
                 }
                 table.print()
+            }
+        }
+
+        /// Side by side, so that a worker that hangs is waited for once and not once for each collection.
+        private func counts(_ infos: [CollectionInfo], _ cluster: RemoteCluster) async throws -> [String: PointCount] {
+            let timeout = options.timeout
+            return try await withThrowingTaskGroup(of: (String, PointCount).self) { group in
+                for info in infos {
+                    group.addTask { (info.spec.name, try await PointCount.of(info.spec.name, cluster, deadline: ClusterOptions.deadline(timeout))) }
+                }
+                return try await group.reduce(into: [:]) { $0[$1.0] = $1.1 }
             }
         }
     }
@@ -81,14 +92,14 @@ struct CollectionCommand: AsyncParsableCommand {
         func run() async throws {
             try await options.withCluster { cluster in
                 let info = try await cluster.collection(name, deadline: options.deadline)
-                let count = try await cluster.count(name, deadline: options.deadline).count
+                let count = try await PointCount.of(name, cluster, deadline: options.deadline)
                 if options.json {
                     guard case .map(var entries) = info.json else { return }
-                    entries["points"] = .count(count)
+                    entries["points"] = count.json
                     return print(JSONWriter.text(entries))
                 }
                 print(
-                    "collection  \(name)\npoints      \(count)\nshards      \(info.spec.shardCount)\ndurability  \(info.spec.durability.option)"
+                    "collection  \(name)\npoints      \(count.text)\nshards      \(info.spec.shardCount)\ndurability  \(info.spec.durability.option)"
                 )
                 for field in info.spec.fields {
                     print("field       \(field.option)  (m \(field.graph.m), ef_construction \(field.graph.efConstruction))")

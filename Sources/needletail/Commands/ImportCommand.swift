@@ -83,19 +83,26 @@ struct ImportCommand: AsyncParsableCommand {
     private func send(_ source: any RowSource, _ cluster: RemoteCluster, _ info: CollectionInfo, _ done: inout Int, _ progress: inout Progress) async throws
     {
         var batch = try source.next()
+        var underway = SentPoints(file: file, placeName: source.placeName)
         while batch != nil {
             let writer = try await cluster.upsertStream(collection: collection)
             var sent = 0
-            while let next = batch, sent < Self.segmentRows {
-                switch next {
-                case .operations(let operations): try await writer.send(operations)
-                case .packed(let rows): try await writer.send(rows)
+            do {
+                while let next = batch, sent < Self.segmentRows {
+                    underway.add(next)
+                    switch next.content {
+                    case .operations(let operations): try await writer.send(operations)
+                    case .packed(let rows): try await writer.send(rows)
+                    }
+                    sent += next.count
+                    progress.show(rows: done + sent, fraction: source.fraction)
+                    batch = try source.next()
                 }
-                sent += next.count
-                progress.show(rows: done + sent, fraction: source.fraction)
-                batch = try source.next()
+                _ = try await writer.finish()
+            } catch let error as NeedletailError {
+                throw underway.locate(error)
             }
-            _ = try await writer.finish()
+            underway.acknowledged()
             done += sent
             guard file != "-" else { continue }
             try ImportCheckpoint(

@@ -2,22 +2,30 @@ import Foundation
 import NeedletailClient
 
 /// What is sent at once.
-enum ImportBatch: Sendable {
-    case operations([NamedOperation])
-    case packed(PackedRows)
+struct ImportBatch: Sendable {
+    enum Content: Sendable {
+        case operations([NamedOperation])
+        case packed(PackedRows)
+    }
 
-    var count: Int {
-        switch self {
-        case .operations(let operations): operations.count
-        case .packed(let rows): rows.ids.count
+    var content: Content
+    /// Where each point stands in the file, as people count there: lines from 1, rows from 0.
+    var places: [Int]
+
+    var count: Int { places.count }
+
+    var ids: [PointID] {
+        switch content {
+        case .operations(let operations): operations.map(\.id)
+        case .packed(let rows): rows.ids.map { .number($0) }
         }
     }
 }
 
 /// Rows in the order of a file.
 protocol RowSource: AnyObject {
-    /// Rows in all, when that is known before they are read.
-    var rowCount: Int? { get }
+    /// What a place in the file is called: "line" or "row".
+    var placeName: String { get }
     /// 0 to 1.
     var fraction: Double { get }
     func skip(_ rows: Int) throws
@@ -43,22 +51,24 @@ final class JSONLinesSource: RowSource {
         self.fields = fields
     }
 
-    var rowCount: Int? { nil }
+    var placeName: String { "line" }
     var fraction: Double { reader.sizeBytes == 0 ? 0 : Double(reader.bytesRead) / Double(reader.sizeBytes) }
 
     func skip(_ rows: Int) throws { for _ in 0..<rows where try reader.next() == nil { return } }
 
     func next() throws -> ImportBatch? {
         var operations: [NamedOperation] = []
+        var lines: [Int] = []
         let start = reader.bytesRead
         while operations.count < batchRows, reader.bytesRead - start < batchBytes, let line = try reader.next() {
             do {
                 operations.append(try PointJSON.operation(line, field: field, fields: fields))
+                lines.append(reader.lineNumber)
             } catch {
                 throw NeedletailError(error.code, "\(path), line \(reader.lineNumber): \(error.message)", cause: error)
             }
         }
-        return operations.isEmpty ? nil : .operations(operations)
+        return operations.isEmpty ? nil : ImportBatch(content: .operations(operations), places: lines)
     }
 }
 
@@ -92,7 +102,7 @@ final class VectorFileSource: RowSource {
         }
     }
 
-    var rowCount: Int? { file.rowCount }
+    var placeName: String { "row" }
     var fraction: Double { file.rowCount == 0 ? 1 : Double(row) / Double(file.rowCount) }
 
     func skip(_ rows: Int) throws {
@@ -107,7 +117,8 @@ final class VectorFileSource: RowSource {
         let rows = file.rows(row..<end)
         let numbers = ids.numbers(row..<end)
         if payloads == nil, let numbers, field?.element != .bit {
-            return .packed(PackedRows(ids: numbers, field: fieldName, element: file.scalar.element, rows: rows))
+            let packed = PackedRows(ids: numbers, field: fieldName, element: file.scalar.element, rows: rows)
+            return ImportBatch(content: .packed(packed), places: Array(row..<end))
         }
         let rowBytes = rows.count / (end - row)
         var operations: [NamedOperation] = []
@@ -118,7 +129,7 @@ final class VectorFileSource: RowSource {
                     id: ids.id(row + index), vectors: [NamedVector(field: fieldName, vector: vector)],
                     payload: try payload(row + index)))
         }
-        return .operations(operations)
+        return ImportBatch(content: .operations(operations), places: Array(row..<end))
     }
 
     private func vector(_ bytes: [UInt8]) throws(NeedletailError) -> DenseVector {

@@ -19,7 +19,9 @@ struct ClusterOptions: ParsableArguments {
         guard timeout > 0, timeout < 1e6 else { throw ValidationError("--timeout must be above 0 seconds.") }
     }
 
-    var deadline: Deadline { .after(.milliseconds(Int(timeout * 1000))) }
+    var deadline: Deadline { Self.deadline(timeout) }
+
+    static func deadline(_ seconds: Double) -> Deadline { .after(.milliseconds(Int(seconds * 1000))) }
 
     /// Connects, runs `body`, closes.
     func withCluster(_ body: (RemoteCluster) async throws -> Void) async throws {
@@ -28,11 +30,6 @@ struct ClusterOptions: ParsableArguments {
         let cluster = try NeedletailCluster.connect(endpoint)
         do {
             try await body(cluster.operations)
-        } catch let error as NeedletailError where error.code == .unavailable {
-            await cluster.close()
-            throw NeedletailError(
-                .unavailable, "\(error.message) (endpoint \(endpoint); is the cluster running, and is --endpoint right?)",
-                cause: error)
         } catch {
             await cluster.close()
             throw error

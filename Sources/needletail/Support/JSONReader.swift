@@ -28,8 +28,12 @@ struct JSONReader {
 
     /// The next byte that is no white space; 0 at the end.
     private mutating func peek() -> UInt8 {
-        while bytes[offset] == 32 || (9...13).contains(bytes[offset]) { offset += 1 }
-        return bytes[offset]
+        while true {
+            switch bytes[offset] {
+            case 9, 10, 13, 32: offset += 1
+            case let byte: return byte
+            }
+        }
     }
 
     mutating func take(_ character: Character) -> Bool {
@@ -83,8 +87,8 @@ struct JSONReader {
         if take("]") { return values }
         repeat {
             _ = peek()
-            guard isNumberStart else { throw wrong("a number is expected") }
-            let (value, length) = parse { strtof($0, $1) }
+            let length = try numberLength("a number is expected")
+            let value = start { strtof($0, nil) }
             guard value.isFinite else { throw wrong("a number is out of range") }
             values.append(value)
             offset += length
@@ -93,26 +97,43 @@ struct JSONReader {
         return values
     }
 
-    /// `strtod` also reads "inf", "nan" and hexadecimal, which are no JSON.
-    private var isNumberStart: Bool {
-        let first = bytes[offset] == UInt8(ascii: "-") ? bytes[min(offset + 1, bytes.count - 1)] : bytes[offset]
-        return (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(first)
+    /// How long the number here is by the grammar of RFC 8259, section 6: `strtod` also reads "inf", "nan", hexadecimal and zeros in
+    /// front, and would take a longer part of what the grammar refuses.
+    private func numberLength(_ expected: String) throws(NeedletailError) -> Int {
+        // The NUL at the end is no digit, so no step leaves the array.
+        var end = offset
+        func skipDigits() -> Bool {
+            let first = end
+            while (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(bytes[end]) { end += 1 }
+            return end > first
+        }
+        if bytes[end] == UInt8(ascii: "-") { end += 1 }
+        let first = end
+        guard skipDigits() else { throw wrong(expected) }
+        guard bytes[first] != UInt8(ascii: "0") || end == first + 1 else { throw wrong("a number begins with a needless 0") }
+        if bytes[end] == UInt8(ascii: ".") {
+            end += 1
+            guard skipDigits() else { throw wrong("a number has no digit after its point") }
+        }
+        if bytes[end] | 0x20 == UInt8(ascii: "e") {
+            end += 1
+            if bytes[end] == UInt8(ascii: "+") || bytes[end] == UInt8(ascii: "-") { end += 1 }
+            guard skipDigits() else { throw wrong("a number has no digit in its exponent") }
+        }
+        guard !(UInt8(ascii: "a")...UInt8(ascii: "z")).contains(bytes[end] | 0x20) else { throw wrong("a number is followed by a letter") }
+        return end - offset
     }
 
-    private func parse<Value>(
-        _ convert: (UnsafePointer<CChar>, UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Value
-    ) -> (Value, Int) {
+    /// Converts what begins here. The grammar has been checked, and what ends a number in JSON ends it for the C library too.
+    private func start<Value>(_ convert: (UnsafePointer<CChar>) -> Value) -> Value {
         bytes.withUnsafeBufferPointer { bytes in
-            let start = UnsafeRawPointer(bytes.baseAddress! + offset).assumingMemoryBound(to: CChar.self)
-            var end: UnsafeMutablePointer<CChar>?
-            let value = convert(start, &end)
-            return (value, end.map { UnsafePointer($0) - start } ?? 0)
+            convert(UnsafeRawPointer(bytes.baseAddress! + offset).assumingMemoryBound(to: CChar.self))
         }
     }
 
     private mutating func number() throws(NeedletailError) -> PayloadValue {
-        guard isNumberStart else { throw wrong("a value is expected") }
-        let (double, length) = parse { strtod($0, $1) }
+        let length = try numberLength("a value is expected")
+        let double = start { strtod($0, nil) }
         let text = String(decoding: bytes[offset..<offset + length], as: UTF8.self)
         offset += length
         if let integer = Int64(text) { return .integer(integer) }

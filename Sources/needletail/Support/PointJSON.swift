@@ -108,7 +108,12 @@ enum PointJSON {
     private static func vector(
         _ reader: inout JSONReader, _ name: String, _ fields: [VectorField]
     ) throws(NeedletailError) -> NamedVector {
-        let field = name.isEmpty && fields.count == 1 ? fields[0] : fields.first { $0.name == name }
+        // Asked here, where the line is known: the cluster's refusal would name no point.
+        guard let field = name.isEmpty && fields.count == 1 ? fields[0] : fields.first(where: { $0.name == name }) else {
+            let known = fields.map { "\"\($0.name)\"" }.joined(separator: ", ")
+            let advice = name.isEmpty ? "say which field \"vector\" is for: --field" : "there is no field \"\(name)\""
+            throw NeedletailError(.invalidArgument, "\(advice); the collection has \(known)")
+        }
         return NamedVector(field: name, vector: try DenseVector(try reader.floats(), for: field))
     }
 }

@@ -143,10 +143,12 @@ struct  Needletail__Internal__V1__Query
    */
   uint32_t ef;
   protobuf_c_boolean exact;
+  protobuf_c_boolean with_payload;
+  protobuf_c_boolean with_vectors;
 };
 #define NEEDLETAIL__INTERNAL__V1__QUERY__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__query__descriptor) \
-    , 0, 0, {0,NULL}, 0, 0, 0 }
+    , 0, 0, {0,NULL}, 0, 0, 0, 0, 0 }
 
 
 struct  Needletail__Internal__V1__SearchRequest
@@ -156,12 +158,10 @@ struct  Needletail__Internal__V1__SearchRequest
   Needletail__Internal__V1__ShardId **shards;
   size_t n_queries;
   Needletail__Internal__V1__Query **queries;
-  protobuf_c_boolean with_payload;
-  protobuf_c_boolean with_vectors;
 };
 #define NEEDLETAIL__INTERNAL__V1__SEARCH_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__search_request__descriptor) \
-    , 0,NULL, 0,NULL, 0, 0 }
+    , 0,NULL, 0,NULL }
 
 
 struct  Needletail__Internal__V1__Scored
