@@ -87,7 +87,8 @@ public final class HNSWIndex: @unchecked Sendable {
 
     private func takePointers() {
         pointers = GraphPointers(
-            rows: memory.rows.base, walked: (memory.codes ?? memory.rows).base, walkedStride: scorer.strideBytes, links: memory.links.base, nodes: memory.nodes.base, upper: memory.upper.base,
+            rows: memory.rows.base, walked: (memory.codes ?? memory.rows).base, walkedStride: scorer.strideBytes,
+            links: memory.links.base, nodes: memory.nodes.base, upper: memory.upper.base,
             rowStride: distance.layout.strideBytes, baseDegree: field.graph.m * 2, upperDegree: field.graph.m)
     }
 

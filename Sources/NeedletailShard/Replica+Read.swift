@@ -23,7 +23,8 @@ extension Replica {
             query.exact
             ? try graph.exactSearch(query.vector, limit: query.limit, deadline: deadline, scratch: &scratch) { points.id($0) < points.id($1) }
             : try graph.search(
-                query.vector, limit: query.limit, ef: max(query.limit, query.ef ?? SearchQuery.defaultEf(limit: query.limit)), deadline: deadline, scratch: &scratch)
+                query.vector, limit: query.limit, ef: max(query.limit, query.ef ?? SearchQuery.defaultEf(limit: query.limit)),
+                deadline: deadline, scratch: &scratch)
         let metric = graph.field.metric
         let found = result.nearest.map { entry in
             ScoredPoint(id: points.id(entry.slot), score: metric.score(ofDistance: entry.distance), sequence: points.sequence(entry.slot))

@@ -130,7 +130,7 @@ import Testing
         var generator = SeededGenerator.fresh()
         let directory = TemporaryDirectory()
         var spec = TestShard.spec()
-        spec.fields[0].graph = GraphParameters(m: 4, efConstruction: 16)
+        spec.fields[0].index = IndexSpec(graph: GraphParameters(m: 4, efConstruction: 16))
         let shard = try await TestShard.open(directory, spec: spec)
         let queries = (0..<20).map { _ in generator.gaussians(8) }
         var vectors: [[Float]] = (0..<2_000).map { _ in generator.gaussians(8) }
@@ -166,7 +166,7 @@ import Testing
         let directory = TemporaryDirectory()
         var spec = TestShard.spec(dimensions: 32)
         // A poor graph, so that there is something to miss.
-        spec.fields[0].graph = GraphParameters(m: 4, efConstruction: 4)
+        spec.fields[0].index = IndexSpec(graph: GraphParameters(m: 4, efConstruction: 4))
         let shard = try await TestShard.open(directory, spec: spec)
         try await shard.write((0..<3_000).map { row in
             .upsert(Point(id: .number(row), vectors: [FieldVector(field: 0, vector: DenseVector(generator.gaussians(32)))]))

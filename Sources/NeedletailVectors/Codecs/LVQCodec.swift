@@ -49,7 +49,9 @@ public struct LVQCodec: RowCodec {
         strideBytes = refinement ? refinedAt + constants : (walkedBytes + 15) & ~15
         floatBytes = (dimensions * 4 + 63) & ~63
         // The transformed vector, its codes one a byte, and the codes in the order of the kernels.
-        scratchBytes = floatBytes + 2 * ((dimensions + 63) & ~63) + 2 * ((codeBytes + 63) & ~63) + transform.roomFloats * 4 + (refinement ? Self.refinedQueryBytes(dimensions, codeBytes) : 0)
+        scratchBytes =
+            floatBytes + 2 * ((dimensions + 63) & ~63) + 2 * ((codeBytes + 63) & ~63) + transform.roomFloats * 4
+            + (refinement ? Self.refinedQueryBytes(dimensions, codeBytes) : 0)
         meanSquaredNorm = VectorLayout.squaredNorm(transform.mean ?? [])
         kernels = LVQKernels(bits: bits, level: level)
     }
