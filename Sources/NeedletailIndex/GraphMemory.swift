@@ -46,8 +46,10 @@ public struct GraphMemory: Sendable {
     public static func upperCapacity(field: VectorField, slots: Int) -> Int { max(1024, 4 * slots / (field.graph.m - 1)) }
 }
 
-/// The fixed addresses of a graph's memories, taken once the memories exist.
-struct GraphPointers {
+/// What an operation on a graph works with: the fixed addresses of its memories, and how near rows are to one another. Never changes;
+/// when the graph takes to another codec it gets another one of these.
+final class GraphPointers: @unchecked Sendable {
+    // Sendable: constants; what the addresses lead to is guarded as `HNSWIndex` says.
     let rows: UnsafeMutableRawPointer
     /// What the graph walks on: the codes, or the rows when there are none.
     let walked: UnsafeMutableRawPointer
@@ -58,6 +60,34 @@ struct GraphPointers {
     let rowStride: Int
     let baseDegree: Int
     let upperDegree: Int
+    /// The codec whose rows the graph walks on; nil when it walks on the vectors themselves.
+    let codec: (any RowCodec)?
+    /// Distances of what the graph walks on.
+    let scorer: any RowScorer
+    let gather: NeighbourGather
+    /// Nodes a walk expands at a time. Measured: two take no more distances than one, and hide a fetch where rows are short; long rows
+    /// keep the memory busy by themselves.
+    let expansions: Int
+    /// Scratch memory of a query.
+    let queryBytes: Int
+
+    init(memory: GraphMemory, m: Int, distance: RowDistance, codec: (any RowCodec)?, codes: (any SlotMemory)?) {
+        rows = memory.rows.base
+        rowStride = distance.strideBytes
+        links = memory.links.base
+        nodes = memory.nodes.base
+        upper = memory.upper.base
+        baseDegree = m * 2
+        upperDegree = m
+        self.codec = codec
+        scorer = codec ?? distance
+        walked = (codes ?? memory.rows).base
+        walkedStride = scorer.strideBytes
+        let walkedBytes = codec?.walkedBytes ?? distance.strideBytes
+        gather = NeighbourGather(strideBytes: walkedStride, walkedBytes: walkedBytes)
+        expansions = walkedBytes <= 512 ? 2 : 1
+        queryBytes = max(distance.scratchBytes, codec?.scratchBytes ?? 0)
+    }
 
     @inline(__always) func row(_ slot: UInt32) -> UnsafeRawPointer { UnsafeRawPointer(rows + (Int(slot) &* rowStride)) }
 

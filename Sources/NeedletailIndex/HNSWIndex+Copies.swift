@@ -48,7 +48,7 @@ extension HNSWIndex {
     }
 
     private func isCopy(_ left: UInt32, _ right: UInt32, _ pointers: GraphPointers) -> Bool {
-        scorer.isCopy(pointers.walkedRow(left), pointers.walkedRow(right))
+        pointers.scorer.isCopy(pointers.walkedRow(left), pointers.walkedRow(right))
     }
 
     /// A reproducible lot: depends on the candidate, the node, and what was newest when it was drawn.

@@ -11,7 +11,7 @@ extension HNSWIndex {
         _ vector: DenseVector, limit: Int, deadline: Deadline?, scratch: inout SearchScratch, precedes: (UInt32, UInt32) -> Bool
     ) throws(NeedletailError) -> WalkResult {
         let bound = slotBound.load(ordering: .acquiring)
-        scratch.prepare(slots: 0, queryBytes: queryBytes)
+        scratch.prepare(slots: 0, queryBytes: distance.scratchBytes)
         let query = try distance.prepare(vector, field: field.name, scratch: scratch.query.pointer)
         var result = WalkResult()
         guard let pointers, limit > 0 else { return result }

@@ -69,10 +69,10 @@ extension HNSWIndex {
     private func chooseNeighbours(
         slot: UInt32, level: Int, top: UInt64, pointers: GraphPointers, scratch: inout SearchScratch
     ) -> [[UInt32]] {
-        scratch.prepare(slots: slotBound.load(ordering: .acquiring), queryBytes: queryBytes)
+        scratch.prepare(slots: slotBound.load(ordering: .acquiring), queryBytes: pointers.queryBytes)
         var work = SearchWork()
         let topLevel = Int(top >> 32)
-        let query = scorer.asQuery(pointers.walkedRow(slot), scratch: scratch.query.pointer)
+        let query = pointers.scorer.asQuery(pointers.walkedRow(slot), scratch: scratch.query.pointer)
         var position = nearest(to: query, entry: top, pointers: pointers, scratch: &scratch, work: &work)
         // The way here is a chain of ever nearer nodes, so it offers a long link or two, which the nearest alone never do: without them
         // a cluster that is loaded in one go is an island.
@@ -131,12 +131,12 @@ extension HNSWIndex {
     /// Whether no chosen node is nearer to the candidate than the candidate is to the node that chooses.
     private func isSpread(_ candidate: SlotDistance, from chosen: [UInt32], pointers: GraphPointers, scratch: inout SearchScratch) -> Bool {
         if chosen.isEmpty { return true }
-        let query = scorer.asQuery(pointers.walkedRow(candidate.slot), scratch: scratch.second.pointer)
+        let query = pointers.scorer.asQuery(pointers.walkedRow(candidate.slot), scratch: scratch.second.pointer)
         return chosen.withUnsafeBufferPointer { chosen in
             // In blocks: most refusals come from the first chosen nodes, which are the nearest.
             for start in stride(from: 0, to: chosen.count, by: 8) {
                 let count = min(8, chosen.count - start)
-                scorer.distances(
+                pointers.scorer.distances(
                     query, base: pointers.walked, rows: chosen.baseAddress.unsafelyUnwrapped + start, count: count,
                     out: scratch.distances)
                 for index in 0..<count where scratch.distances[index] * relaxation < candidate.distance { return false }
@@ -174,8 +174,8 @@ extension HNSWIndex {
     func sorted(
         count: Int, around node: UInt32, keeping kept: UInt32?, pointers: GraphPointers, scratch: inout SearchScratch
     ) -> [SlotDistance] {
-        let query = scorer.asQuery(pointers.walkedRow(node), scratch: scratch.second.pointer)
-        scorer.distances(query, base: pointers.walked, rows: scratch.rows, count: count, out: scratch.distances)
+        let query = pointers.scorer.asQuery(pointers.walkedRow(node), scratch: scratch.second.pointer)
+        pointers.scorer.distances(query, base: pointers.walked, rows: scratch.rows, count: count, out: scratch.distances)
         var candidates: [SlotDistance] = []
         candidates.reserveCapacity(count)
         for index in 0..<count where linkable[Int(scratch.rows[index])] || scratch.rows[index] == kept {

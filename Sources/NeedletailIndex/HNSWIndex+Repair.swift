@@ -13,7 +13,7 @@ extension HNSWIndex {
     /// - Returns: how many lists were mended.
     @discardableResult public func repair(slots: Range<Int>, doomed: SlotBits, scratch: inout SearchScratch) -> Int {
         guard let pointers else { return 0 }
-        scratch.prepare(slots: slotBound.load(ordering: .acquiring), queryBytes: queryBytes)
+        scratch.prepare(slots: slotBound.load(ordering: .acquiring), queryBytes: pointers.queryBytes)
         var mended = 0
         for slot in slots where !doomed[slot] {
             let node = UInt32(slot)

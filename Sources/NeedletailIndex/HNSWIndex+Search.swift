@@ -32,10 +32,13 @@ extension HNSWIndex {
         _ vector: DenseVector, limit: Int, ef: Int, rescore: Int? = nil, deadline: Deadline?, scratch: inout SearchScratch
     ) throws(NeedletailError) -> WalkResult {
         let entry = entry.load(ordering: .acquiring)
-        scratch.prepare(slots: slotBound.load(ordering: .acquiring), queryBytes: queryBytes)
-        let query = try scorer.prepare(vector, field: field.name, scratch: scratch.query.pointer)
         var result = WalkResult()
-        guard entry != 0, let pointers else { return result }
+        guard entry != 0, let pointers else {
+            try check(vector, scratch: &scratch)
+            return result
+        }
+        scratch.prepare(slots: slotBound.load(ordering: .acquiring), queryBytes: pointers.queryBytes)
+        let query = try pointers.scorer.prepare(vector, field: field.name, scratch: scratch.query.pointer)
         var position = nearest(to: query, entry: entry, pointers: pointers, scratch: &scratch, work: &result.work)
         if Int(entry >> 32) > 0 {
             position = descend(
@@ -46,7 +49,7 @@ extension HNSWIndex {
             query, from: position, level: 0, breadth: ef, admitted: live, deadline: deadline, pointers: pointers, scratch: &scratch,
             work: &result.work)
         result.nearest = scratch.candidates.answers()
-        if let codec {
+        if let codec = pointers.codec {
             var count = max(limit, rescore ?? field.index.rescore.count ?? codec.rescoreCount(limit: limit))
             if codec.refines {
                 refine(&result, count: count, query, codec, pointers: pointers, scratch: &scratch)
@@ -55,6 +58,12 @@ extension HNSWIndex {
             try measureAgain(&result, count: count, vector, pointers: pointers, scratch: &scratch)
         }
         return result
+    }
+
+    /// A query that does not fit is refused by an empty graph too.
+    func check(_ vector: DenseVector, scratch: inout SearchScratch) throws(NeedletailError) {
+        scratch.prepare(slots: 0, queryBytes: distance.scratchBytes)
+        _ = try distance.prepare(vector, field: field.name, scratch: scratch.query.pointer)
     }
 
     /// Measures the `count` nearest again with all that their rows hold, and forgets the rest.
@@ -89,7 +98,7 @@ extension HNSWIndex {
         to query: PreparedQuery, entry: UInt64, pointers: GraphPointers, scratch: inout SearchScratch, work: inout SearchWork
     ) -> SlotDistance {
         scratch.rows[0] = UInt32(truncatingIfNeeded: entry) &- 1
-        scorer.distances(query, base: pointers.walked, rows: scratch.rows, count: 1, out: scratch.distances)
+        pointers.scorer.distances(query, base: pointers.walked, rows: scratch.rows, count: 1, out: scratch.distances)
         work.distances += 1
         return SlotDistance(slot: scratch.rows[0], distance: scratch.distances[0])
     }
@@ -112,7 +121,7 @@ extension HNSWIndex {
                     scratch.rows[count] = link &- 1
                     count &+= 1
                 }
-                scorer.distances(query, base: pointers.walked, rows: scratch.rows, count: count, out: scratch.distances)
+                pointers.scorer.distances(query, base: pointers.walked, rows: scratch.rows, count: count, out: scratch.distances)
                 work.distances += UInt64(count)
                 work.hops += 1
                 for index in 0..<count where scratch.distances[index] < position.distance {
@@ -147,28 +156,28 @@ extension HNSWIndex {
         while !isTruncated {
             var count = 0
             var expanded = 0
-            while expanded < expansions, let next = scratch.candidates.nextToExpand() {
+            while expanded < pointers.expansions, let next = scratch.candidates.nextToExpand() {
                 // Slots made after this walk began lie beyond its visited set; they are not part of its answer.
-                count &+= gather.unvisited(
+                count &+= pointers.gather.unvisited(
                     list: UnsafeRawPointer(pointers.list(next.slot, level: level)), degree: degree, bound: bound,
                     visited: scratch.visited.words, base: pointers.walked, out: rows + count)
                 expanded &+= 1
             }
             if expanded == 0 { break }
             scratch.visited.note(rows, count: count)
-            scorer.distances(query, base: pointers.walked, rows: rows, count: count, out: distances)
+            pointers.scorer.distances(query, base: pointers.walked, rows: rows, count: count, out: distances)
             var threshold = scratch.candidates.threshold
             for index in 0..<count where distances[index] < threshold {
                 scratch.candidates.insert(slot: rows[index], distance: distances[index], isAnswer: admitted[Int(rows[index])])
                 threshold = scratch.candidates.threshold
             }
             if let likely = scratch.candidates.likelyNext {
-                gather.prefetch(list: UnsafeRawPointer(pointers.list(likely, level: level)), degree: degree)
+                pointers.gather.prefetch(list: UnsafeRawPointer(pointers.list(likely, level: level)), degree: degree)
             }
             hops &+= UInt64(expanded)
             scored &+= UInt64(count)
             // A look at the clock costs as much as a few distances: every 16 hops or so, some tens of microseconds apart.
-            if hops & 15 < expansions, let deadline { isTruncated = deadline.isPast }
+            if hops & 15 < pointers.expansions, let deadline { isTruncated = deadline.isPast }
         }
         work.hops += hops
         work.distances += scored

@@ -12,24 +12,19 @@ private import Glibc
 /// on one at a time. Lists change in place under a lock chosen by the node; readers take none, and see of a list either old or new
 /// entries, all of which are nodes.
 public final class HNSWIndex: @unchecked Sendable {
-    // Sendable: `pointers` is set before the entry point is published and never changes; lists and nodes are atomics written under
+    // Sendable: `pointers` never change once made, and the first are there before the entry point is published; lists and nodes are atomics written under
     // `locks`; allocation state is under `growth`.
     public let field: VectorField
     /// Distances in full precision.
     public let distance: RowDistance
-    /// The codec whose rows the graph walks on; nil when it walks on the vectors themselves.
-    public let codec: (any RowCodec)?
-    /// Distances of what the graph walks on.
-    let scorer: any RowScorer
-    let queryBytes: Int
-    let gather: NeighbourGather
-    /// Nodes a walk expands at a time. Measured: two take no more distances than one, and hide a fetch where rows are short; long rows
-    /// keep the memory busy by themselves.
-    let expansions: Int
     let memory: GraphMemory
     let locks = StripedLocks()
     let growth = Mutex(Growth())
-    @exclusivity(unchecked) var pointers: GraphPointers?
+    /// The present one; none before the first slot.
+    private let current = Atomic<Unmanaged<GraphPointers>?>(nil)
+    /// Owns every one there was: an operation may still work with an earlier one, and they are few.
+    private let owned = Mutex<[GraphPointers]>([])
+    let coding: Mutex<Coding>
 
     /// The entry point: slot plus one in the low half, its level in the high half; 0 while the graph is empty.
     let entry = Atomic<UInt64>(0)
@@ -55,15 +50,11 @@ public final class HNSWIndex: @unchecked Sendable {
         field: VectorField, codec: (any RowCodec)? = nil, memory: GraphMemory, capacity: Int, level: KernelLevel = .best
     ) {
         precondition((codec == nil) == (memory.codes == nil), "a codec needs memory for its rows, and nothing else does")
+        coding = Mutex(Coding(codec: codec, codes: memory.codes))
         precondition(capacity < Int(CandidateList.slotMask), "a partition numbers its slots in 30 bits")
         self.field = field
         self.memory = memory
         distance = RowDistance(layout: VectorLayout(field: field), level: level)
-        self.codec = codec
-        scorer = codec ?? distance
-        gather = NeighbourGather(strideBytes: scorer.strideBytes, walkedBytes: codec?.walkedBytes ?? scorer.strideBytes)
-        expansions = (codec?.walkedBytes ?? scorer.strideBytes) <= 512 ? 2 : 1
-        queryBytes = max(distance.scratchBytes, codec?.scratchBytes ?? 0)
         live = SlotBits(capacity: capacity)
         linkable = SlotBits(capacity: capacity)
         levelFactor = 1 / log(Double(field.graph.m))
@@ -77,32 +68,32 @@ public final class HNSWIndex: @unchecked Sendable {
             throw NeedletailError(.resourceExhausted, "the partition is full at \(live.capacity) points; use more shards")
         }
         try memory.rows.ensureCapacity(slots: slots)
-        try memory.codes?.ensureCapacity(slots: slots)
+        try coding.withLock { coding throws(NeedletailError) in try coding.codes?.ensureCapacity(slots: slots) }
         try memory.links.ensureCapacity(slots: slots)
         try memory.nodes.ensureCapacity(slots: slots)
         try growth.withLock { growth throws(NeedletailError) in try memory.upper.ensureCapacity(slots: growth.upperCount + 1) }
-        if pointers == nil { takePointers() }
         if slots > slotBound.load(ordering: .relaxed) { slotBound.store(slots, ordering: .releasing) }
+        if pointers == nil { coding.withLock { usePointers(codec: $0.isAdopted ? $0.codec : nil, codes: $0.isAdopted ? $0.codes : nil) } }
     }
 
-    private func takePointers() {
-        pointers = GraphPointers(
-            rows: memory.rows.base, walked: (memory.codes ?? memory.rows).base, walkedStride: scorer.strideBytes,
-            links: memory.links.base, nodes: memory.nodes.base, upper: memory.upper.base,
-            rowStride: distance.layout.strideBytes, baseDegree: field.graph.m * 2, upperDegree: field.graph.m)
+    var pointers: GraphPointers? {
+        // Owned for as long as the index lives.
+        current.load(ordering: .acquiring)?.takeUnretainedValue()
+    }
+
+    /// Makes later operations work with this codec. Its memory has addresses: capacity was ensured before.
+    func usePointers(codec: (any RowCodec)?, codes: (any SlotMemory)?) {
+        let made = GraphPointers(memory: memory, m: field.graph.m, distance: distance, codec: codec, codes: codes)
+        owned.withLock { $0.append(made) }
+        current.store(Unmanaged.passUnretained(made), ordering: .releasing)
     }
 
     /// Writes the slot's vector, converted by `VectorLayout.convert`. The slot must be unused: nobody reads it yet.
     public func store(_ vector: [UInt8], slot: UInt32, scratch: inout SearchScratch) {
         memory.rows.willWrite(slot: Int(slot))
         distance.store(vector, at: memory.rows.base + Int(slot) * distance.layout.strideBytes)
-        guard let codec, let codes = memory.codes else { return }
-        scratch.prepare(slots: 0, queryBytes: queryBytes)
-        codes.willWrite(slot: Int(slot))
-        distance.floats(vector).withUnsafeBufferPointer {
-            codec.encode(
-                $0.baseAddress.unsafelyUnwrapped, at: codes.base + Int(slot) * codec.strideBytes, scratch: scratch.query.pointer)
-        }
+        let (codec, codes) = coding.withLock { ($0.codec, $0.codes) }
+        if let codec, let codes { encode(distance.floats(vector), slot: slot, codec, codes, scratch: &scratch) }
     }
 
     /// The vector of a slot as it was given; nil when the point has none in this field.

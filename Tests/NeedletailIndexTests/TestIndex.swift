@@ -6,9 +6,13 @@ import NeedletailVectors
 struct TestIndex: Sendable {
     let graph: HNSWIndex
 
-    init(field: VectorField, vectors: [[Float]], capacity: Int? = nil) throws {
+    /// With `training` the graph walks on the field's codec from the beginning.
+    init(field: VectorField, vectors: [[Float]], capacity: Int? = nil, training: [[Float]]? = nil) throws {
         let capacity = capacity ?? vectors.count
-        graph = HNSWIndex(field: field, memory: .plain(field: field, capacity: capacity), capacity: capacity)
+        let codec = try training.map {
+            try CodecTraining.train(field, sample: VectorSample($0.flatMap(\.self), dimensions: field.dimensions)).rowCodec()
+        }
+        graph = HNSWIndex(field: field, codec: codec, memory: .plain(field: field, codec: codec, capacity: capacity), capacity: capacity)
         try graph.ensureCapacity(slots: capacity)
         for (slot, vector) in vectors.enumerated() { try insert(vector, slot: slot) }
     }

@@ -1,0 +1,57 @@
+import NeedletailCore
+import NeedletailIndex
+import NeedletailTestSupport
+import NeedletailVectors
+import Testing
+
+/// Graphs that walk on codes.
+@Suite struct CodecWalkTests {
+    static let specs = ["f32", "f16", "lvq8", "lvq4", "lvq4x8", "rotate,lvq8", "pca24,lvq8,rescore60", "prefix32,f32,rescore60"]
+
+    /// 6,000 vectors whose later dimensions carry less, as embeddings' do.
+    private func vectors(_ count: Int, _ generator: inout SeededGenerator) -> [[Float]] {
+        (0..<count).map { _ in generator.gaussians(48).enumerated().map { $1 / Float(1 + $0 / 6) } }
+    }
+
+    @Test(arguments: specs)
+    func answersAreExactDistancesOfTheNearest(spec: String) throws {
+        var generator = SeededGenerator.fresh()
+        let base = vectors(6_000, &generator)
+        for metric in [NeedletailCore.Metric.l2, .cosine] {
+            let index = try TestIndex(field: field(spec, metric), vectors: base, training: base)
+            let queries = vectors(60, &generator)
+            try #expect(index.recall(queries, ef: 100) >= 0.95, "\(spec) \(metric)")
+            for query in queries.prefix(10) {
+                let truth = Dictionary(uniqueKeysWithValues: try index.exact(query, limit: 200).map { ($0.slot, $0.distance) })
+                for entry in try index.search(query, ef: 60) {
+                    if let exact = truth[entry.slot] { #expect(abs(exact - entry.distance) <= 1e-5 * max(1, abs(exact))) }
+                }
+            }
+        }
+    }
+
+    @Test func aGraphTakesToACodecWhileItIsUsed() throws {
+        var generator = SeededGenerator.fresh()
+        let base = vectors(6_000, &generator)
+        let field = try field("lvq8", .l2)
+        let index = try TestIndex(field: field, vectors: Array(base[..<4_000]), capacity: base.count)
+        let before = try index.recall(Array(base[..<50]), ef: 64)
+        let model = try CodecTraining.train(field, sample: VectorSample(base.flatMap(\.self), dimensions: 48))
+        let codec = model.rowCodec()
+        try index.graph.beginCodec(codec, codes: PlainSlotMemory(strideBytes: codec.strideBytes, capacity: base.count))
+        // Written in both forms, found by both.
+        for slot in 4_000..<5_000 { try index.insert(base[slot], slot: slot) }
+        #expect(index.graph.codec == nil)
+        var scratch = SearchScratch()
+        for start in stride(from: 0, to: 4_000, by: 500) { index.graph.encode(slots: start..<start + 500, scratch: &scratch) }
+        index.graph.adoptCodec()
+        #expect(index.graph.codec != nil)
+        for slot in 5_000..<6_000 { try index.insert(base[slot], slot: slot) }
+        let after = try index.recall(Array(base.shuffled(using: &generator)[..<100]), ef: 64)
+        #expect(after >= min(0.97, before - 0.02))
+    }
+
+    private func field(_ spec: String, _ metric: NeedletailCore.Metric) throws -> VectorField {
+        VectorField(name: "v", dimensions: 48, metric: metric, index: try IndexSpec(text: spec))
+    }
+}
