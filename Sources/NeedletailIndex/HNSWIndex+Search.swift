@@ -26,10 +26,11 @@ public struct WalkResult: Sendable {
 
 extension HNSWIndex {
     /// The nearest published slots that a walk of breadth `ef` finds, with their distances in full precision: all `ef` of them, or with a
-    /// codec the `rescore` nearest by its estimate (at least `limit`; the codec's choice when nil).
+    /// codec the `rescore` nearest by its estimate (at least `limit`; the codec's choice when nil). With a `filter` only slots that it
+    /// admits.
     /// - Throws: `invalidArgument` for a query that does not fit the field.
     public func search(
-        _ vector: DenseVector, limit: Int, ef: Int, rescore: Int? = nil, deadline: Deadline?, scratch: inout SearchScratch
+        _ vector: DenseVector, limit: Int, ef: Int, rescore: Int? = nil, filter: SlotFilter? = nil, deadline: Deadline?, scratch: inout SearchScratch
     ) throws(NeedletailError) -> WalkResult {
         let entry = entry.load(ordering: .acquiring)
         var result = WalkResult()
@@ -45,12 +46,20 @@ extension HNSWIndex {
                 query, from: position, levels: (1...Int(entry >> 32)).reversed(), pointers: pointers, scratch: &scratch,
                 work: &result.work)
         }
-        result.isTruncated = walk(
-            query, from: position, level: 0, breadth: ef, admitted: live, deadline: deadline, pointers: pointers, scratch: &scratch,
-            work: &result.work)
+        if let filter {
+            result.isTruncated = searchFiltered(
+                query, from: position, breadth: ef, filter: filter, deadline: deadline, pointers: pointers, scratch: &scratch,
+                work: &result.work)
+        } else {
+            result.isTruncated = walk(
+                query, from: position, level: 0, breadth: ef, admitted: live, deadline: deadline, pointers: pointers, scratch: &scratch,
+                work: &result.work)
+        }
         result.nearest = scratch.candidates.answers()
         if let codec = pointers.codec {
-            var count = max(limit, rescore ?? field.index.rescore.count ?? codec.rescoreCount(limit: limit))
+            // What a filter leaves may all lie far off, where estimates tell little apart: then twice as many are worth a look.
+            let usual = codec.rescoreCount(limit: limit) * (filter == nil ? 1 : 2)
+            var count = max(limit, rescore ?? field.index.rescore.count ?? usual)
             if codec.refines {
                 refine(&result, count: count, query, codec, pointers: pointers, scratch: &scratch)
                 count = max(limit, count / 2)

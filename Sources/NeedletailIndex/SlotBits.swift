@@ -23,6 +23,9 @@ public final class SlotBits: @unchecked Sendable {
         words[slot &>> 6].load(ordering: .acquiring) &>> UInt64(slot & 63) & 1 != 0
     }
 
+    /// The bits of slots 64·`index` … 64·`index` + 63.
+    @inlinable public func word(_ index: Int) -> UInt64 { words[index].load(ordering: .acquiring) }
+
     public func set(_ slot: Int) { words[slot >> 6].bitwiseOr(1 << UInt64(slot & 63), ordering: .acquiringAndReleasing) }
 
     public func clear(_ slot: Int) { words[slot >> 6].bitwiseAnd(~(1 << UInt64(slot & 63)), ordering: .acquiringAndReleasing) }

@@ -42,6 +42,8 @@ struct VisitedSlots: ~Copyable {
         return true
     }
 
+    @inline(__always) func contains(_ slot: UInt32) -> Bool { words[Int(slot &>> 6)] &>> UInt64(slot & 63) & 1 != 0 }
+
     /// Slots whose bits were set through `words`.
     @inline(__always) mutating func note(_ slots: UnsafePointer<UInt32>, count: Int) {
         if logCount &+ count <= Self.logCapacity { (log + logCount).update(from: slots, count: count) }

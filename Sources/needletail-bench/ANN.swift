@@ -31,11 +31,9 @@ struct ANN: AsyncParsableCommand {
         try field.validate()
         let before = residentBytes()
         let clock = ContinuousClock()
-        let sampler = stride(from: 0, to: data.count, by: max(1, data.count / CodecTraining.sampleCount))
-        let sample = sampler.flatMap { data.values[$0 * data.dimensions..<($0 + 1) * data.dimensions] }
         let begin = clock.now
-        let walk = spec.needsTraining ? try CodecTraining.train(field, sample: VectorSample(sample, dimensions: data.dimensions)).rowCodec() : nil
-        let index = try await GraphBuild.build(data, field: field, codec: walk, threads: buildThreads)
+        let codec = try GraphBuild.train(data, field: field)
+        let index = try await GraphBuild.build(data, field: field, codec: codec, threads: buildThreads)
         report(data, field, [("phase", "\"build\""), ("seconds", seconds(begin.duration(to: clock.now))), ("bytes", "\(residentBytes() - before)")])
         let vectors = (0..<queries.count).map(queries.vector)
         let truth = try exactAnswers(index, vectors)

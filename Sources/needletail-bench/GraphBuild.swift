@@ -5,6 +5,16 @@ import Synchronization
 
 /// Building a graph in this process, from all rows of a file, on a number of threads.
 enum GraphBuild {
+    /// The codec of the field's spec, trained on an even sample of the rows; nil for a field without one.
+    static func train(_ data: VectorFile, field: VectorField) throws -> (any RowCodec)? {
+        guard field.index.needsTraining else { return nil }
+        let step = max(1, data.count / CodecTraining.sampleCount)
+        let sample = stride(from: 0, to: data.count, by: step).flatMap {
+            data.values[$0 * data.dimensions..<($0 + 1) * data.dimensions]
+        }
+        return try CodecTraining.train(field, sample: VectorSample(sample, dimensions: data.dimensions)).rowCodec()
+    }
+
     static func build(_ data: VectorFile, field: VectorField, codec: (any RowCodec)? = nil, threads: Int) async throws -> HNSWIndex {
         let memory = GraphMemory.plain(field: field, codec: codec, capacity: data.count)
         let index = HNSWIndex(field: field, codec: codec, memory: memory, capacity: data.count)

@@ -104,6 +104,11 @@ typedef struct {
 /// it, and hints the processor to fetch their rows. Returns how many were written to `out`, which has room for `degree`.
 size_t nt_gather_unvisited(const uint32_t *list, size_t degree, uint32_t bound, uint64_t *visited, const nt_rows *rows, uint32_t *out);
 
+/// The same among slots whose bits are set in `admitted`. Those not admitted and not visited go to `refused`, which has
+/// room for `degree` too, and are not marked. Fetches nothing.
+size_t nt_gather_admitted(const uint32_t *list, size_t degree, uint32_t bound, uint64_t *visited, const uint64_t *admitted,
+                          uint32_t *out, uint32_t *refused, size_t *refused_count);
+
 /// Hints the processor to fetch the line at `address`.
 static inline void nt_prefetch(const void *address) { __builtin_prefetch(address, 0, 3); }
 
