@@ -149,7 +149,7 @@ let package = Package(
             dependencies: ["NeedletailGRPC", "NeedletailHTTP2", "NeedletailTestSupport", nio, nioPosix], swiftSettings: strict),
         .testTarget(
             name: "NeedletailIndexTests",
-            dependencies: ["NeedletailIndex", "NeedletailVectors", "NeedletailTestSupport"], swiftSettings: strict),
+            dependencies: ["NeedletailIndex", "NeedletailVectors", "NeedletailSyntheticSets", "NeedletailTestSupport"], swiftSettings: strict),
         .testTarget(
             name: "NeedletailAPITests",
             dependencies: ["NeedletailAPI", "NeedletailGRPC", "NeedletailTestSupport", nio, nioPosix], swiftSettings: strict),

@@ -27,10 +27,11 @@ public struct WalkResult: Sendable {
 extension HNSWIndex {
     /// The nearest published slots that a walk of breadth `ef` finds, with their distances in full precision: all `ef` of them, or with a
     /// codec the `rescore` nearest by its estimate (at least `limit`; the codec's choice when nil). With a `filter` only slots that it
-    /// admits.
+    /// admits. `distanceLimit` ends an unfiltered walk early, when fewer answers need to be right.
     /// - Throws: `invalidArgument` for a query that does not fit the field.
     public func search(
-        _ vector: DenseVector, limit: Int, ef: Int, rescore: Int? = nil, filter: SlotFilter? = nil, deadline: Deadline?, scratch: inout SearchScratch
+        _ vector: DenseVector, limit: Int, ef: Int, rescore: Int? = nil, distanceLimit: Int = .max, filter: SlotFilter? = nil, deadline: Deadline?,
+        scratch: inout SearchScratch
     ) throws(NeedletailError) -> WalkResult {
         let entry = entry.load(ordering: .acquiring)
         var result = WalkResult()
@@ -52,8 +53,8 @@ extension HNSWIndex {
                 work: &result.work)
         } else {
             result.isTruncated = walk(
-                query, from: position, level: 0, breadth: ef, admitted: live, deadline: deadline, pointers: pointers, scratch: &scratch,
-                work: &result.work)
+                query, from: position, level: 0, breadth: ef, admitted: live, distanceLimit: distanceLimit, deadline: deadline, pointers: pointers,
+                scratch: &scratch, work: &result.work)
         }
         result.nearest = scratch.candidates.answers()
         if let codec = pointers.codec {
@@ -149,8 +150,8 @@ extension HNSWIndex {
     ///
     /// `expansions` nodes at a time: the rows of one come from memory while those of the other are scored.
     func walk(
-        _ query: PreparedQuery, from start: SlotDistance, level: Int, breadth: Int, admitted: SlotBits, deadline: Deadline?,
-        pointers: GraphPointers, scratch: inout SearchScratch, work: inout SearchWork
+        _ query: PreparedQuery, from start: SlotDistance, level: Int, breadth: Int, admitted: SlotBits, distanceLimit: Int = .max,
+        deadline: Deadline?, pointers: GraphPointers, scratch: inout SearchScratch, work: inout SearchWork
     ) -> Bool {
         scratch.candidates.reset(breadth: breadth)
         defer { scratch.visited.clear() }
@@ -174,6 +175,7 @@ extension HNSWIndex {
             }
             if expanded == 0 { break }
             scratch.visited.note(rows, count: count)
+            if count > distanceLimit &- Int(scored) { count = distanceLimit &- Int(scored) }
             pointers.scorer.distances(query, base: pointers.walked, rows: rows, count: count, out: distances)
             var threshold = scratch.candidates.threshold
             for index in 0..<count where distances[index] < threshold {
@@ -185,6 +187,7 @@ extension HNSWIndex {
             }
             hops &+= UInt64(expanded)
             scored &+= UInt64(count)
+            if scored >= distanceLimit { break }
             // A look at the clock costs as much as a few distances: every 16 hops or so, some tens of microseconds apart.
             if hops & 15 < pointers.expansions, let deadline { isTruncated = deadline.isPast }
         }
