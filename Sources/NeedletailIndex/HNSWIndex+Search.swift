@@ -57,17 +57,25 @@ extension HNSWIndex {
                 scratch: &scratch, work: &result.work)
         }
         result.nearest = scratch.candidates.answers()
-        if let codec = pointers.codec {
-            // What a filter leaves may all lie far off, where estimates tell little apart: then twice as many are worth a look.
-            let usual = codec.rescoreCount(limit: limit) * (filter == nil ? 1 : 2)
-            var count = max(limit, rescore ?? field.index.rescore.count ?? usual)
-            if codec.refines {
-                refine(&result, count: count, query, codec, pointers: pointers, scratch: &scratch)
-                count = max(limit, count / 2)
-            }
-            try measureAgain(&result, count: count, vector, pointers: pointers, scratch: &scratch)
-        }
+        try measureNearest(
+            &result, query, vector, limit: limit, rescore: rescore, isFiltered: filter != nil, pointers: pointers, scratch: &scratch)
         return result
+    }
+
+    /// With a codec, replaces estimates by distances in full precision.
+    func measureNearest(
+        _ result: inout WalkResult, _ query: PreparedQuery, _ vector: DenseVector, limit: Int, rescore: Int?, isFiltered: Bool,
+        pointers: GraphPointers, scratch: inout SearchScratch
+    ) throws(NeedletailError) {
+        guard let codec = pointers.codec else { return }
+        // What a filter leaves may all lie far off, where estimates tell little apart: then twice as many are worth a look.
+        let usual = codec.rescoreCount(limit: limit) * (isFiltered ? 2 : 1)
+        var count = max(limit, rescore ?? field.index.rescore.count ?? usual)
+        if codec.refines {
+            refine(&result, count: count, query, codec, pointers: pointers, scratch: &scratch)
+            count = max(limit, count / 2)
+        }
+        try measureAgain(&result, count: count, vector, pointers: pointers, scratch: &scratch)
     }
 
     /// A query that does not fit is refused by an empty graph too.
@@ -143,57 +151,6 @@ extension HNSWIndex {
             }
         }
         return position
-    }
-
-    /// Algorithm 2: expands the nearest unexpanded nodes until the `breadth` best admitted ones are all expanded. The result stays in
-    /// `scratch.candidates`. Returns whether the deadline cut it short.
-    ///
-    /// `expansions` nodes at a time: the rows of one come from memory while those of the other are scored.
-    func walk(
-        _ query: PreparedQuery, from start: SlotDistance, level: Int, breadth: Int, admitted: SlotBits, distanceLimit: Int = .max,
-        deadline: Deadline?, pointers: GraphPointers, scratch: inout SearchScratch, work: inout SearchWork
-    ) -> Bool {
-        scratch.candidates.reset(breadth: breadth)
-        defer { scratch.visited.clear() }
-        let bound = UInt32(truncatingIfNeeded: scratch.visited.slotCapacity)
-        _ = scratch.visited.insert(start.slot)
-        scratch.candidates.insert(slot: start.slot, distance: start.distance, isAnswer: admitted[Int(start.slot)])
-        let degree = pointers.degree(level: level)
-        let (rows, distances) = (scratch.rows, scratch.distances)
-        var hops: UInt64 = 0
-        var scored: UInt64 = 0
-        var isTruncated = false
-        while !isTruncated {
-            var count = 0
-            var expanded = 0
-            while expanded < pointers.expansions, let next = scratch.candidates.nextToExpand() {
-                // Slots made after this walk began lie beyond its visited set; they are not part of its answer.
-                count &+= pointers.gather.unvisited(
-                    list: UnsafeRawPointer(pointers.list(next.slot, level: level)), degree: degree, bound: bound,
-                    visited: scratch.visited.words, base: pointers.walked, out: rows + count)
-                expanded &+= 1
-            }
-            if expanded == 0 { break }
-            scratch.visited.note(rows, count: count)
-            if count > distanceLimit &- Int(scored) { count = distanceLimit &- Int(scored) }
-            pointers.scorer.distances(query, base: pointers.walked, rows: rows, count: count, out: distances)
-            var threshold = scratch.candidates.threshold
-            for index in 0..<count where distances[index] < threshold {
-                scratch.candidates.insert(slot: rows[index], distance: distances[index], isAnswer: admitted[Int(rows[index])])
-                threshold = scratch.candidates.threshold
-            }
-            if let likely = scratch.candidates.likelyNext {
-                pointers.gather.prefetch(list: UnsafeRawPointer(pointers.list(likely, level: level)), degree: degree)
-            }
-            hops &+= UInt64(expanded)
-            scored &+= UInt64(count)
-            if scored >= distanceLimit { break }
-            // A look at the clock costs as much as a few distances: every 16 hops or so, some tens of microseconds apart.
-            if hops & 15 < pointers.expansions, let deadline { isTruncated = deadline.isPast }
-        }
-        work.hops += hops
-        work.distances += scored
-        return isTruncated
     }
 }
 

@@ -55,3 +55,33 @@ import Testing
         VectorField(name: "v", dimensions: 48, metric: metric, index: try IndexSpec(text: spec))
     }
 }
+
+/// A batch of queries in one call.
+@Suite struct BatchTests {
+    @Test func answersAsOneByOneAndRefusesWhole() throws {
+        var generator = SeededGenerator.fresh()
+        let vectors = (0..<4_000).map { _ in generator.gaussians(20) }
+        for spec in ["none", "lvq8"] {
+            let field = VectorField(name: "v", dimensions: 20, metric: .l2, index: try IndexSpec(text: spec))
+            let index = try TestIndex(field: field, vectors: vectors, training: spec == "none" ? nil : vectors)
+            let queries = (0..<70).map { _ in DenseVector(generator.gaussians(20)) }
+            let lanes = WalkLanes()
+            var scratch = SearchScratch()
+            for size in [0, 1, 3, 70] {
+                let batch = Array(queries.prefix(size))
+                let together = try index.graph.search(batch: batch, limit: 10, ef: 40, deadline: nil, lanes: lanes)
+                let alone = try batch.map { try index.graph.search($0, limit: 10, ef: 40, deadline: nil, scratch: &scratch) }
+                #expect(together.map(\.nearest) == alone.map(\.nearest))
+                #expect(together.map(\.work) == alone.map(\.work))
+            }
+            // A query that does not fit, while others walk; the lanes are as good as new after it.
+            var wrong = queries
+            wrong[9] = DenseVector([1, 2, 3])
+            #expect(throws: NeedletailError.self) { _ = try index.graph.search(batch: wrong, limit: 10, ef: 40, deadline: nil, lanes: lanes) }
+            let again = try index.graph.search(batch: queries, limit: 10, ef: 40, deadline: nil, lanes: lanes)
+            #expect(again.count == 70 && again.allSatisfy { $0.nearest.count >= 10 })
+            let late = try index.graph.search(batch: queries, limit: 10, ef: 400, deadline: .after(.seconds(-1)), lanes: lanes)
+            #expect(late.contains { $0.isTruncated })
+        }
+    }
+}
