@@ -27,11 +27,13 @@ public struct GraphMemory: Sendable {
         self.upper = upper
     }
 
-    /// Memory that nobody checkpoints, for `capacity` points.
-    public static func plain(field: VectorField, codec: (any RowCodec)? = nil, capacity: Int) -> GraphMemory {
+    /// Memory that nobody checkpoints, for `capacity` points; the vectors in another one if given.
+    public static func plain(
+        field: VectorField, codec: (any RowCodec)? = nil, capacity: Int, rows: (any SlotMemory)? = nil
+    ) -> GraphMemory {
         let strides = strides(field: field)
         return GraphMemory(
-            rows: PlainSlotMemory(strideBytes: strides.rows, capacity: capacity),
+            rows: rows ?? PlainSlotMemory(strideBytes: strides.rows, capacity: capacity),
             codes: codec.map { PlainSlotMemory(strideBytes: $0.strideBytes, capacity: capacity) },
             links: PlainSlotMemory(strideBytes: strides.links, capacity: capacity),
             nodes: PlainSlotMemory(strideBytes: strides.nodes, capacity: capacity),

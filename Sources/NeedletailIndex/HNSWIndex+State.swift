@@ -19,6 +19,9 @@ extension HNSWIndex {
         IndexState(entry: entry.load(ordering: .acquiring), upperCount: growth.withLock { $0.upperCount })
     }
 
+    /// Memory that the lists of the upper levels take.
+    public var upperBytes: Int { growth.withLock { $0.upperCount } * field.graph.m * 4 }
+
     /// Takes up a graph whose memories were loaded from a checkpoint.
     ///
     /// `isLive` says for each slot below `slots` whether its point is current; nodes that are not live stay retired.

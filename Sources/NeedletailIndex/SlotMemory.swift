@@ -22,19 +22,27 @@ public final class PlainSlotMemory: SlotMemory, @unchecked Sendable {
     public let strideBytes: Int
     public let base: UnsafeMutableRawPointer
     private let capacity: Int
+    /// What was mapped: `base` is its first whole page.
+    private let mapping: UnsafeMutableRawPointer
+    private let byteCount: Int
+    private static let pageBytes = 1 << 21
 
     public init(strideBytes: Int, capacity: Int) {
         self.strideBytes = strideBytes
         self.capacity = capacity
-        // Rounded up so that the last row ends inside; page-aligned so that rows of whole cache lines stay aligned.
-        let bytes = (max(1, strideBytes * capacity) + 4095) & ~4095
-        base = .allocate(byteCount: bytes, alignment: 1 << 21)
-        // Walks jump all over it: with 2 MiB pages the processor finds nearly every address without a walk of its own.
-        madvise(base, bytes, MADV_HUGEPAGE)
-        base.initializeMemory(as: UInt8.self, repeating: 0, count: bytes)
+        // Zeros that cost nothing before they are written. Walks jump all over: with 2 MiB pages the processor finds nearly every address
+        // without a search of its own.
+        byteCount = (max(1, strideBytes * capacity) + Self.pageBytes - 1) & ~(Self.pageBytes - 1)
+        let mapped = mmap(nil, byteCount + Self.pageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+        guard let mapped, mapped != MAP_FAILED else { fatalError("no address space for \(byteCount) bytes; lower the capacity") }
+        mapping = mapped
+        base = UnsafeMutableRawPointer(bitPattern: (UInt(bitPattern: mapped) + UInt(Self.pageBytes) - 1) & ~(UInt(Self.pageBytes) - 1))
+            .unsafelyUnwrapped
+        // Only as far as the slots fill such pages whole, so that none is given for a few bytes.
+        madvise(base, (strideBytes * capacity) & ~(Self.pageBytes - 1), MADV_HUGEPAGE)
     }
 
-    deinit { base.deallocate() }
+    deinit { munmap(mapping, byteCount + Self.pageBytes) }
 
     public func ensureCapacity(slots: Int) throws(NeedletailError) {
         guard slots <= capacity else {

@@ -1,3 +1,4 @@
+import Foundation
 import NeedletailCore
 import NeedletailIndex
 import NeedletailVectors
@@ -16,7 +17,12 @@ enum GraphBuild {
     }
 
     static func build(_ data: VectorFile, field: VectorField, codec: (any RowCodec)? = nil, threads: Int) async throws -> HNSWIndex {
-        let memory = GraphMemory.plain(field: field, codec: codec, capacity: data.count)
+        var rows: MappedSlotMemory?
+        if field.index.rescore.source == .file {
+            let path = NSTemporaryDirectory() + "/needletail-bench-\(getpid())-vectors"
+            rows = try MappedSlotMemory(path: path, strideBytes: VectorLayout(field: field).strideBytes, capacity: data.count)
+        }
+        let memory = GraphMemory.plain(field: field, codec: codec, capacity: data.count, rows: rows)
         let index = HNSWIndex(field: field, codec: codec, memory: memory, capacity: data.count)
         try index.ensureCapacity(slots: data.count)
         let next = SharedCounter()
@@ -34,6 +40,7 @@ enum GraphBuild {
             }
             try await group.waitForAll()
         }
+        rows?.evict()
         return index
     }
 }
