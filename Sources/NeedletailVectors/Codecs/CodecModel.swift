@@ -21,6 +21,7 @@ public struct CodecModel: Sendable, Hashable {
         case .lvq8: LVQCodec(metric: metric, bits: .eight, transform: transform, level: level)
         case .lvq4: LVQCodec(metric: metric, bits: .four, transform: transform, level: level)
         case .lvq4x8: LVQCodec(metric: metric, bits: .four, refinement: true, transform: transform, level: level)
+        case .rabitq, .pq, .rq: preconditionFailure("no model of this codec is made")
         }
     }
 }
@@ -31,7 +32,7 @@ extension CodecModel {
     public var encoded: [UInt8] {
         var writer = ByteWriter()
         writer.u8(Self.version)
-        writer.u8(codec.number)
+        codec.encode(to: &writer)
         writer.u8(metric.rawValue)
         transform.encode(to: &writer)
         return writer.bytes
@@ -45,7 +46,8 @@ extension CodecModel {
             throw NeedletailError(
                 .failedPrecondition, "a codec's parameters have format \(version), this build reads \(Self.version); upgrade this node")
         }
-        guard let codec = CodecSpec(number: try reader.u8()), codec != .asGiven, let metric = Metric(rawValue: try reader.u8()) else {
+        let codec = try CodecSpec(from: &reader)
+        guard codec != .asGiven, let metric = Metric(rawValue: try reader.u8()) else {
             throw NeedletailError(.dataLoss, "a codec's parameters are damaged: unknown codec or metric")
         }
         self.init(codec: codec, metric: metric, transform: try VectorTransform(from: &reader))
@@ -76,6 +78,10 @@ public enum CodecTraining {
             throw NeedletailError(
                 .invalidArgument, "field \"\(field.name)\" has \(field.dimensions) dimensions, the sample \(sample.dimensions)")
         }
+        switch spec.codec {
+        case .rabitq, .pq, .rq: throw NeedletailError(.unimplemented, "codec \(spec.codec.name) is not built yet; use lvq8 or lvq4")
+        default: break
+        }
         let transform = try transform(spec, sample, queries, normalise: field.metric == .cosine)
         return CodecModel(codec: spec.codec, metric: field.metric, transform: transform)
     }
@@ -86,7 +92,7 @@ public enum CodecTraining {
         let preparation = VectorPreparation(prefix: spec.transform.prefix, normalise: normalise)
         switch spec.transform.map {
         case .none:
-            let centres = spec.transform.centre || [.lvq8, .lvq4, .lvq4x8].contains(spec.codec)
+            let centres = spec.transform.centre || spec.codec.centres
             return centres
                 ? try TransformFitting.centring(sample, preparation: preparation)
                 : try VectorTransform(inputDimensions: sample.dimensions, preparation: preparation)
