@@ -14,7 +14,8 @@ static inline float nt_lvq_distance(const nt_lvq_query *query, const nt_lvq_cons
     return (query->offset + row->norm) - (product + shifts);
 }
 
-// Defines `name`, which scores rows four at a time with `dots(codes of the query, four rows, code bytes, four results)`.
+// Defines `name`, which scores rows four at a time with `dots(codes of the query, four rows, code bytes, four results, scan)`. In a scan
+// `dots` fetches what lies ahead of each row while it reads it.
 #define NT_LVQ_ROWS(name, dots)                                                                                                \
     static void name(const nt_lvq_query *query, const void *base, size_t stride, const uint32_t *rows, size_t count,           \
                      size_t code_bytes, float *out) {                                                                          \
@@ -32,7 +33,8 @@ static inline float nt_lvq_distance(const nt_lvq_query *query, const nt_lvq_cons
                 row[j] = b + (rows == NULL ? at : (size_t)rows[at]) * stride;                                                  \
                 if (rows != NULL && i + j + ahead < count) nt_prefetch_row(b + (size_t)rows[i + j + ahead] * stride, bytes);   \
             }                                                                                                                  \
-            dots(query->codes, row, code_bytes, sums);                                                                         \
+            if (rows == NULL) dots(query->codes, row, code_bytes, sums, 1);                                                    \
+            else dots(query->codes, row, code_bytes, sums, 0);                                                                 \
             for (size_t j = 0; j < these; j++) out[i + j] = nt_lvq_distance(query, (const nt_lvq_constants *)row[j], sums[j]); \
         }                                                                                                                      \
     }
@@ -52,10 +54,10 @@ static inline float nt_lvq_distance(const nt_lvq_query *query, const nt_lvq_cons
             const uint8_t *eight[4] = {row + code_bytes, row + code_bytes, row + code_bytes, row + code_bytes};            \
             int32_t h4[4], l4[4], h8[4], l8[4];                                                                            \
             if (rows != NULL && i + 2 < count) nt_prefetch_row(b + (size_t)rows[i + 2] * stride, stride);                  \
-            dots4(high4, four, code_bytes, h4);                                                                            \
-            dots4(low4, four, code_bytes, l4);                                                                             \
-            dots8(high8, eight, dimensions, h8);                                                                           \
-            dots8(low8, eight, dimensions, l8);                                                                            \
+            dots4(high4, four, code_bytes, h4, 0);                                                                            \
+            dots4(low4, four, code_bytes, l4, 0);                                                                             \
+            dots8(high8, eight, dimensions, h8, 0);                                                                           \
+            dots8(low8, eight, dimensions, l8, 0);                                                                            \
             int64_t dot = 255 * (256 * (int64_t)h4[0] + l4[0]) + 256 * (int64_t)h8[0] + l8[0];                             \
             const nt_lvq_constants *refined = (const nt_lvq_constants *)(row + constants_at);                              \
             float product = query->scale * (refined->scale * (float)dot);                                                  \

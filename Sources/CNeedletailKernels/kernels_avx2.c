@@ -86,8 +86,9 @@ static inline int32_t total_codes(__m256i sum) {
     return _mm_cvtsi128_si32(_mm_add_epi32(half, _mm_shuffle_epi32(half, 0xb1)));
 }
 
-static inline void lvq8_dots(const int8_t *query, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4]) {
+static inline NT_DOTS void lvq8_dots(const int8_t *query, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4], int scan) {
     for (size_t j = 0; j < 4; j++) {
+        if (scan) nt_prefetch_scan(row[j], NT_CODES_AT + code_bytes);
         const uint8_t *codes = row[j] + NT_CODES_AT;
         __m256i s0 = _mm256_setzero_si256(), s1 = s0;
         size_t i = 0;
@@ -101,9 +102,10 @@ static inline void lvq8_dots(const int8_t *query, const uint8_t *const row[4], s
     }
 }
 
-static inline void lvq4_dots(const int8_t *query, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4]) {
+static inline NT_DOTS void lvq4_dots(const int8_t *query, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4], int scan) {
     const __m128i fifteen = _mm_set1_epi8(15);
     for (size_t j = 0; j < 4; j++) {
+        if (scan) nt_prefetch_scan(row[j], NT_CODES_AT + code_bytes);
         __m256i s0 = _mm256_setzero_si256(), s1 = s0;
         // Rows are whole blocks of 16 bytes.
         for (size_t i = 0; i < code_bytes; i += 16) {
@@ -117,6 +119,7 @@ static inline void lvq4_dots(const int8_t *query, const uint8_t *const row[4], s
 
 NT_ALL_ROWS
 NT_ALL_CODES
+NT_READ
 NT_TABLE(nt_kernels_avx2, NT_LEVEL_AVX2)
 
 #pragma clang attribute pop

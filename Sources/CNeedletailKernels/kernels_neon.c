@@ -74,8 +74,9 @@ static inline int32x4_t step_codes(int32x4_t sum, uint8x16_t codes, int8x16_t qu
     return vmlal_s16(vmlal_s16(sum, vget_low_s16(c1), vget_low_s16(q1)), vget_high_s16(c1), vget_high_s16(q1));
 }
 
-static inline void lvq8_dots(const int8_t *query, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4]) {
+static inline NT_DOTS void lvq8_dots(const int8_t *query, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4], int scan) {
     for (size_t j = 0; j < 4; j++) {
+        if (scan) nt_prefetch_scan(row[j], NT_CODES_AT + code_bytes);
         const uint8_t *codes = row[j] + NT_CODES_AT;
         int32x4_t total = vdupq_n_s32(0);
         size_t i = 0;
@@ -86,8 +87,9 @@ static inline void lvq8_dots(const int8_t *query, const uint8_t *const row[4], s
     }
 }
 
-static inline void lvq4_dots(const int8_t *query, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4]) {
+static inline NT_DOTS void lvq4_dots(const int8_t *query, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4], int scan) {
     for (size_t j = 0; j < 4; j++) {
+        if (scan) nt_prefetch_scan(row[j], NT_CODES_AT + code_bytes);
         int32x4_t total = vdupq_n_s32(0);
         // Rows are whole blocks of 16 bytes.
         for (size_t i = 0; i < code_bytes; i += 16) {
@@ -101,5 +103,6 @@ static inline void lvq4_dots(const int8_t *query, const uint8_t *const row[4], s
 
 NT_ALL_ROWS
 NT_ALL_CODES
+NT_READ
 NT_TABLE(nt_kernels_neon, NT_LEVEL_NEON)
 #endif

@@ -42,8 +42,9 @@ static void widen_u8(const void *source, size_t count, float *target) {
     for (size_t i = 0; i < count; i++) target[i] = (float)((const uint8_t *)source)[i];
 }
 
-static void lvq8_dots(const int8_t *query, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4]) {
+static inline NT_DOTS void lvq8_dots(const int8_t *query, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4], int scan) {
     for (size_t j = 0; j < 4; j++) {
+        if (scan) nt_prefetch_scan(row[j], NT_CODES_AT + code_bytes);
         const uint8_t *codes = row[j] + NT_CODES_AT;
         int32_t sum = 0;
         for (size_t i = 0; i < code_bytes; i++) sum += (int32_t)query[i] * codes[i];
@@ -51,8 +52,9 @@ static void lvq8_dots(const int8_t *query, const uint8_t *const row[4], size_t c
     }
 }
 
-static void lvq4_dots(const int8_t *query, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4]) {
+static inline NT_DOTS void lvq4_dots(const int8_t *query, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4], int scan) {
     for (size_t j = 0; j < 4; j++) {
+        if (scan) nt_prefetch_scan(row[j], NT_CODES_AT + code_bytes);
         const uint8_t *codes = row[j] + NT_CODES_AT;
         int32_t sum = 0;
         for (size_t i = 0; i < code_bytes; i++)
@@ -63,4 +65,5 @@ static void lvq4_dots(const int8_t *query, const uint8_t *const row[4], size_t c
 
 NT_ALL_ROWS
 NT_ALL_CODES
+NT_READ
 NT_TABLE(nt_kernels_scalar, NT_LEVEL_SCALAR)

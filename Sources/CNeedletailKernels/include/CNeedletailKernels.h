@@ -49,6 +49,9 @@ typedef void (*nt_lvq_rows_fn)(const nt_lvq_query *query, const void *base, size
 typedef void (*nt_lvq_refine_fn)(const nt_lvq_query *query, const void *base, size_t stride, const uint32_t *rows, size_t count,
                                  size_t code_bytes, size_t dimensions, float *out);
 
+/// Reads `bytes` bytes once, in order, and returns a sum of them: what a scan could reach that did nothing else.
+typedef uint64_t (*nt_read_fn)(const void *source, size_t bytes);
+
 /// All kernels of one level. `f32`, `f16` and `u8` name the stored element; the query is float32 for each.
 typedef struct {
     nt_level level;
@@ -62,6 +65,7 @@ typedef struct {
     nt_lvq_rows_fn lvq4;
     /// The second look at `lvq4` rows with residuals.
     nt_lvq_refine_fn lvq4x8;
+    nt_read_fn read;
 } nt_kernels;
 
 /// The kernels of a level, or NULL where this processor or this build has none.
