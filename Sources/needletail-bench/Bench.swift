@@ -5,7 +5,7 @@ struct Bench: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "needletail-bench",
         abstract: "Measures the engine inside one process. Prints one JSON object a line.",
-        subcommands: [ANN.self, ShardBenchmark.self, ClusterBenchmark.self, RPC.self, Synth.self])
+        subcommands: [ANN.self, CodecBenchmark.self, KernelsBenchmark.self, ShardBenchmark.self, ClusterBenchmark.self, RPC.self, Synth.self])
 }
 
 struct RPC: AsyncParsableCommand {
