@@ -169,6 +169,46 @@ static inline NT_DOTS void lvq4_dots(const int8_t *query, const uint8_t *const r
     store_sums(s0, s1, s2, s3, sums);
 }
 
+static inline __m512i pairs(__m512i sum, __m512i codes, const __m512i query[4]) {
+    const __m512i three = _mm512_set1_epi8(3);
+    sum = _mm512_dpbusd_epi32(sum, _mm512_and_si512(codes, three), query[0]);
+    sum = _mm512_dpbusd_epi32(sum, _mm512_and_si512(_mm512_srli_epi16(codes, 2), three), query[1]);
+    sum = _mm512_dpbusd_epi32(sum, _mm512_and_si512(_mm512_srli_epi16(codes, 4), three), query[2]);
+    return _mm512_dpbusd_epi32(sum, _mm512_and_si512(_mm512_srli_epi16(codes, 6), three), query[3]);
+}
+
+static inline NT_DOTS void pairs_dots(const int8_t *query, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4], int scan) {
+    __m512i s[4] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512()};
+    for (size_t j = 0; scan && j < 4; j++) nt_prefetch_scan(row[j], NT_CODES_AT + code_bytes);
+    for (size_t i = 0; i < code_bytes; i += 64) {
+        __mmask64 mask = code_bytes - i < 64 ? ~0ull >> (64 - (code_bytes - i)) : ~0ull;
+        __m512i q[4];
+        for (size_t part = 0; part < 4; part++) q[part] = _mm512_maskz_loadu_epi8(mask, query + part * code_bytes + i);
+        for (size_t j = 0; j < 4; j++) s[j] = pairs(s[j], _mm512_maskz_loadu_epi8(mask, row[j] + NT_CODES_AT + i), q);
+    }
+    store_sums(s[0], s[1], s[2], s[3], sums);
+}
+
+// The sums of 64 bits stay far below 2^31, so they are added up as sums of 32 bits whose other halves are 0.
+static inline NT_DOTS void hammings(const uint8_t *planes, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4], int scan,
+                                    const size_t count) {
+    __m512i s[4] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512()};
+    for (size_t j = 0; scan && j < 4; j++) nt_prefetch_scan(row[j], NT_CODES_AT + code_bytes);
+    for (size_t i = 0; i < code_bytes; i += 64) {
+        __mmask64 mask = code_bytes - i < 64 ? ~0ull >> (64 - (code_bytes - i)) : ~0ull;
+        __m512i bits[4];
+        for (size_t j = 0; j < 4; j++) bits[j] = _mm512_maskz_loadu_epi8(mask, row[j] + NT_CODES_AT + i);
+#pragma clang loop unroll(full)
+        for (size_t plane = 0; plane < count; plane++) {
+            __m512i other = _mm512_maskz_loadu_epi8(mask, planes + plane * code_bytes + i);
+            for (size_t j = 0; j < 4; j++)
+                s[j] = _mm512_add_epi64(s[j], _mm512_slli_epi64(_mm512_popcnt_epi64(_mm512_xor_si512(bits[j], other)), (unsigned)plane));
+        }
+    }
+    store_sums(s[0], s[1], s[2], s[3], sums);
+}
+
+NT_PLANES
 NT_ALL_ROWS
 NT_ALL_CODES
 NT_READ

@@ -11,7 +11,8 @@ import Testing
     private static let words =
         CodecSpec.examples.map(\.name) + [
             "prefix", "centre", "center", "rotate", "pca", "leanvec", "whiten", "fft", "hnsw", "rescore", "seed=", "m=", "ef_construction=", "queries", "file",
-            "memory", "(", ")", ",", "->", "→", "-", ">", " ", "=", "0", "1", "16", "255", "18446744073709551616", "-1", "+1", "x", "é", "٣", "\u{0}", "\u{301}",
+            "memory",
+            "(", ")", ",", "->", "→", "-", ">", " ", "=", "0", "1", "16", "255", "18446744073709551616", "-1", "+1", "x", "é", "٣", "\u{0}", "\u{301}",
             "lvq", "pq", "rq", "rabitq", "x4", "x8", "９",
         ]
 

@@ -15,15 +15,18 @@ final class EncodedRows {
         self.init(codec, rows: values)
     }
 
-    init(_ codec: any RowCodec, rows vectors: VectorRows) {
+    /// With `spare` bytes behind the rows.
+    init(_ codec: any RowCodec, rows vectors: VectorRows, spare: Int = 0) {
         self.codec = codec
         count = vectors.count
-        rows = .allocate(byteCount: count * codec.strideBytes, alignment: 64)
-        rows.initializeMemory(as: UInt8.self, repeating: 0x7f, count: count * codec.strideBytes)
+        rows = .allocate(byteCount: count * codec.strideBytes + spare, alignment: 64)
+        rows.initializeMemory(as: UInt8.self, repeating: 0x7f, count: count * codec.strideBytes + spare)
         scratch = .allocate(byteCount: codec.scratchBytes, alignment: 64)
         scratch.initializeMemory(as: UInt8.self, repeating: 0x7f, count: codec.scratchBytes)
         vectors.values.withUnsafeBufferPointer { values in
-            for row in 0..<count { codec.encode(values.baseAddress! + row * vectors.dimensions, at: rows + row * codec.strideBytes, scratch: scratch) }
+            for row in 0..<count {
+                codec.encode(values.baseAddress! + row * vectors.dimensions, at: rows + row * codec.strideBytes, scratch: scratch)
+            }
         }
     }
 
