@@ -86,8 +86,9 @@ static inline int32_t total_codes(__m256i sum) {
     return _mm_cvtsi128_si32(_mm_add_epi32(half, _mm_shuffle_epi32(half, 0xb1)));
 }
 
-static inline void lvq8_dots(const int8_t *query, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4]) {
+static inline NT_DOTS void lvq8_dots(const int8_t *query, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4], int scan) {
     for (size_t j = 0; j < 4; j++) {
+        if (scan) nt_prefetch_scan(row[j], NT_CODES_AT + code_bytes);
         const uint8_t *codes = row[j] + NT_CODES_AT;
         __m256i s0 = _mm256_setzero_si256(), s1 = s0;
         size_t i = 0;
@@ -101,9 +102,10 @@ static inline void lvq8_dots(const int8_t *query, const uint8_t *const row[4], s
     }
 }
 
-static inline void lvq4_dots(const int8_t *query, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4]) {
+static inline NT_DOTS void lvq4_dots(const int8_t *query, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4], int scan) {
     const __m128i fifteen = _mm_set1_epi8(15);
     for (size_t j = 0; j < 4; j++) {
+        if (scan) nt_prefetch_scan(row[j], NT_CODES_AT + code_bytes);
         __m256i s0 = _mm256_setzero_si256(), s1 = s0;
         // Rows are whole blocks of 16 bytes.
         for (size_t i = 0; i < code_bytes; i += 16) {
@@ -115,8 +117,65 @@ static inline void lvq4_dots(const int8_t *query, const uint8_t *const row[4], s
     }
 }
 
+// At most 3·127 a product and eight products a sum of 16 bits.
+static inline NT_DOTS void pairs_dots(const int8_t *query, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4], int scan) {
+    const __m128i three = _mm_set1_epi8(3), ones = _mm_set1_epi16(1);
+    for (size_t j = 0; j < 4; j++) {
+        if (scan) nt_prefetch_scan(row[j], NT_CODES_AT + code_bytes);
+        __m128i sum = _mm_setzero_si128();
+        // Rows are whole blocks of 16 bytes.
+        for (size_t i = 0; i < code_bytes; i += 16) {
+            __m128i codes = _mm_loadu_si128((const __m128i *)(row[j] + NT_CODES_AT + i));
+            const int8_t *q = query + i;
+            __m128i a = _mm_maddubs_epi16(_mm_and_si128(codes, three), _mm_loadu_si128((const __m128i *)q));
+            __m128i b = _mm_maddubs_epi16(_mm_and_si128(_mm_srli_epi16(codes, 2), three), _mm_loadu_si128((const __m128i *)(q + code_bytes)));
+            __m128i c = _mm_maddubs_epi16(_mm_and_si128(_mm_srli_epi16(codes, 4), three), _mm_loadu_si128((const __m128i *)(q + 2 * code_bytes)));
+            __m128i d = _mm_maddubs_epi16(_mm_and_si128(_mm_srli_epi16(codes, 6), three), _mm_loadu_si128((const __m128i *)(q + 3 * code_bytes)));
+            __m128i all = _mm_add_epi16(_mm_add_epi16(a, b), _mm_add_epi16(c, d));
+            sum = _mm_add_epi32(sum, _mm_madd_epi16(all, ones));
+        }
+        sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
+        sums[j] = _mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1)));
+    }
+}
+
+// Bits of a nibble by table (Muła, Kurz and Lemire, "Faster population counts using AVX2 instructions", 2018), the weight of a plane in
+// the table: a byte counts at most 8·15.
+static inline __m256i weighted_bits(__m256i bits, __m256i table) {
+    const __m256i fifteen = _mm256_set1_epi8(15);
+    __m256i low = _mm256_shuffle_epi8(table, _mm256_and_si256(bits, fifteen));
+    return _mm256_add_epi8(low, _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi16(bits, 4), fifteen)));
+}
+
+static inline NT_DOTS void hammings(const uint8_t *planes, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4], int scan,
+                                    const size_t count) {
+    const __m256i table = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
+    const __m256i tables[4] = {table, _mm256_slli_epi16(table, 1), _mm256_slli_epi16(table, 2), _mm256_slli_epi16(table, 3)};
+    for (size_t j = 0; j < 4; j++) {
+        if (scan) nt_prefetch_scan(row[j], NT_CODES_AT + code_bytes);
+        const uint8_t *bits = row[j] + NT_CODES_AT;
+        __m256i sum = _mm256_setzero_si256();
+        size_t i = 0;
+        for (; i + 32 <= code_bytes; i += 32) {
+            __m256i codes = _mm256_loadu_si256((const __m256i *)(bits + i)), weights = _mm256_setzero_si256();
+            for (size_t plane = 0; plane < count; plane++) {
+                __m256i other = _mm256_loadu_si256((const __m256i *)(planes + plane * code_bytes + i));
+                weights = _mm256_add_epi8(weights, weighted_bits(_mm256_xor_si256(codes, other), tables[plane]));
+            }
+            sum = _mm256_add_epi64(sum, _mm256_sad_epu8(weights, _mm256_setzero_si256()));
+        }
+        int32_t total = total_codes(sum);
+        for (; i < code_bytes; i += 8)
+            for (size_t plane = 0; plane < count; plane++)
+                total += (int32_t)_mm_popcnt_u64(nt_load_u64(bits + i) ^ nt_load_u64(planes + plane * code_bytes + i)) << plane;
+        sums[j] = total;
+    }
+}
+
+NT_PLANES
 NT_ALL_ROWS
 NT_ALL_CODES
+NT_READ
 NT_TABLE(nt_kernels_avx2, NT_LEVEL_AVX2)
 
 #pragma clang attribute pop

@@ -87,7 +87,35 @@ static inline void store_sums(__m512i a, __m512i b, __m512i c, __m512i d, int32_
     _mm_storeu_si128((__m128i *)sums, _mm_add_epi32(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1)));
 }
 
-static inline void lvq8_dots(const int8_t *query, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4]) {
+// One row of a scan.
+static inline __m512i lvq8_dot(const int8_t *query, const uint8_t *row, size_t code_bytes) {
+    const uint8_t *codes = row + NT_CODES_AT;
+    __m512i s0 = _mm512_setzero_si512(), s1 = s0;
+    size_t i = 0;
+    nt_prefetch_ahead(codes + code_bytes - 1);
+    for (; i + 128 <= code_bytes; i += 128) {
+        nt_prefetch_ahead(row + i);
+        nt_prefetch_ahead(row + i + NT_LINE);
+        s0 = _mm512_dpbusd_epi32(s0, _mm512_loadu_si512(codes + i), _mm512_loadu_si512(query + i));
+        s1 = _mm512_dpbusd_epi32(s1, _mm512_loadu_si512(codes + i + 64), _mm512_loadu_si512(query + i + 64));
+    }
+    for (; i < code_bytes; i += 64) {
+        __mmask64 mask = code_bytes - i < 64 ? ~0ull >> (64 - (code_bytes - i)) : ~0ull;
+        nt_prefetch_ahead(row + i);
+        s0 = _mm512_dpbusd_epi32(s0, _mm512_maskz_loadu_epi8(mask, codes + i), _mm512_maskz_loadu_epi8(mask, query + i));
+    }
+    return _mm512_add_epi32(s0, s1);
+}
+
+// In a scan one row after the other, which is one stream for the prefetcher (88% of the bandwidth of a plain read instead of 80%). Rows
+// from all over are read side by side: each load of the query serves all four.
+static inline NT_DOTS void lvq8_dots(const int8_t *query, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4], int scan) {
+    if (scan) {
+        __m512i a = lvq8_dot(query, row[0], code_bytes), b = lvq8_dot(query, row[1], code_bytes);
+        __m512i c = lvq8_dot(query, row[2], code_bytes), d = lvq8_dot(query, row[3], code_bytes);
+        store_sums(a, b, c, d, sums);
+        return;
+    }
     __m512i s0 = _mm512_setzero_si512(), s1 = s0, s2 = s0, s3 = s0;
     size_t i = 0;
     for (; i + 64 <= code_bytes; i += 64) {
@@ -114,10 +142,14 @@ static inline __m512i nibbles(__m512i sum, __m512i codes, __m512i low, __m512i h
     return _mm512_dpbusd_epi32(sum, _mm512_and_si512(_mm512_srli_epi16(codes, 4), fifteen), high);
 }
 
-static inline void lvq4_dots(const int8_t *query, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4]) {
+static inline NT_DOTS void lvq4_dots(const int8_t *query, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4], int scan) {
     __m512i s0 = _mm512_setzero_si512(), s1 = s0, s2 = s0, s3 = s0;
     size_t i = 0;
+    if (scan)
+        for (size_t j = 0; j < 4; j++) nt_prefetch_ahead(row[j] + NT_CODES_AT + code_bytes - 1);
     for (; i + 64 <= code_bytes; i += 64) {
+        if (scan)
+            for (size_t j = 0; j < 4; j++) nt_prefetch_ahead(row[j] + i);
         __m512i low = _mm512_loadu_si512(query + i), high = _mm512_loadu_si512(query + code_bytes + i);
         s0 = nibbles(s0, _mm512_loadu_si512(row[0] + NT_CODES_AT + i), low, high);
         s1 = nibbles(s1, _mm512_loadu_si512(row[1] + NT_CODES_AT + i), low, high);
@@ -126,6 +158,8 @@ static inline void lvq4_dots(const int8_t *query, const uint8_t *const row[4], s
     }
     if (i < code_bytes) {
         __mmask64 mask = ~0ull >> (64 - (code_bytes - i));
+        if (scan)
+            for (size_t j = 0; j < 4; j++) nt_prefetch_ahead(row[j] + i);
         __m512i low = _mm512_maskz_loadu_epi8(mask, query + i), high = _mm512_maskz_loadu_epi8(mask, query + code_bytes + i);
         s0 = nibbles(s0, _mm512_maskz_loadu_epi8(mask, row[0] + NT_CODES_AT + i), low, high);
         s1 = nibbles(s1, _mm512_maskz_loadu_epi8(mask, row[1] + NT_CODES_AT + i), low, high);
@@ -135,8 +169,49 @@ static inline void lvq4_dots(const int8_t *query, const uint8_t *const row[4], s
     store_sums(s0, s1, s2, s3, sums);
 }
 
+static inline __m512i pairs(__m512i sum, __m512i codes, const __m512i query[4]) {
+    const __m512i three = _mm512_set1_epi8(3);
+    sum = _mm512_dpbusd_epi32(sum, _mm512_and_si512(codes, three), query[0]);
+    sum = _mm512_dpbusd_epi32(sum, _mm512_and_si512(_mm512_srli_epi16(codes, 2), three), query[1]);
+    sum = _mm512_dpbusd_epi32(sum, _mm512_and_si512(_mm512_srli_epi16(codes, 4), three), query[2]);
+    return _mm512_dpbusd_epi32(sum, _mm512_and_si512(_mm512_srli_epi16(codes, 6), three), query[3]);
+}
+
+static inline NT_DOTS void pairs_dots(const int8_t *query, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4], int scan) {
+    __m512i s[4] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512()};
+    for (size_t j = 0; scan && j < 4; j++) nt_prefetch_scan(row[j], NT_CODES_AT + code_bytes);
+    for (size_t i = 0; i < code_bytes; i += 64) {
+        __mmask64 mask = code_bytes - i < 64 ? ~0ull >> (64 - (code_bytes - i)) : ~0ull;
+        __m512i q[4];
+        for (size_t part = 0; part < 4; part++) q[part] = _mm512_maskz_loadu_epi8(mask, query + part * code_bytes + i);
+        for (size_t j = 0; j < 4; j++) s[j] = pairs(s[j], _mm512_maskz_loadu_epi8(mask, row[j] + NT_CODES_AT + i), q);
+    }
+    store_sums(s[0], s[1], s[2], s[3], sums);
+}
+
+// The sums of 64 bits stay far below 2^31, so they are added up as sums of 32 bits whose other halves are 0.
+static inline NT_DOTS void hammings(const uint8_t *planes, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4], int scan,
+                                    const size_t count) {
+    __m512i s[4] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512()};
+    for (size_t j = 0; scan && j < 4; j++) nt_prefetch_scan(row[j], NT_CODES_AT + code_bytes);
+    for (size_t i = 0; i < code_bytes; i += 64) {
+        __mmask64 mask = code_bytes - i < 64 ? ~0ull >> (64 - (code_bytes - i)) : ~0ull;
+        __m512i bits[4];
+        for (size_t j = 0; j < 4; j++) bits[j] = _mm512_maskz_loadu_epi8(mask, row[j] + NT_CODES_AT + i);
+#pragma clang loop unroll(full)
+        for (size_t plane = 0; plane < count; plane++) {
+            __m512i other = _mm512_maskz_loadu_epi8(mask, planes + plane * code_bytes + i);
+            for (size_t j = 0; j < 4; j++)
+                s[j] = _mm512_add_epi64(s[j], _mm512_slli_epi64(_mm512_popcnt_epi64(_mm512_xor_si512(bits[j], other)), (unsigned)plane));
+        }
+    }
+    store_sums(s[0], s[1], s[2], s[3], sums);
+}
+
+NT_PLANES
 NT_ALL_ROWS
 NT_ALL_CODES
+NT_READ
 NT_TABLE(nt_kernels_avx512, NT_LEVEL_AVX512)
 
 #pragma clang attribute pop

@@ -74,8 +74,9 @@ static inline int32x4_t step_codes(int32x4_t sum, uint8x16_t codes, int8x16_t qu
     return vmlal_s16(vmlal_s16(sum, vget_low_s16(c1), vget_low_s16(q1)), vget_high_s16(c1), vget_high_s16(q1));
 }
 
-static inline void lvq8_dots(const int8_t *query, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4]) {
+static inline NT_DOTS void lvq8_dots(const int8_t *query, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4], int scan) {
     for (size_t j = 0; j < 4; j++) {
+        if (scan) nt_prefetch_scan(row[j], NT_CODES_AT + code_bytes);
         const uint8_t *codes = row[j] + NT_CODES_AT;
         int32x4_t total = vdupq_n_s32(0);
         size_t i = 0;
@@ -86,8 +87,9 @@ static inline void lvq8_dots(const int8_t *query, const uint8_t *const row[4], s
     }
 }
 
-static inline void lvq4_dots(const int8_t *query, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4]) {
+static inline NT_DOTS void lvq4_dots(const int8_t *query, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4], int scan) {
     for (size_t j = 0; j < 4; j++) {
+        if (scan) nt_prefetch_scan(row[j], NT_CODES_AT + code_bytes);
         int32x4_t total = vdupq_n_s32(0);
         // Rows are whole blocks of 16 bytes.
         for (size_t i = 0; i < code_bytes; i += 16) {
@@ -99,7 +101,48 @@ static inline void lvq4_dots(const int8_t *query, const uint8_t *const row[4], s
     }
 }
 
+// At most 3·127 a product and eight products a sum of 16 bits.
+static inline NT_DOTS void pairs_dots(const int8_t *query, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4], int scan) {
+    const uint8x16_t three = vdupq_n_u8(3);
+    for (size_t j = 0; j < 4; j++) {
+        if (scan) nt_prefetch_scan(row[j], NT_CODES_AT + code_bytes);
+        int32x4_t total = vdupq_n_s32(0);
+        // Rows are whole blocks of 16 bytes.
+        for (size_t i = 0; i < code_bytes; i += 16) {
+            uint8x16_t codes = vld1q_u8(row[j] + NT_CODES_AT + i);
+            int16x8_t sum = vdupq_n_s16(0);
+            for (size_t part = 0; part < 4; part++) {
+                int8x16_t c = vreinterpretq_s8_u8(vandq_u8(codes, three)), q = vld1q_s8(query + part * code_bytes + i);
+                sum = vmlal_s8(vmlal_s8(sum, vget_low_s8(c), vget_low_s8(q)), vget_high_s8(c), vget_high_s8(q));
+                codes = vshrq_n_u8(codes, 2);
+            }
+            total = vpadalq_s16(total, sum);
+        }
+        sums[j] = vaddvq_s32(total);
+    }
+}
+
+// A byte counts at most 8·15.
+static inline NT_DOTS void hammings(const uint8_t *planes, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4], int scan,
+                                    const size_t count) {
+    for (size_t j = 0; j < 4; j++) {
+        if (scan) nt_prefetch_scan(row[j], NT_CODES_AT + code_bytes);
+        uint32x4_t total = vdupq_n_u32(0);
+        for (size_t i = 0; i < code_bytes; i += 16) {
+            uint8x16_t bits = vld1q_u8(row[j] + NT_CODES_AT + i), weights = vdupq_n_u8(0);
+            for (size_t plane = 0; plane < count; plane++) {
+                uint8x16_t set = vcntq_u8(veorq_u8(bits, vld1q_u8(planes + plane * code_bytes + i)));
+                weights = vaddq_u8(weights, vshlq_u8(set, vdupq_n_s8((int8_t)plane)));
+            }
+            total = vpadalq_u16(total, vpaddlq_u8(weights));
+        }
+        sums[j] = (int32_t)vaddvq_u32(total);
+    }
+}
+
+NT_PLANES
 NT_ALL_ROWS
 NT_ALL_CODES
+NT_READ
 NT_TABLE(nt_kernels_neon, NT_LEVEL_NEON)
 #endif

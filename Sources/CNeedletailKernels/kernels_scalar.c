@@ -42,8 +42,9 @@ static void widen_u8(const void *source, size_t count, float *target) {
     for (size_t i = 0; i < count; i++) target[i] = (float)((const uint8_t *)source)[i];
 }
 
-static void lvq8_dots(const int8_t *query, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4]) {
+static inline NT_DOTS void lvq8_dots(const int8_t *query, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4], int scan) {
     for (size_t j = 0; j < 4; j++) {
+        if (scan) nt_prefetch_scan(row[j], NT_CODES_AT + code_bytes);
         const uint8_t *codes = row[j] + NT_CODES_AT;
         int32_t sum = 0;
         for (size_t i = 0; i < code_bytes; i++) sum += (int32_t)query[i] * codes[i];
@@ -51,8 +52,9 @@ static void lvq8_dots(const int8_t *query, const uint8_t *const row[4], size_t c
     }
 }
 
-static void lvq4_dots(const int8_t *query, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4]) {
+static inline NT_DOTS void lvq4_dots(const int8_t *query, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4], int scan) {
     for (size_t j = 0; j < 4; j++) {
+        if (scan) nt_prefetch_scan(row[j], NT_CODES_AT + code_bytes);
         const uint8_t *codes = row[j] + NT_CODES_AT;
         int32_t sum = 0;
         for (size_t i = 0; i < code_bytes; i++)
@@ -61,6 +63,32 @@ static void lvq4_dots(const int8_t *query, const uint8_t *const row[4], size_t c
     }
 }
 
+static inline NT_DOTS void pairs_dots(const int8_t *query, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4], int scan) {
+    for (size_t j = 0; j < 4; j++) {
+        if (scan) nt_prefetch_scan(row[j], NT_CODES_AT + code_bytes);
+        const uint8_t *codes = row[j] + NT_CODES_AT;
+        int32_t sum = 0;
+        for (size_t part = 0; part < 4; part++)
+            for (size_t i = 0; i < code_bytes; i++) sum += (int32_t)query[part * code_bytes + i] * (codes[i] >> (2 * part) & 3);
+        sums[j] = sum;
+    }
+}
+
+static inline NT_DOTS void hammings(const uint8_t *planes, const uint8_t *const row[4], size_t code_bytes, int32_t sums[4], int scan,
+                                    const size_t count) {
+    for (size_t j = 0; j < 4; j++) {
+        if (scan) nt_prefetch_scan(row[j], NT_CODES_AT + code_bytes);
+        const uint8_t *bits = row[j] + NT_CODES_AT;
+        int32_t sum = 0;
+        for (size_t i = 0; i < code_bytes; i += 8)
+            for (size_t plane = 0; plane < count; plane++)
+                sum += __builtin_popcountll(nt_load_u64(bits + i) ^ nt_load_u64(planes + plane * code_bytes + i)) << plane;
+        sums[j] = sum;
+    }
+}
+
+NT_PLANES
 NT_ALL_ROWS
 NT_ALL_CODES
+NT_READ
 NT_TABLE(nt_kernels_scalar, NT_LEVEL_SCALAR)

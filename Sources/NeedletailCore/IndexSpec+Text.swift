@@ -13,7 +13,7 @@ extension IndexSpec: CustomStringConvertible {
         case .fourier(let count): stages.append("fft\(count)")
         }
         stages.append(graphText)
-        stages.append(codec.rawValue)
+        stages.append(codec.name)
         let arguments = [rescore.count.map(String.init), rescore.source == .file ? "file" : nil].compactMap { $0 }
         if !arguments.isEmpty { stages.append("rescore(\(arguments.joined(separator: ",")))") }
         return stages.joined(separator: ",")
@@ -70,8 +70,8 @@ extension IndexSpec: CustomStringConvertible {
             rescore = try rescore(stage)
             return .rescore
         default:
-            guard stage.arguments.isEmpty, let codec = CodecSpec(rawValue: stage.name + stage.digits) else {
-                let codecs = CodecSpec.allCases.map(\.rawValue).joined(separator: ", ")
+            guard stage.arguments.isEmpty, let codec = CodecSpec(name: stage.name + stage.digits) else {
+                let codecs = CodecSpec.examples.map(\.name).joined(separator: ", ")
                 throw Self.refused(
                     "\"\(stage.text)\" is no stage; there are prefixN, centre, rotate, pcaN, leanvecN, whitenN, fftN, hnsw, \(codecs), rescoreN")
             }

@@ -6,11 +6,11 @@
 /// As text the stages are separated by commas (spaces, and `->` or `→` in their place, are allowed), in this order, each optional:
 ///
 ///     prefix64                      Matryoshka: the first 64 dimensions only
-///     centre                        subtract the mean (the lvq codecs always do)
-///     rotate | rotate(seed=7)       a random rotation
+///     centre                        subtract the mean (lvq, rabitq, pq and rq always do)
+///     rotate | rotate(seed=7)       a random rotation (rabitq always has one)
 ///     pca160, leanvec160, leanvec160(queries), whiten160, fft160     fewer dimensions
 ///     hnsw | hnsw(m=16,ef_construction=200,seed=1)
-///     none | f32 | f16 | lvq8 | lvq4 | lvq4x8
+///     none | f32 | f16 | lvq8 | lvq4 | lvq4x8 | rabitq1 | rabitq2 | rabitq4 | pq32 | pq32x4 | rq8
 ///     rescore50 | rescore(50,file) | rescore(file)
 public struct IndexSpec: Sendable, Hashable {
     public var transform: TransformSpec
@@ -71,33 +71,6 @@ public struct TransformSpec: Sendable, Hashable {
     public static let defaultSeed: UInt64 = 1
 }
 
-/// What the graph walks on.
-public enum CodecSpec: String, Sendable, Hashable, CaseIterable {
-    /// The stored vectors themselves.
-    case asGiven = "none"
-    /// Transformed vectors as float32 or IEEE half.
-    case f32, f16
-    /// Locally-adaptive vector quantisation: 8 bits, 4 bits, or 4 bits for the walk and 8 more for a second look.
-    case lvq8, lvq4, lvq4x8
-
-    /// Stages whose place in the bytes of a checkpoint must not change.
-    public var number: UInt8 {
-        switch self {
-        case .asGiven: 0
-        case .f32: 1
-        case .f16: 2
-        case .lvq8: 3
-        case .lvq4: 4
-        case .lvq4x8: 5
-        }
-    }
-
-    public init?(number: UInt8) {
-        guard let codec = Self.allCases.first(where: { $0.number == number }) else { return nil }
-        self = codec
-    }
-}
-
 /// How the nearest by estimate are measured again.
 public struct RescoreSpec: Sendable, Hashable {
     /// How many; nil lets the codec choose from the number of answers that are wanted. At least that number in any case.
@@ -137,15 +110,16 @@ extension IndexSpec {
         }
         if codec == .asGiven {
             guard transform == TransformSpec() else {
-                throw refuse("a transform needs a codec to write its result in: add f32, f16, lvq8, lvq4 or lvq4x8")
+                throw refuse("a transform needs a codec to write its result in: add f32, f16, lvq8 or another")
             }
             guard rescore == RescoreSpec() else {
                 throw refuse("without a codec distances are exact already: leave rescore out, or add a codec")
             }
         }
         guard metric != .hamming || codec == .asGiven else {
-            throw refuse("codec \(codec.rawValue) is for float vectors; fields of bits are their own code: use none")
+            throw refuse("codec \(codec.name) is for float vectors; fields of bits are their own code: use none")
         }
+        if let problem = codec.problem(dimensions: transform.map.outputDimensions ?? prepared) { throw refuse(problem) }
         if let count = rescore.count, !(1...Limits.ef).contains(count) {
             throw refuse("rescore takes 1 to \(Limits.ef) candidates, not \(count)")
         }

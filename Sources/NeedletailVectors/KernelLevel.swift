@@ -14,6 +14,13 @@ public enum KernelLevel: String, Sendable, CaseIterable {
         return allCases.first { $0.code == level } ?? .scalar
     }
 
+    /// Reads memory once, in order, with this level's widest loads, and returns a sum of it: the rate that a scan can reach at best.
+    /// The level must be an available one.
+    public func read(_ memory: UnsafeRawBufferPointer) -> UInt64 {
+        guard let kernels = nt_kernels_at(nt_level(number)) else { preconditionFailure("this processor has no kernels of level \(self)") }
+        return kernels.pointee.read(memory.baseAddress, memory.count)
+    }
+
     /// What C calls this level.
     var number: UInt32 { code.rawValue }
 

@@ -5,7 +5,10 @@ struct Bench: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "needletail-bench",
         abstract: "Measures the engine inside one process. Prints one JSON object a line.",
-        subcommands: [ANN.self, ShardBenchmark.self, ClusterBenchmark.self, RPC.self, Synth.self, FilterBenchmark.self, BatchBenchmark.self, MemoryBenchmark.self])
+        subcommands: [
+            ANN.self, BatchBenchmark.self, FilterBenchmark.self, CodecBenchmark.self, KernelsBenchmark.self, MemoryBenchmark.self,
+            ShardBenchmark.self, ClusterBenchmark.self, RPC.self, Synth.self,
+        ])
 }
 
 struct RPC: AsyncParsableCommand {

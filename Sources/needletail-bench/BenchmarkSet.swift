@@ -30,9 +30,3 @@ struct BenchmarkSet: ParsableArguments {
         return (index, data, (0..<min(count, queries.count)).map(queries.vector))
     }
 }
-
-/// One JSON object on a line of its own; values are JSON already.
-func emit(_ entries: [(String, String)]) {
-    print("{" + entries.map { "\"\($0.0)\": \($0.1)" }.joined(separator: ", ") + "}")
-    fflush(nil)
-}

@@ -1,5 +1,6 @@
 import Foundation
 import NeedletailCore
+import NeedletailSyntheticSets
 
 /// A matrix in the big-ann-benchmarks format: `UInt32` rows, `UInt32` dimensions, then rows × dimensions elements, little-endian,
 /// row-major. The extension names the element: .fbin, .f16bin, .u8bin, .i8bin.
@@ -39,5 +40,15 @@ struct VectorFile {
         }
     }
 
-    func vector(_ row: Int) -> DenseVector { DenseVector(Array(values[row * dimensions..<(row + 1) * dimensions])) }
+    /// Rows that were made, not read.
+    init(name: String, rows: VectorRows) {
+        self.name = name
+        count = rows.count
+        dimensions = rows.dimensions
+        values = rows.values
+    }
+
+    func row(_ index: Int) -> ArraySlice<Float> { values[index * dimensions..<(index + 1) * dimensions] }
+
+    func vector(_ row: Int) -> DenseVector { DenseVector(Array(self.row(row))) }
 }

@@ -49,7 +49,7 @@ import Testing
         for dimensions in [1, 3, 16, 33, 96, 128, 200] {
             let rows = (0..<12).map { _ in generator.gaussians(dimensions) }
             let codec = try codec(metric, bits, rows: rows)
-            let memory = RowMemory(codec, rows: rows)
+            let memory = EncodedRows(codec, rows: rows)
             let fromRow = memory.distances(codec.asQuery(memory.row(0), scratch: memory.scratch))
             let fromVector = memory.distances(try codec.prepare(DenseVector(rows[0]), field: "v", scratch: memory.scratch))
             let spread = Double((fromVector.max() ?? 0) - (fromVector.min() ?? 0))
@@ -87,41 +87,7 @@ import Testing
     }
 
     private func distances(_ codec: LVQCodec, query: [Float], rows: [[Float]]) throws -> [Float] {
-        let memory = RowMemory(codec, rows: rows)
+        let memory = EncodedRows(codec, rows: rows)
         return memory.distances(try codec.prepare(DenseVector(query), field: "v", scratch: memory.scratch))
-    }
-}
-
-/// Encoded rows, poisoned around.
-private final class RowMemory {
-    let codec: any RowCodec
-    let count: Int
-    let rows: UnsafeMutableRawPointer
-    let scratch: UnsafeMutableRawPointer
-
-    init(_ codec: any RowCodec, rows vectors: [[Float]]) {
-        self.codec = codec
-        count = vectors.count
-        rows = .allocate(byteCount: count * codec.strideBytes, alignment: 64)
-        rows.initializeMemory(as: UInt8.self, repeating: 0x7f, count: count * codec.strideBytes)
-        scratch = .allocate(byteCount: codec.scratchBytes, alignment: 64)
-        scratch.initializeMemory(as: UInt8.self, repeating: 0x7f, count: codec.scratchBytes)
-        for (index, vector) in vectors.enumerated() {
-            vector.withUnsafeBufferPointer { codec.encode($0.baseAddress!, at: rows + index * codec.strideBytes, scratch: scratch) }
-        }
-    }
-
-    deinit {
-        rows.deallocate()
-        scratch.deallocate()
-    }
-
-    func row(_ index: Int) -> UnsafeRawPointer { UnsafeRawPointer(rows + index * codec.strideBytes) }
-
-    func distances(_ query: PreparedQuery) -> [Float] {
-        [Float](unsafeUninitializedCapacity: count) { out, initialized in
-            codec.distances(query, base: rows, rows: nil, count: count, out: out.baseAddress!)
-            initialized = count
-        }
     }
 }

@@ -49,6 +49,40 @@ typedef void (*nt_lvq_rows_fn)(const nt_lvq_query *query, const void *base, size
 typedef void (*nt_lvq_refine_fn)(const nt_lvq_query *query, const void *base, size_t stride, const uint32_t *rows, size_t count,
                                  size_t code_bytes, size_t dimensions, float *out);
 
+/// What lies before the codes of a RaBitQ row. A code stands for the odd number 2·code − (2^bits − 1); ĉ is the vector of them.
+typedef struct {
+    /// What the metric adds for this row.
+    float norm;
+    /// ⟨x, q⟩ ≈ factor·⟨ĉ, q⟩.
+    float factor;
+    /// ‖x‖.
+    float radius;
+    /// The standard deviation of that estimate for a q of norm 1 under random rotations.
+    float error;
+} nt_rabitq_constants;
+
+/// A query against RaBitQ rows, in whole numbers: q ≈ t·p, and w is 2 for squared euclidean distance, 1 for an inner product.
+///
+/// distance(row) = offset + row.norm − scale·(row.factor·⟨ĉ, p⟩) with scale = w·t. Where `cosines` is not NULL the query is a row of 1 bit:
+/// distance(row) = offset + row.norm − scale·(row.radius·cosines[h]), h the differing bits, scale = w·(the other row's radius).
+typedef struct {
+    float offset, scale;
+    /// 1 bit: 15·dimensions; more bits: −(2^bits − 1)·Σp.
+    int32_t shift;
+    /// 1 bit: four planes of `code_bytes`, p = Σ 2^j·(2·plane_j − 1), or one when `cosines` is not NULL. 2 bits: the bytes p that meet the
+    /// lowest pair of bits of each byte, then those of the next pairs, `code_bytes` each. 4 bits: as `lvq4`.
+    const void *codes;
+    const float *cosines;
+} nt_rabitq_query;
+
+/// Scores RaBitQ rows (`nt_rabitq_constants`, then `code_bytes` of codes, a multiple of 16, those beyond the dimensions 0). `rows` as in
+/// `nt_rows_fn`. A query's values beyond the dimensions are 0.
+typedef void (*nt_rabitq_rows_fn)(const nt_rabitq_query *query, const void *base, size_t stride, const uint32_t *rows, size_t count,
+                                  size_t code_bytes, float *out);
+
+/// Reads `bytes` bytes once, in order, and returns a sum of them: what a scan could reach that did nothing else.
+typedef uint64_t (*nt_read_fn)(const void *source, size_t bytes);
+
 /// All kernels of one level. `f32`, `f16` and `u8` name the stored element; the query is float32 for each.
 typedef struct {
     nt_level level;
@@ -62,6 +96,9 @@ typedef struct {
     nt_lvq_rows_fn lvq4;
     /// The second look at `lvq4` rows with residuals.
     nt_lvq_refine_fn lvq4x8;
+    /// Low bit first. Blocks of 16 bytes hold 64 coordinates of 2 bits (the lowest pairs the first 16) or 32 of 4 bits, as `lvq4`.
+    nt_rabitq_rows_fn rabitq1, rabitq2, rabitq4;
+    nt_read_fn read;
 } nt_kernels;
 
 /// The kernels of a level, or NULL where this processor or this build has none.
@@ -93,6 +130,22 @@ void nt_lvq4_as_query(const uint8_t *codes, size_t code_bytes, size_t count, int
 void nt_lvq4_pack(const uint8_t *codes, size_t count, uint8_t *packed);
 /// The same order for a query's signed bytes: low half, then high half, each ⌈count/32⌉·16 bytes.
 void nt_lvq4_arrange(const int8_t *codes, size_t count, int8_t *arranged);
+
+/// Rounds a vector to the codes of `bits` (1, 2 or 4) bits whose odd numbers ĉ have the smallest angle with it, or nearly. Returns ⟨ĉ, x⟩;
+/// `squares` receives ‖ĉ‖². One code a byte.
+double nt_rabitq_quantise(const float *values, size_t count, int bits, uint8_t *codes, double *squares);
+
+/// Packs codes as `rabitq1`, `rabitq2` and `rabitq4` read them; the rest of `code_bytes` becomes 0.
+void nt_rabitq_pack(const uint8_t *codes, size_t count, int bits, size_t code_bytes, uint8_t *packed);
+/// The other way round.
+void nt_rabitq_unpack(const uint8_t *packed, size_t count, int bits, uint8_t *codes);
+
+/// Rounds a query to four bits a coordinate, as planes: values[i] ≈ t·p[i], p odd in −15 … 15. Returns t. What rounding left of the values
+/// stays in them.
+float nt_rabitq_planes(float *values, size_t count, size_t code_bytes, uint8_t *planes);
+
+/// Puts a query's signed bytes in the order that rows of 2 or 4 bits need.
+void nt_rabitq_arrange(const int8_t *codes, size_t count, int bits, size_t code_bytes, int8_t *arranged);
 
 /// Rows about to be scored.
 typedef struct {

@@ -21,6 +21,8 @@ public struct CodecModel: Sendable, Hashable {
         case .lvq8: LVQCodec(metric: metric, bits: .eight, transform: transform, level: level)
         case .lvq4: LVQCodec(metric: metric, bits: .four, transform: transform, level: level)
         case .lvq4x8: LVQCodec(metric: metric, bits: .four, refinement: true, transform: transform, level: level)
+        case .rabitq(let bits): RaBitQCodec(metric: metric, bits: bits, transform: transform, level: level)
+        case .pq, .rq: preconditionFailure("no model of this codec is made")
         }
     }
 }
@@ -31,7 +33,7 @@ extension CodecModel {
     public var encoded: [UInt8] {
         var writer = ByteWriter()
         writer.u8(Self.version)
-        writer.u8(codec.number)
+        codec.encode(to: &writer)
         writer.u8(metric.rawValue)
         transform.encode(to: &writer)
         return writer.bytes
@@ -45,7 +47,8 @@ extension CodecModel {
             throw NeedletailError(
                 .failedPrecondition, "a codec's parameters have format \(version), this build reads \(Self.version); upgrade this node")
         }
-        guard let codec = CodecSpec(number: try reader.u8()), codec != .asGiven, let metric = Metric(rawValue: try reader.u8()) else {
+        let codec = try CodecSpec(from: &reader)
+        guard codec != .asGiven, let metric = Metric(rawValue: try reader.u8()) else {
             throw NeedletailError(.dataLoss, "a codec's parameters are damaged: unknown codec or metric")
         }
         self.init(codec: codec, metric: metric, transform: try VectorTransform(from: &reader))
@@ -76,17 +79,28 @@ public enum CodecTraining {
             throw NeedletailError(
                 .invalidArgument, "field \"\(field.name)\" has \(field.dimensions) dimensions, the sample \(sample.dimensions)")
         }
+        switch spec.codec {
+        case .pq, .rq: throw NeedletailError(.unimplemented, "codec \(spec.codec.name) is not built yet; use lvq8 or lvq4")
+        default: break
+        }
         let transform = try transform(spec, sample, queries, normalise: field.metric == .cosine)
         return CodecModel(codec: spec.codec, metric: field.metric, transform: transform)
     }
 
+    /// The transform that the spec names, and what the codec needs beside it: the mean taken off, a random rotation at the end.
     private static func transform(
         _ spec: IndexSpec, _ sample: VectorSample, _ queries: VectorSample?, normalise: Bool
     ) throws(NeedletailError) -> VectorTransform {
-        let preparation = VectorPreparation(prefix: spec.transform.prefix, normalise: normalise)
+        let fitted = try fit(spec, sample, queries, VectorPreparation(prefix: spec.transform.prefix, normalise: normalise))
+        return spec.codec.rotates ? try fitted.rotated(seed: TransformSpec.defaultSeed) : fitted
+    }
+
+    private static func fit(
+        _ spec: IndexSpec, _ sample: VectorSample, _ queries: VectorSample?, _ preparation: VectorPreparation
+    ) throws(NeedletailError) -> VectorTransform {
+        let centres = spec.transform.centre || spec.codec.centres
         switch spec.transform.map {
         case .none:
-            let centres = spec.transform.centre || [.lvq8, .lvq4, .lvq4x8].contains(spec.codec)
             return centres
                 ? try TransformFitting.centring(sample, preparation: preparation)
                 : try VectorTransform(inputDimensions: sample.dimensions, preparation: preparation)
@@ -103,7 +117,10 @@ public enum CodecTraining {
         case .whitening(let count):
             return try TransformFitting.whitening(sample, outputDimensions: count, preparation: preparation)
         case .fourier(let count):
-            return try TransformFitting.fourier(inputDimensions: sample.dimensions, outputDimensions: count, preparation: preparation)
+            let waves = try TransformFitting.fourier(inputDimensions: sample.dimensions, outputDimensions: count, preparation: preparation)
+            guard centres else { return waves }
+            let mean = try TransformFitting.centring(sample, preparation: preparation).mean
+            return try VectorTransform(inputDimensions: sample.dimensions, preparation: preparation, mean: mean, map: waves.map)
         }
     }
 }

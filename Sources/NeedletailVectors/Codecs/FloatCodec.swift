@@ -53,7 +53,10 @@ public struct FloatCodec: RowCodec {
         let target = row + Self.valuesAt
         switch width {
         case .single: target.copyMemory(from: scratch, byteCount: dimensions * 4)
-        case .half: narrowToHalf(values(scratch), count: dimensions, target: target.assumingMemoryBound(to: UInt16.self))
+        case .half:
+            // What is beyond a half counts as the greatest: an infinity would make the distance one, or nothing at all.
+            for index in 0..<dimensions { values(scratch)[index] = min(65_504, max(-65_504, values(scratch)[index])) }
+            narrowToHalf(values(scratch), count: dimensions, target: target.assumingMemoryBound(to: UInt16.self))
         }
     }
 

@@ -8,6 +8,11 @@ public struct PreparedQuery {
     var scale: Float = 1
     var sum: Float = 0
     var bias: Float = 0
+    /// For RaBitQ: a term of the whole number, whether the query is a row of bits, ‖q‖ and the norm of what rounding changed.
+    var shift: Int32 = 0
+    var isSymmetric = false
+    var norm: Float = 0
+    var rounding: Float = 0
 
     init(values: UnsafeRawPointer) { self.values = values }
 }

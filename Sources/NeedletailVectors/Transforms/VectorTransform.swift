@@ -52,6 +52,34 @@ public struct VectorTransform: Sendable, Hashable {
     }
 }
 
+extension VectorTransform {
+    /// The same with a random rotation at its end. A rotation is kept as it is; a matrix is multiplied by the rotation, so that applying
+    /// it costs nothing more.
+    func rotated(seed: UInt64) throws(NeedletailError) -> VectorTransform {
+        let turned: LinearMap
+        switch map {
+        case .rotation: return self
+        case .identity: turned = .rotation(try SeededRotation(seed: seed, dimensions: preparedDimensions))
+        case .matrix(let matrix): turned = .matrix(try matrix.followed(by: SeededRotation(seed: seed, dimensions: matrix.outputDimensions)))
+        }
+        return try VectorTransform(inputDimensions: inputDimensions, preparation: preparation, mean: mean, map: turned)
+    }
+}
+
+extension ProjectionMatrix {
+    /// The matrix that does what this one and then the rotation does.
+    fileprivate func followed(by rotation: SeededRotation) throws(NeedletailError) -> ProjectionMatrix {
+        var turned = rows
+        var column = [Float](repeating: 0, count: outputDimensions)
+        for input in 0..<inputDimensions {
+            for output in 0..<outputDimensions { column[output] = turned[output * inputDimensions + input] }
+            column.withUnsafeMutableBufferPointer { rotation.apply($0.baseAddress.unsafelyUnwrapped, kernels: .best) }
+            for output in 0..<outputDimensions { turned[output * inputDimensions + input] = column[output] }
+        }
+        return try ProjectionMatrix(rows: turned, inputDimensions: inputDimensions, outputDimensions: outputDimensions)
+    }
+}
+
 /// What happens to a vector before it is centred and mapped; a sample is prepared the same way when a transform is fitted to it.
 public struct VectorPreparation: Sendable, Hashable {
     /// Keep the first so many dimensions only (Matryoshka embeddings); nil keeps all.

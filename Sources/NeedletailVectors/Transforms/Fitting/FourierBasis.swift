@@ -23,7 +23,7 @@ enum FourierBasis {
 
 /// Sines and cosines of fractions of a full turn, by reduction to an eighth in whole numbers and a Taylor series: within 2⁻⁵² of the
 /// truth, the same bits everywhere.
-private enum Turn {
+enum Turn {
     /// cos(2π·part/whole) for 0 ≤ part ≤ whole.
     static func cosine(_ part: Int, of whole: Int) -> Double {
         // In eighths: a full turn is 8·whole.
