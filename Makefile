@@ -8,7 +8,7 @@ MESSAGES := Sources/CNeedletailMessages
 PROTOS := $(shell cd Proto && find . -name '*.proto' | sed 's,^\./,,' | sort)
 DEBIAN := libnghttp2-dev libprotobuf-c-dev liblmdb-dev zlib1g-dev pkg-config python3-venv
 
-.PHONY: deps build demo test bench bench-rpc bench-ann fuzz proto format lint clean
+.PHONY: deps build demo test bench bench-rpc bench-peers fuzz proto format lint clean
 
 # Installs the Debian packages that are missing; says plainly when Swift is absent or too old.
 deps:
@@ -49,12 +49,15 @@ bench-rpc: build
 	swift build -c release --package-path Tests/Peers/GRPCEcho --scratch-path .build/peers
 	for round in 1 2 3; do $(BUILD)/needletail-bench rpc; .build/peers/release/GRPCEcho; done
 
-# Recall against queries a second beside hnswlib: Deploy/bench-hnswlib.py prints the same lines for it.
-bench-ann: build $(VENV)/ready
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check hnswlib
-	for round in 1 2 3; do \
-	    $(BUILD)/needletail-bench ann --base $(BASE) --query $(QUERY) --metric l2; \
-	    $(VENV)/bin/python Deploy/bench-hnswlib.py --base $(BASE) --query $(QUERY) --metric l2; done
+# Recall against queries a second beside hnswlib, faiss, usearch and SVS, in turns; tables on stdout, curves in PLOT if given.
+METRIC ?= l2
+CODECS ?= none;lvq8;lvq4
+bench-peers: build
+	python3 -m venv .build/peers-venv
+	.build/peers-venv/bin/pip install --quiet --disable-pip-version-check numpy hnswlib faiss-cpu usearch scalable-vs
+	.build/peers-venv/bin/python Deploy/bench-peers.py --base $(BASE) --query $(QUERY) --metric $(METRIC) --codecs "$(CODECS)" \
+	    $(if $(PLOT),--plot $(PLOT))
+
 # libFuzzer on the readers of untrusted bytes, each for SECONDS_EACH seconds. What it learns stays in .build-fuzz/corpus; an input that
 # fails lands in .build-fuzz: keep it in Tests/Fuzz/Corpus/<reader>, where `make test` replays it.
 SECONDS_EACH ?= 60
