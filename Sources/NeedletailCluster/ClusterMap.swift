@@ -85,7 +85,8 @@ public struct CollectionEntry: Sendable, Hashable {
 }
 
 extension CollectionEntry {
-    private static let version: UInt8 = 1
+    /// That of the collection's definition in it.
+    private static let version = CollectionSpec.format
 
     /// The form in which the metadata store keeps it.
     public var encoded: [UInt8] {
@@ -109,13 +110,13 @@ extension CollectionEntry {
     public init(encoded bytes: [UInt8]) throws(NeedletailError) {
         var reader = ByteReader(bytes)
         let version = try reader.u8()
-        guard version == Self.version else {
-            throw NeedletailError(.unimplemented, "collection metadata have format \(version), this build reads \(Self.version); upgrade the coordinator")
+        guard (1...Self.version).contains(version) else {
+            throw NeedletailError(.unimplemented, "collection metadata have format \(version), this build reads 1 to \(Self.version); upgrade the coordinator")
         }
         incarnation = Incarnation(try reader.u64())
         guard let state = State(rawValue: try reader.u8()) else { throw NeedletailError(.dataLoss, "collection metadata are damaged: unknown state") }
         self.state = state
-        spec = try CollectionSpec(from: &reader)
+        spec = try CollectionSpec(from: &reader, format: version)
         shards = []
         for _ in 0..<(try reader.count()) {
             let number = try reader.u32()

@@ -6,6 +6,7 @@ internal import Synchronization
 extension Coordinator {
     public func createCollection(_ spec: CollectionSpec, deadline: Deadline?) async throws -> CollectionInfo {
         try spec.validate()
+        try Self.refuseFiles(spec)
         return try await exclusively(spec.name, deadline) {
             let entry = try plan(spec)
             guard try await store(entry, replacing: nil) else {
@@ -22,6 +23,14 @@ extension Coordinator {
                 if isStored, !Task.isCancelled, deadline?.isPast != true { try? await finishDeletion(doomed, deadline) }
                 throw error
             }
+        }
+    }
+
+    private static func refuseFiles(_ spec: CollectionSpec) throws(NeedletailError) {
+        for field in spec.fields where field.index.rescore.source == .file {
+            throw NeedletailError(
+                .unimplemented,
+                "field \"\(field.name)\": this version of the cluster measures again from memory only; leave \"file\" out of rescore")
         }
     }
 

@@ -2412,7 +2412,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__count_reply__descript
   (ProtobufCMessageInit) needletail__internal__v1__count_reply__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__field__field_descriptors[7] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__field__field_descriptors[8] =
 {
   {
     "name",
@@ -2498,11 +2498,24 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__field__field_des
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "index",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__Field, index),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__internal__v1__field__field_indices_by_name[] = {
   1,   /* field[1] = dimensions */
   5,   /* field[5] = ef_construction */
   3,   /* field[3] = element */
+  7,   /* field[7] = index */
   4,   /* field[4] = m */
   2,   /* field[2] = metric */
   0,   /* field[0] = name */
@@ -2511,7 +2524,7 @@ static const unsigned needletail__internal__v1__field__field_indices_by_name[] =
 static const ProtobufCIntRange needletail__internal__v1__field__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 7 }
+  { 0, 8 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__field__descriptor =
 {
@@ -2521,7 +2534,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__field__descriptor =
   "Needletail__Internal__V1__Field",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__Field),
-  7,
+  8,
   needletail__internal__v1__field__field_descriptors,
   needletail__internal__v1__field__field_indices_by_name,
   1,  needletail__internal__v1__field__number_ranges,

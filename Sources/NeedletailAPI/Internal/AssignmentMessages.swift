@@ -33,10 +33,11 @@ extension VectorField {
         guard let raw = UInt8(exactly: field.metric), let metric = Metric(rawValue: raw) else {
             throw NeedletailError(.invalidArgument, "metric \(field.metric) is unknown to this version")
         }
+        var index = try IndexSpec(text: string(field.index))
+        index.graph = GraphParameters(m: Int(field.m), efConstruction: Int(field.ef_construction), seed: field.seed)
         self.init(
             name: string(field.name), dimensions: Int(field.dimensions), metric: metric,
-            element: try VectorElement(number: field.element),
-            graph: GraphParameters(m: Int(field.m), efConstruction: Int(field.ef_construction), seed: field.seed))
+            element: try VectorElement(number: field.element), index: index)
     }
 }
 
@@ -100,6 +101,7 @@ extension MessageArena {
         message.pointee.m = UInt32(clamping: field.graph.m)
         message.pointee.ef_construction = UInt32(clamping: field.graph.efConstruction)
         message.pointee.seed = field.graph.seed
+        message.pointee.index = try text(field.index.description)
         return message
     }
 

@@ -14,15 +14,10 @@ extension Metric {
 extension VectorField {
     init(_ message: UnsafePointer<Needletail__V1__VectorField>) throws(NeedletailError) {
         let name = string(message.pointee.name)
-        var parameters = GraphParameters()
-        if let graph = message.pointee.graph?.pointee {
-            if graph.m > 0 { parameters.m = Int(graph.m) }
-            if graph.ef_construction > 0 { parameters.efConstruction = Int(graph.ef_construction) }
-            if graph.seed > 0 { parameters.seed = graph.seed }
-        }
         self.init(
             name: name, dimensions: Int(message.pointee.dimensions), metric: try Metric(message.pointee.metric, field: name),
-            element: try VectorElement(message.pointee.element), graph: parameters)
+            element: try VectorElement(message.pointee.element),
+            index: try IndexSpec(message.pointee.index, graph: message.pointee.graph, field: name))
     }
 }
 
@@ -79,16 +74,13 @@ extension CollectionInfo {
 
 extension MessageArena {
     func field(_ field: VectorField) throws(NeedletailError) -> UnsafeMutablePointer<Needletail__V1__VectorField> {
-        let graph = try make(Needletail__V1__GraphParameters.self)
-        graph.pointee.m = UInt32(clamping: field.graph.m)
-        graph.pointee.ef_construction = UInt32(clamping: field.graph.efConstruction)
-        graph.pointee.seed = field.graph.seed
         let message = try make(Needletail__V1__VectorField.self)
         message.pointee.name = try text(field.name)
         message.pointee.dimensions = UInt32(clamping: field.dimensions)
         message.pointee.metric = Needletail__V1__Metric(rawValue: UInt32(field.metric.rawValue))
         message.pointee.element = field.element.message
-        message.pointee.graph = graph
+        message.pointee.graph = try graph(field.graph)
+        message.pointee.index = try index(field.index)
         return message
     }
 

@@ -48,6 +48,18 @@ extension Needletail__V1__ShardCoverage: WireMessage {
 extension Needletail__V1__GraphParameters: WireMessage {
     static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__graph_parameters__init(message) }
 }
+extension Needletail__V1__IndexSpec: WireMessage {
+    static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__index_spec__init(message) }
+}
+extension Needletail__V1__TransformSpec: WireMessage {
+    static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__transform_spec__init(message) }
+}
+extension Needletail__V1__LeanVec: WireMessage {
+    static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__lean_vec__init(message) }
+}
+extension Needletail__V1__RescoreSpec: WireMessage {
+    static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__rescore_spec__init(message) }
+}
 extension Needletail__V1__VectorField: WireMessage {
     static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__vector_field__init(message) }
 }

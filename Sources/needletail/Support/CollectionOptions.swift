@@ -37,13 +37,36 @@ extension VectorField {
         self.init(name: String(parts[0]), dimensions: dimensions, metric: metric, element: element, graph: graph)
     }
 
+    /// Gives fields their indexes: an option is a spec for all, or NAME=SPEC for one field.
+    /// - Throws: `ValidationError` for a spec that cannot be read.
+    static func index(_ fields: [VectorField], options: [String]) throws -> [VectorField] {
+        var fields = fields
+        for option in options {
+            let name = option.prefix { $0 != "=" }
+            let isNamed = name.count < option.count && fields.contains { $0.name == name }
+            let spec: IndexSpec
+            do throws(NeedletailError) {
+                spec = try IndexSpec(text: isNamed ? String(option.dropFirst(name.count + 1)) : option)
+            } catch {
+                throw ValidationError("--index \(option): \(error.message)")
+            }
+            for number in fields.indices where !isNamed || fields[number].name == name {
+                let given = fields[number].graph
+                fields[number].index = spec
+                // --m and --ef-construction are for those whose spec says nothing of them.
+                if spec.graph == GraphParameters() { fields[number].index.graph = given }
+            }
+        }
+        return fields
+    }
+
     var option: String { "\(name):\(dimensions):\(metric):\(element)" }
 
     var json: PayloadValue {
         .map([
             "name": .string(name), "dimensions": .count(dimensions), "metric": .string("\(metric)"),
             "element": .string("\(element)"),
-            "m": .count(graph.m), "ef_construction": .count(graph.efConstruction),
+            "m": .count(graph.m), "ef_construction": .count(graph.efConstruction), "index": .string(index.description),
         ])
     }
 }

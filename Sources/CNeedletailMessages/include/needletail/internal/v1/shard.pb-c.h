@@ -322,10 +322,14 @@ struct  Needletail__Internal__V1__Field
   uint32_t m;
   uint32_t ef_construction;
   uint64_t seed;
+  /*
+   * An IndexSpec as text. Its graph is that of m, ef_construction and seed. Empty from versions that knew no other index.
+   */
+  char *index;
 };
 #define NEEDLETAIL__INTERNAL__V1__FIELD__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__field__descriptor) \
-    , (char *)protobuf_c_empty_string, 0, 0, 0, 0, 0, 0 }
+    , (char *)protobuf_c_empty_string, 0, 0, 0, 0, 0, 0, (char *)protobuf_c_empty_string }
 
 
 struct  Needletail__Internal__V1__CollectionSpec
