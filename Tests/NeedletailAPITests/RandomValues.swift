@@ -56,6 +56,16 @@ extension SeededGenerator {
             durability: bool() ? .everyCommit : .interval(milliseconds: 1 + below(60_000)))
     }
 
+    mutating func collectionInfo() -> CollectionInfo {
+        CollectionInfo(spec: spec(), incarnation: Incarnation(next()), codecs: some(4) { $0.codecProgress() })
+    }
+
+    mutating func codecProgress() -> CodecProgress { CodecProgress(version: number(), encoded: number(), total: number()) }
+
+    mutating func collectionModel() -> CollectionModel {
+        CollectionModel(incarnation: Incarnation(next()), model: FieldModel(field: below(16), version: 1 | number(), bytes: bytes(below(50))))
+    }
+
     mutating func field() -> VectorField {
         VectorField(
             name: text(), dimensions: below(20_000), metric: Metric.allCases[below(4)], element: VectorElement.allCases[below(4)],

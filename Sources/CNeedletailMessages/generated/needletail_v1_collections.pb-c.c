@@ -412,6 +412,96 @@ void   needletail__v1__collection__free_unpacked
   assert(message->base.descriptor == &needletail__v1__collection__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   needletail__v1__codec_status__init
+                     (Needletail__V1__CodecStatus         *message)
+{
+  static const Needletail__V1__CodecStatus init_value = NEEDLETAIL__V1__CODEC_STATUS__INIT;
+  *message = init_value;
+}
+size_t needletail__v1__codec_status__get_packed_size
+                     (const Needletail__V1__CodecStatus *message)
+{
+  assert(message->base.descriptor == &needletail__v1__codec_status__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__v1__codec_status__pack
+                     (const Needletail__V1__CodecStatus *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__v1__codec_status__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__v1__codec_status__pack_to_buffer
+                     (const Needletail__V1__CodecStatus *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__v1__codec_status__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__V1__CodecStatus *
+       needletail__v1__codec_status__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__V1__CodecStatus *)
+     protobuf_c_message_unpack (&needletail__v1__codec_status__descriptor,
+                                allocator, len, data);
+}
+void   needletail__v1__codec_status__free_unpacked
+                     (Needletail__V1__CodecStatus *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__v1__codec_status__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__v1__train_collection_request__init
+                     (Needletail__V1__TrainCollectionRequest         *message)
+{
+  static const Needletail__V1__TrainCollectionRequest init_value = NEEDLETAIL__V1__TRAIN_COLLECTION_REQUEST__INIT;
+  *message = init_value;
+}
+size_t needletail__v1__train_collection_request__get_packed_size
+                     (const Needletail__V1__TrainCollectionRequest *message)
+{
+  assert(message->base.descriptor == &needletail__v1__train_collection_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__v1__train_collection_request__pack
+                     (const Needletail__V1__TrainCollectionRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__v1__train_collection_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__v1__train_collection_request__pack_to_buffer
+                     (const Needletail__V1__TrainCollectionRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__v1__train_collection_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__V1__TrainCollectionRequest *
+       needletail__v1__train_collection_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__V1__TrainCollectionRequest *)
+     protobuf_c_message_unpack (&needletail__v1__train_collection_request__descriptor,
+                                allocator, len, data);
+}
+void   needletail__v1__train_collection_request__free_unpacked
+                     (Needletail__V1__TrainCollectionRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__v1__train_collection_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   needletail__v1__get_collection_request__init
                      (Needletail__V1__GetCollectionRequest         *message)
 {
@@ -1298,7 +1388,7 @@ const ProtobufCMessageDescriptor needletail__v1__create_collection_request__desc
   (ProtobufCMessageInit) needletail__v1__create_collection_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__v1__collection__field_descriptors[6] =
+static const ProtobufCFieldDescriptor needletail__v1__collection__field_descriptors[7] =
 {
   {
     "name",
@@ -1372,8 +1462,21 @@ static const ProtobufCFieldDescriptor needletail__v1__collection__field_descript
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "codecs",
+    7,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Needletail__V1__Collection, n_codecs),
+    offsetof(Needletail__V1__Collection, codecs),
+    &needletail__v1__codec_status__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__v1__collection__field_indices_by_name[] = {
+  6,   /* field[6] = codecs */
   4,   /* field[4] = durability */
   1,   /* field[1] = fields */
   5,   /* field[5] = incarnation */
@@ -1384,7 +1487,7 @@ static const unsigned needletail__v1__collection__field_indices_by_name[] = {
 static const ProtobufCIntRange needletail__v1__collection__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 6 }
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor needletail__v1__collection__descriptor =
 {
@@ -1394,11 +1497,139 @@ const ProtobufCMessageDescriptor needletail__v1__collection__descriptor =
   "Needletail__V1__Collection",
   "needletail.v1",
   sizeof(Needletail__V1__Collection),
-  6,
+  7,
   needletail__v1__collection__field_descriptors,
   needletail__v1__collection__field_indices_by_name,
   1,  needletail__v1__collection__number_ranges,
   (ProtobufCMessageInit) needletail__v1__collection__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__v1__codec_status__field_descriptors[3] =
+{
+  {
+    "version",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__CodecStatus, version),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "encoded",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__CodecStatus, encoded),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "total",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__CodecStatus, total),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__v1__codec_status__field_indices_by_name[] = {
+  1,   /* field[1] = encoded */
+  2,   /* field[2] = total */
+  0,   /* field[0] = version */
+};
+static const ProtobufCIntRange needletail__v1__codec_status__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor needletail__v1__codec_status__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.v1.CodecStatus",
+  "CodecStatus",
+  "Needletail__V1__CodecStatus",
+  "needletail.v1",
+  sizeof(Needletail__V1__CodecStatus),
+  3,
+  needletail__v1__codec_status__field_descriptors,
+  needletail__v1__codec_status__field_indices_by_name,
+  1,  needletail__v1__codec_status__number_ranges,
+  (ProtobufCMessageInit) needletail__v1__codec_status__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__v1__train_collection_request__field_descriptors[3] =
+{
+  {
+    "name",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__TrainCollectionRequest, name),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "field",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__TrainCollectionRequest, field),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "queries",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__TrainCollectionRequest, queries),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__v1__train_collection_request__field_indices_by_name[] = {
+  1,   /* field[1] = field */
+  0,   /* field[0] = name */
+  2,   /* field[2] = queries */
+};
+static const ProtobufCIntRange needletail__v1__train_collection_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor needletail__v1__train_collection_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.v1.TrainCollectionRequest",
+  "TrainCollectionRequest",
+  "Needletail__V1__TrainCollectionRequest",
+  "needletail.v1",
+  sizeof(Needletail__V1__TrainCollectionRequest),
+  3,
+  needletail__v1__train_collection_request__field_descriptors,
+  needletail__v1__train_collection_request__field_indices_by_name,
+  1,  needletail__v1__train_collection_request__number_ranges,
+  (ProtobufCMessageInit) needletail__v1__train_collection_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor needletail__v1__get_collection_request__field_descriptors[1] =
@@ -1733,19 +1964,21 @@ const ProtobufCEnumDescriptor needletail__v1__rescore_source__descriptor =
   needletail__v1__rescore_source__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };
-static const ProtobufCMethodDescriptor needletail__v1__collections__method_descriptors[5] =
+static const ProtobufCMethodDescriptor needletail__v1__collections__method_descriptors[6] =
 {
   { "Create", &needletail__v1__create_collection_request__descriptor, &needletail__v1__collection__descriptor },
   { "Get", &needletail__v1__get_collection_request__descriptor, &needletail__v1__collection__descriptor },
   { "List", &needletail__v1__list_collections_request__descriptor, &needletail__v1__list_collections_response__descriptor },
   { "Update", &needletail__v1__update_collection_request__descriptor, &needletail__v1__collection__descriptor },
   { "Delete", &needletail__v1__delete_collection_request__descriptor, &needletail__v1__delete_collection_response__descriptor },
+  { "Train", &needletail__v1__train_collection_request__descriptor, &needletail__v1__collection__descriptor },
 };
 const unsigned needletail__v1__collections__method_indices_by_name[] = {
   0,        /* Create */
   4,        /* Delete */
   1,        /* Get */
   2,        /* List */
+  5,        /* Train */
   3         /* Update */
 };
 const ProtobufCServiceDescriptor needletail__v1__collections__descriptor =
@@ -1755,7 +1988,7 @@ const ProtobufCServiceDescriptor needletail__v1__collections__descriptor =
   "Collections",
   "Needletail__V1__Collections",
   "needletail.v1",
-  5,
+  6,
   needletail__v1__collections__method_descriptors,
   needletail__v1__collections__method_indices_by_name
 };
@@ -1798,6 +2031,14 @@ void needletail__v1__collections__delete(ProtobufCService *service,
 {
   assert(service->descriptor == &needletail__v1__collections__descriptor);
   service->invoke(service, 4, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void needletail__v1__collections__train(ProtobufCService *service,
+                                        const Needletail__V1__TrainCollectionRequest *input,
+                                        Needletail__V1__Collection_Closure closure,
+                                        void *closure_data)
+{
+  assert(service->descriptor == &needletail__v1__collections__descriptor);
+  service->invoke(service, 5, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__v1__collections__init (Needletail__V1__Collections_Service *service,
                                         Needletail__V1__Collections_ServiceDestroy destroy)

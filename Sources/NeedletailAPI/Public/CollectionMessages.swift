@@ -68,7 +68,10 @@ extension CollectionInfo {
             name: string(collection.name), fields: try CollectionSpec.fields(collection.fields, collection.n_fields),
             shardCount: Int(collection.shard_count), replicationFactor: Int(collection.replication_factor),
             durability: try Durability.read(collection.durability) ?? .everyCommit)
-        self.init(spec: spec, incarnation: Incarnation(try hexadecimal(string(collection.incarnation), "incarnation")))
+        let codecs = try messages(collection.codecs, collection.n_codecs) { codec throws(NeedletailError) in
+            CodecProgress(version: codec.pointee.version, encoded: codec.pointee.encoded, total: codec.pointee.total)
+        }
+        self.init(spec: spec, incarnation: Incarnation(try hexadecimal(string(collection.incarnation), "incarnation")), codecs: codecs)
     }
 }
 
@@ -119,6 +122,16 @@ extension MessageArena {
         message.pointee.replication_factor = UInt32(clamping: info.spec.replicationFactor)
         message.pointee.durability = try durability(info.spec.durability)
         message.pointee.incarnation = try text(info.incarnation.description)
+        message.pointee.n_codecs = info.codecs.count
+        message.pointee.codecs = try list(info.codecs, codecStatus)
+        return message
+    }
+
+    private func codecStatus(_ codec: CodecProgress) throws(NeedletailError) -> UnsafeMutablePointer<Needletail__V1__CodecStatus> {
+        let message = try make(Needletail__V1__CodecStatus.self)
+        message.pointee.version = codec.version
+        message.pointee.encoded = codec.encoded
+        message.pointee.total = codec.total
         return message
     }
 }

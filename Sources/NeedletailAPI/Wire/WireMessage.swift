@@ -72,6 +72,12 @@ extension Needletail__V1__CreateCollectionRequest: WireMessage {
 extension Needletail__V1__Collection: WireMessage {
     static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__collection__init(message) }
 }
+extension Needletail__V1__CodecStatus: WireMessage {
+    static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__codec_status__init(message) }
+}
+extension Needletail__V1__TrainCollectionRequest: WireMessage {
+    static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__train_collection_request__init(message) }
+}
 extension Needletail__V1__GetCollectionRequest: WireMessage {
     static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__get_collection_request__init(message) }
 }
@@ -283,6 +289,24 @@ extension Needletail__Internal__V1__Field: WireMessage {
 }
 extension Needletail__Internal__V1__CollectionSpec: WireMessage {
     static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__collection_spec__init(message) }
+}
+extension Needletail__Internal__V1__SampleRequest: WireMessage {
+    static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__sample_request__init(message) }
+}
+extension Needletail__Internal__V1__SampleReply: WireMessage {
+    static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__sample_reply__init(message) }
+}
+extension Needletail__Internal__V1__TrainRequest: WireMessage {
+    static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__train_request__init(message) }
+}
+extension Needletail__Internal__V1__TrainReply: WireMessage {
+    static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__train_reply__init(message) }
+}
+extension Needletail__Internal__V1__CodecProgress: WireMessage {
+    static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__codec_progress__init(message) }
+}
+extension Needletail__Internal__V1__Model: WireMessage {
+    static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__model__init(message) }
 }
 extension Needletail__Internal__V1__ReplicaAssignment: WireMessage {
     static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__replica_assignment__init(message) }

@@ -3,8 +3,8 @@ import NeedletailClient
 
 struct CollectionCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "collection", abstract: "Make, list, show and delete collections.",
-        subcommands: [Create.self, List.self, Show.self, Delete.self])
+        commandName: "collection", abstract: "Make, list, show, train and delete collections.",
+        subcommands: [Create.self, List.self, Show.self, Train.self, Delete.self])
 
     struct Create: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -116,8 +116,36 @@ struct CollectionCommand: AsyncParsableCommand {
                 print(
                     "collection  \(name)\npoints      \(count.text)\nshards      \(info.spec.shardCount)\ndurability  \(info.spec.durability.option)"
                 )
-                for field in info.spec.fields {
+                for (number, field) in info.spec.fields.enumerated() {
                     print("field       \(field.option)  (m \(field.graph.m), ef_construction \(field.graph.efConstruction))\n  index     \(field.index)")
+                    if let codec = info.codec(number) { print("  codec     \(codec.option)") }
+                }
+            }
+        }
+    }
+
+    struct Train: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Train the codecs of a collection now.",
+            discussion: """
+                Without this it happens by itself when the collection has enough points: 2,000, or four for each dimension that the
+                transform leaves if that is more. Shards then encode in the background; `collection show` tells how far they are.
+                """)
+        @Argument var name: String
+        @Option(help: "The field; all that are not trained when left out.") var field = ""
+        @Option(help: "A file of queries for leanvec(queries): .fbin or a .npy of float32.") var queries: String?
+        @OptionGroup var options: ClusterOptions
+
+        func run() async throws {
+            var request = CollectionTraining(collection: name, field: field)
+            if let queries { request.queries = try VectorFile(queries).floats }
+            try await options.withCluster { [request] cluster in
+                var request = request
+                request.deadline = options.deadline
+                let info = try await cluster.train(request)
+                if options.json { return print(JSONWriter.text(info.json)) }
+                for (number, field) in info.spec.fields.enumerated() {
+                    if let codec = info.codec(number) { print("field \(field.name): \(codec.option)") }
                 }
             }
         }

@@ -90,11 +90,36 @@ extension Durability {
     }
 }
 
+extension CodecProgress {
+    var option: String {
+        if version == 0 { return "untrained" }
+        return isDone ? "trained version \(version)" : "trained version \(version), encoding \(encoded) of \(total)"
+    }
+}
+
 extension CollectionInfo {
+    /// How far the codec of a field is; nil when it has none.
+    func codec(_ field: Int) -> CodecProgress? {
+        guard spec.fields[field].index.needsTraining else { return nil }
+        return codecs.indices.contains(field) ? codecs[field] : CodecProgress()
+    }
+
+    private var codecsJSON: PayloadValue {
+        .list(
+            spec.fields.indices.map { field in
+                guard let codec = codec(field) else { return .null }
+                return .map([
+                    "version": .count(codec.version), "encoded": .count(codec.encoded), "total": .count(codec.total),
+                    "state": .string(codec.option),
+                ])
+            })
+    }
+
     var json: PayloadValue {
         .map([
             "name": .string(spec.name), "fields": .list(spec.fields.map(\.json)), "shards": .count(spec.shardCount),
             "durability": .string(spec.durability.option), "incarnation": .string(incarnation.description),
+            "codecs": codecsJSON,
         ])
     }
 }

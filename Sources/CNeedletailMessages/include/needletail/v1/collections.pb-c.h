@@ -25,6 +25,8 @@ typedef struct Needletail__V1__VectorField Needletail__V1__VectorField;
 typedef struct Needletail__V1__Durability Needletail__V1__Durability;
 typedef struct Needletail__V1__CreateCollectionRequest Needletail__V1__CreateCollectionRequest;
 typedef struct Needletail__V1__Collection Needletail__V1__Collection;
+typedef struct Needletail__V1__CodecStatus Needletail__V1__CodecStatus;
+typedef struct Needletail__V1__TrainCollectionRequest Needletail__V1__TrainCollectionRequest;
 typedef struct Needletail__V1__GetCollectionRequest Needletail__V1__GetCollectionRequest;
 typedef struct Needletail__V1__ListCollectionsRequest Needletail__V1__ListCollectionsRequest;
 typedef struct Needletail__V1__ListCollectionsResponse Needletail__V1__ListCollectionsResponse;
@@ -345,10 +347,54 @@ struct  Needletail__V1__Collection
    * Tells this life of the name from earlier and later ones: 16 hexadecimal digits.
    */
   char *incarnation;
+  /*
+   * One for each of `fields`, in their order.
+   */
+  size_t n_codecs;
+  Needletail__V1__CodecStatus **codecs;
 };
 #define NEEDLETAIL__V1__COLLECTION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__collection__descriptor) \
-    , (char *)protobuf_c_empty_string, 0,NULL, 0, 0, NULL, (char *)protobuf_c_empty_string }
+    , (char *)protobuf_c_empty_string, 0,NULL, 0, 0, NULL, (char *)protobuf_c_empty_string, 0,NULL }
+
+
+/*
+ * How far the codec of a field is. Until its shards have codes for all points, graphs walk on the stored vectors.
+ */
+struct  Needletail__V1__CodecStatus
+{
+  ProtobufCMessage base;
+  /*
+   * Version of the parameters learned; 0: not trained, or nothing to train.
+   */
+  uint64_t version;
+  /*
+   * Of `total` places for points those that have codes. Equal when all shards walk on codes.
+   */
+  uint64_t encoded;
+  uint64_t total;
+};
+#define NEEDLETAIL__V1__CODEC_STATUS__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__codec_status__descriptor) \
+    , 0, 0, 0 }
+
+
+struct  Needletail__V1__TrainCollectionRequest
+{
+  ProtobufCMessage base;
+  char *name;
+  /*
+   * Empty: all fields that have a codec and are not trained.
+   */
+  char *field;
+  /*
+   * Queries, for leanvec(queries), which is never trained without: float32, little-endian, one after the other.
+   */
+  ProtobufCBinaryData queries;
+};
+#define NEEDLETAIL__V1__TRAIN_COLLECTION_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__train_collection_request__descriptor) \
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, {0,NULL} }
 
 
 struct  Needletail__V1__GetCollectionRequest
@@ -590,6 +636,44 @@ Needletail__V1__Collection *
 void   needletail__v1__collection__free_unpacked
                      (Needletail__V1__Collection *message,
                       ProtobufCAllocator *allocator);
+/* Needletail__V1__CodecStatus methods */
+void   needletail__v1__codec_status__init
+                     (Needletail__V1__CodecStatus         *message);
+size_t needletail__v1__codec_status__get_packed_size
+                     (const Needletail__V1__CodecStatus   *message);
+size_t needletail__v1__codec_status__pack
+                     (const Needletail__V1__CodecStatus   *message,
+                      uint8_t             *out);
+size_t needletail__v1__codec_status__pack_to_buffer
+                     (const Needletail__V1__CodecStatus   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__V1__CodecStatus *
+       needletail__v1__codec_status__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__v1__codec_status__free_unpacked
+                     (Needletail__V1__CodecStatus *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__V1__TrainCollectionRequest methods */
+void   needletail__v1__train_collection_request__init
+                     (Needletail__V1__TrainCollectionRequest         *message);
+size_t needletail__v1__train_collection_request__get_packed_size
+                     (const Needletail__V1__TrainCollectionRequest   *message);
+size_t needletail__v1__train_collection_request__pack
+                     (const Needletail__V1__TrainCollectionRequest   *message,
+                      uint8_t             *out);
+size_t needletail__v1__train_collection_request__pack_to_buffer
+                     (const Needletail__V1__TrainCollectionRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__V1__TrainCollectionRequest *
+       needletail__v1__train_collection_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__v1__train_collection_request__free_unpacked
+                     (Needletail__V1__TrainCollectionRequest *message,
+                      ProtobufCAllocator *allocator);
 /* Needletail__V1__GetCollectionRequest methods */
 void   needletail__v1__get_collection_request__init
                      (Needletail__V1__GetCollectionRequest         *message);
@@ -733,6 +817,12 @@ typedef void (*Needletail__V1__CreateCollectionRequest_Closure)
 typedef void (*Needletail__V1__Collection_Closure)
                  (const Needletail__V1__Collection *message,
                   void *closure_data);
+typedef void (*Needletail__V1__CodecStatus_Closure)
+                 (const Needletail__V1__CodecStatus *message,
+                  void *closure_data);
+typedef void (*Needletail__V1__TrainCollectionRequest_Closure)
+                 (const Needletail__V1__TrainCollectionRequest *message,
+                  void *closure_data);
 typedef void (*Needletail__V1__GetCollectionRequest_Closure)
                  (const Needletail__V1__GetCollectionRequest *message,
                   void *closure_data);
@@ -778,6 +868,10 @@ struct Needletail__V1__Collections_Service
                  const Needletail__V1__DeleteCollectionRequest *input,
                  Needletail__V1__DeleteCollectionResponse_Closure closure,
                  void *closure_data);
+  void (*train)(Needletail__V1__Collections_Service *service,
+                const Needletail__V1__TrainCollectionRequest *input,
+                Needletail__V1__Collection_Closure closure,
+                void *closure_data);
 };
 typedef void (*Needletail__V1__Collections_ServiceDestroy)(Needletail__V1__Collections_Service *);
 void needletail__v1__collections__init (Needletail__V1__Collections_Service *service,
@@ -790,7 +884,8 @@ void needletail__v1__collections__init (Needletail__V1__Collections_Service *ser
       function_prefix__ ## get,\
       function_prefix__ ## list,\
       function_prefix__ ## update,\
-      function_prefix__ ## delete  }
+      function_prefix__ ## delete,\
+      function_prefix__ ## train  }
 void needletail__v1__collections__create(ProtobufCService *service,
                                          const Needletail__V1__CreateCollectionRequest *input,
                                          Needletail__V1__Collection_Closure closure,
@@ -811,6 +906,10 @@ void needletail__v1__collections__delete(ProtobufCService *service,
                                          const Needletail__V1__DeleteCollectionRequest *input,
                                          Needletail__V1__DeleteCollectionResponse_Closure closure,
                                          void *closure_data);
+void needletail__v1__collections__train(ProtobufCService *service,
+                                        const Needletail__V1__TrainCollectionRequest *input,
+                                        Needletail__V1__Collection_Closure closure,
+                                        void *closure_data);
 
 /* --- descriptors --- */
 
@@ -826,6 +925,8 @@ extern const ProtobufCMessageDescriptor needletail__v1__vector_field__descriptor
 extern const ProtobufCMessageDescriptor needletail__v1__durability__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__create_collection_request__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__collection__descriptor;
+extern const ProtobufCMessageDescriptor needletail__v1__codec_status__descriptor;
+extern const ProtobufCMessageDescriptor needletail__v1__train_collection_request__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__get_collection_request__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__list_collections_request__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__list_collections_response__descriptor;
