@@ -40,6 +40,8 @@ public struct CollectionEntry: Sendable, Hashable {
     public var state: State
     /// In order of their ranges, which tile the hash space.
     public var shards: [ShardPlace]
+    /// Of the fields whose codecs are trained, at most one each.
+    public var models: [FieldModel] = []
 
     public init(spec: CollectionSpec, incarnation: Incarnation, state: State, shards: [ShardPlace]) {
         self.spec = spec
@@ -60,6 +62,8 @@ public struct CollectionEntry: Sendable, Hashable {
         }
         return shards[low]
     }
+
+    public func model(field: Int) -> FieldModel? { models.first { $0.field == field } }
 
     public func assignment(_ place: ShardPlace) -> ReplicaAssignment {
         ReplicaAssignment(shard: shardID(place), range: place.range, epoch: place.epoch, collection: spec)
@@ -85,7 +89,8 @@ public struct CollectionEntry: Sendable, Hashable {
 }
 
 extension CollectionEntry {
-    private static let version: UInt8 = 1
+    /// That of the collection's definition in it. From 2 on with codec models.
+    private static let version = CollectionSpec.format
 
     /// The form in which the metadata store keeps it.
     public var encoded: [UInt8] {
@@ -102,6 +107,8 @@ extension CollectionEntry {
             writer.u64(shard.primary.value)
             writer.u64(shard.epoch)
         }
+        writer.varint(UInt64(models.count))
+        for model in models { model.encode(to: &writer) }
         return writer.bytes
     }
 
@@ -109,13 +116,13 @@ extension CollectionEntry {
     public init(encoded bytes: [UInt8]) throws(NeedletailError) {
         var reader = ByteReader(bytes)
         let version = try reader.u8()
-        guard version == Self.version else {
-            throw NeedletailError(.unimplemented, "collection metadata have format \(version), this build reads \(Self.version); upgrade the coordinator")
+        guard (1...Self.version).contains(version) else {
+            throw NeedletailError(.unimplemented, "collection metadata have format \(version), this build reads 1 to \(Self.version); upgrade the coordinator")
         }
         incarnation = Incarnation(try reader.u64())
         guard let state = State(rawValue: try reader.u8()) else { throw NeedletailError(.dataLoss, "collection metadata are damaged: unknown state") }
         self.state = state
-        spec = try CollectionSpec(from: &reader)
+        spec = try CollectionSpec(from: &reader, format: version)
         shards = []
         for _ in 0..<(try reader.count()) {
             let number = try reader.u32()
@@ -125,7 +132,11 @@ extension CollectionEntry {
                 ShardPlace(
                     number: number, range: HashRange(first: first, last: last), primary: NodeID(try reader.u64()), epoch: try reader.u64()))
         }
+        if version >= 2 { for _ in 0..<(try reader.count()) { models.append(try FieldModel(from: &reader)) } }
         try reader.expectEnd()
+        guard models.allSatisfy({ spec.fields.indices.contains($0.field) }) else {
+            throw NeedletailError(.dataLoss, "collection metadata are damaged: a codec model is of no field")
+        }
         try validate()
     }
 }

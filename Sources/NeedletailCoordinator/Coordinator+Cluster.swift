@@ -18,13 +18,15 @@ extension Coordinator {
                 .aborted,
                 "shard worker \(node) is alive at \(rival): this is a copy of its data folder. Stop one of them; a copy is no replica")
         }
-        let (actions, assignments) = state.withLock { state in
+        let (actions, assignments, models) = state.withLock { state in
             let actions = state.membership.heartbeat(
                 from: node, address: heartbeat.address, status: heartbeat.status, isDraining: heartbeat.isDraining, now: .now)
             let assignments = state.collections.values.flatMap { entry in
                 entry.state == .deleting ? [] : entry.shards.filter { $0.primary == node }.map(entry.assignment)
             }
-            return (actions, assignments)
+            let models = TrainingPolicy.models(
+                for: node, of: state.collections.values, replicas: state.membership.nodes[node]?.replicas ?? [:])
+            return (actions, assignments, models)
         }
         for action in actions {
             switch action {
@@ -38,7 +40,7 @@ extension Coordinator {
             case .retry(let node): state.withLock { $0.workers[node] }?.retryNow()
             }
         }
-        return HeartbeatAnswer(cluster: clusterID, assignments: assignments)
+        return HeartbeatAnswer(cluster: clusterID, assignments: assignments, models: models)
     }
 
     /// Whether every shard of every collection has a replica that answers searches.

@@ -6,6 +6,7 @@ internal import Synchronization
 extension Coordinator {
     public func createCollection(_ spec: CollectionSpec, deadline: Deadline?) async throws -> CollectionInfo {
         try spec.validate()
+        for field in spec.fields { try TrainingPolicy.check(field) }
         return try await exclusively(spec.name, deadline) {
             let entry = try plan(spec)
             guard try await store(entry, replacing: nil) else {
@@ -53,7 +54,7 @@ extension Coordinator {
         guard try await store(active, replacing: entry) else {
             throw NeedletailError(.aborted, "collection \"\(entry.spec.name)\" was changed by another coordinator; try again")
         }
-        return CollectionInfo(spec: active.spec, incarnation: active.incarnation)
+        return info(active)
     }
 
     /// Makes a replica, or tells it its collection's new definition. From then on it counts as serving, without a heartbeat.
@@ -106,7 +107,7 @@ extension Coordinator {
                 throw NeedletailError(.aborted, "collection \"\(name)\" was changed by another coordinator; try again")
             }
             try await push(changed, deadline)
-            return CollectionInfo(spec: changed.spec, incarnation: changed.incarnation)
+            return info(changed)
         }
     }
 
@@ -135,14 +136,13 @@ extension Coordinator {
     }
 
     public func collection(_ name: String, deadline: Deadline?) async throws -> CollectionInfo {
-        let entry = try entry(name)
-        return CollectionInfo(spec: entry.spec, incarnation: entry.incarnation)
+        info(try entry(name))
     }
 
     public func collections(deadline: Deadline?) async throws -> [CollectionInfo] {
         state.withLock { Array($0.collections.values) }
             .filter { $0.state == .active }
-            .map { CollectionInfo(spec: $0.spec, incarnation: $0.incarnation) }
+            .map(info)
             .sorted { $0.spec.name < $1.spec.name }
     }
 
@@ -157,7 +157,7 @@ extension Coordinator {
     }
 
     /// Writes the entry to the metadata store and then to the map. False when the store held something else than `old`.
-    private func store(_ entry: CollectionEntry, replacing old: CollectionEntry?) async throws -> Bool {
+    func store(_ entry: CollectionEntry, replacing old: CollectionEntry?) async throws -> Bool {
         let key = Self.collectionsPrefix + entry.spec.name
         guard try await metadata.replace(key, expected: old?.encoded, with: entry.encoded) else { return false }
         state.withLock { $0.collections[entry.spec.name] = entry }
@@ -165,7 +165,7 @@ extension Coordinator {
     }
 
     /// One control operation at a time on a name, begun before its deadline.
-    private func exclusively<Value>(_ name: String, _ deadline: Deadline?, _ body: () async throws -> Value) async throws -> Value {
+    func exclusively<Value>(_ name: String, _ deadline: Deadline?, _ body: () async throws -> Value) async throws -> Value {
         try deadline?.check(before: "the operation on collection \"\(name)\" began")
         guard state.withLock({ $0.busy.insert(name).inserted }) else {
             throw NeedletailError(.aborted, "another operation on collection \"\(name)\" is under way; try again when it has ended")

@@ -32,6 +32,10 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
         var workers: [NodeID: WorkerLink] = [:]
         /// Names on which a creation or removal is at work, so that the clean-up does not run beside it.
         var busy: Set<String> = []
+        /// Fields whose codec is being trained.
+        var training: Set<TrainedField> = []
+        /// Until when fields that could not be trained are left alone.
+        var trainingPauses: [TrainedField: ContinuousClock.Instant] = [:]
     }
 
     public let clusterID: UInt64

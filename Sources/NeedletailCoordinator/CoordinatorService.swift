@@ -100,6 +100,12 @@ public final class CoordinatorService: Service {
                     try? await Task.sleep(for: .seconds(1))
                 }
             }
+            group.addTask {
+                while !Task.isCancelled {
+                    await coordinator.trainWhatIsDue()
+                    try? await Task.sleep(for: .milliseconds(500))
+                }
+            }
             // Ends with the first of: a request to stop, a port that cannot be had.
             try await group.next()
             group.cancelAll()

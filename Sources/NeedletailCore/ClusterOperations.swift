@@ -10,6 +10,8 @@ public protocol ClusterOperations: Sendable {
     func updateCollection(_ name: String, durability: Durability?, deadline: Deadline?) async throws -> CollectionInfo
     /// Returns whether there was one; throws `notFound` instead of false unless `ignoreMissing`.
     func deleteCollection(_ name: String, ignoreMissing: Bool, deadline: Deadline?) async throws -> Bool
+    /// Trains the codecs that have no model; returns when the models are stored, while shards begin to encode.
+    func train(_ request: CollectionTraining) async throws -> CollectionInfo
 
     func write(_ request: PointsWrite) async throws -> WriteSummary
     func get(_ request: PointsGet) async throws -> PointsAnswer
@@ -27,10 +29,13 @@ public protocol ClusterOperations: Sendable {
 public struct CollectionInfo: Sendable, Hashable {
     public var spec: CollectionSpec
     public var incarnation: Incarnation
+    /// One a field, in their order: how far their codecs are.
+    public var codecs: [CodecProgress]
 
-    public init(spec: CollectionSpec, incarnation: Incarnation) {
+    public init(spec: CollectionSpec, incarnation: Incarnation, codecs: [CodecProgress] = []) {
         self.spec = spec
         self.incarnation = incarnation
+        self.codecs = codecs
     }
 }
 
@@ -351,9 +356,12 @@ public struct HeartbeatAnswer: Sendable {
     public var cluster: UInt64
     /// Everything the worker ought to host.
     public var assignments: [ReplicaAssignment]
+    /// Those that replicas ought to have and, by the heartbeat, have not.
+    public var models: [CollectionModel]
 
-    public init(cluster: UInt64, assignments: [ReplicaAssignment]) {
+    public init(cluster: UInt64, assignments: [ReplicaAssignment], models: [CollectionModel] = []) {
         self.cluster = cluster
         self.assignments = assignments
+        self.models = models
     }
 }

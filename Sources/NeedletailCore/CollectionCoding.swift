@@ -1,6 +1,9 @@
 /// The bytes in which a collection's definition is kept: in the cluster's metadata and beside each replica. The enclosing format
-/// carries the version.
+/// carries the version; those of this build write `format` and read every one from 1 on.
 extension CollectionSpec {
+    /// 1: of a field's index the graph only. 2: the whole index spec as text at the end of each field.
+    public static let format: UInt8 = 2
+
     public func encode(to writer: inout ByteWriter) {
         writer.string(name)
         writer.varint(UInt64(shardCount))
@@ -18,28 +21,39 @@ extension CollectionSpec {
             writer.varint(UInt64(field.graph.m))
             writer.varint(UInt64(field.graph.efConstruction))
             writer.u64(field.graph.seed)
+            writer.string(field.index.description)
         }
     }
 
+    /// - Parameter format: the one that the enclosing bytes were written with.
     /// - Throws: `dataLoss` when the bytes are damaged.
-    public init(from reader: inout ByteReader) throws(NeedletailError) {
+    public init(from reader: inout ByteReader, format: UInt8) throws(NeedletailError) {
         name = try reader.string()
         shardCount = try Self.small(&reader)
         replicationFactor = try Self.small(&reader)
         let interval = try Self.small(&reader)
         durability = interval == 0 ? .everyCommit : .interval(milliseconds: interval)
         fields = []
-        for _ in 0..<(try reader.count()) { fields.append(try Self.field(&reader)) }
+        for _ in 0..<(try reader.count()) { fields.append(try Self.field(&reader, format: format)) }
     }
 
-    private static func field(_ reader: inout ByteReader) throws(NeedletailError) -> VectorField {
+    private static func field(_ reader: inout ByteReader, format: UInt8) throws(NeedletailError) -> VectorField {
         let name = try reader.string()
         let dimensions = try small(&reader)
         guard let metric = Metric(rawValue: try reader.u8()), let element = VectorElement(rawValue: try reader.u8()) else {
             throw NeedletailError(.dataLoss, "a stored collection definition is damaged: unknown metric or element")
         }
         let graph = GraphParameters(m: try small(&reader), efConstruction: try small(&reader), seed: try reader.u64())
-        return VectorField(name: name, dimensions: dimensions, metric: metric, element: element, graph: graph)
+        var index = IndexSpec()
+        if format >= 2 {
+            let text = try reader.string()
+            do throws(NeedletailError) { index = try IndexSpec(text: text) } catch {
+                throw NeedletailError(.dataLoss, "a stored collection definition is damaged or of a newer version: \(error.message)")
+            }
+        }
+        // As it was when the collection was made, whatever a text that names no parameters means by now.
+        index.graph = graph
+        return VectorField(name: name, dimensions: dimensions, metric: metric, element: element, index: index)
     }
 
     private static func small(_ reader: inout ByteReader) throws(NeedletailError) -> Int {
@@ -53,7 +67,8 @@ extension CollectionSpec {
 
 /// What a node keeps beside each replica's data, so that it can serve again before it has heard from anyone.
 extension ReplicaAssignment {
-    private static let version: UInt8 = 1
+    /// That of the collection's definition in it.
+    private static let version = CollectionSpec.format
 
     public var encoded: [UInt8] {
         var writer = ByteWriter()
@@ -71,16 +86,16 @@ extension ReplicaAssignment {
     public init(encoded bytes: [UInt8]) throws(NeedletailError) {
         var reader = ByteReader(bytes)
         let version = try reader.u8()
-        guard version == Self.version else {
+        guard (1...Self.version).contains(version) else {
             throw NeedletailError(
-                .failedPrecondition, "a replica's assignment has format \(version), this build reads \(Self.version); upgrade this node")
+                .failedPrecondition, "a replica's assignment has format \(version), this build reads 1 to \(Self.version); upgrade this node")
         }
         shard = ShardID(incarnation: Incarnation(try reader.u64()), number: try reader.u32())
         let (first, last) = (try reader.u64(), try reader.u64())
         guard first <= last else { throw NeedletailError(.dataLoss, "a replica's assignment is damaged: its range runs backwards") }
         range = HashRange(first: first, last: last)
         epoch = try reader.u64()
-        collection = try CollectionSpec(from: &reader)
+        collection = try CollectionSpec(from: &reader, format: version)
         try reader.expectEnd()
     }
 }

@@ -12,6 +12,10 @@ public protocol ShardOperations: Sendable {
     func createReplica(_ assignment: ReplicaAssignment, deadline: Deadline?) async throws
     /// Stops serving the replica and removes its files; does nothing when it is not there. Begins nothing after the deadline.
     func dropReplica(_ shard: ShardID, deadline: Deadline?) async throws
+    /// Vectors of a shard's current points, as `CodecTrainingRequest` takes them; the same ones for the same seed and state.
+    func sample(_ request: ShardSample) async throws -> [UInt8]
+    /// Learns a codec's parameters and gives them as the bytes of a `FieldModel`. Concerns no shard; any worker can do it.
+    func train(_ request: CodecTrainingRequest) async throws -> [UInt8]
     func status() async throws -> NodeStatus
 }
 
@@ -149,10 +153,13 @@ public struct ReplicaStatus: Sendable {
     public var memoryBytes: UInt64
     public var diskBytes: UInt64
     public var recall: SampledRecall
+    /// Of the fields that have a codec, by their number.
+    public var codecs: [Int: CodecProgress]
 
     public init(
         shard: ShardID, state: State, reason: String = "", epoch: UInt64 = 0, appliedSequence: UInt64 = 0, pointCount: UInt64 = 0,
-        memoryBytes: UInt64 = 0, diskBytes: UInt64 = 0, recall: SampledRecall = SampledRecall()
+        memoryBytes: UInt64 = 0, diskBytes: UInt64 = 0, recall: SampledRecall = SampledRecall(),
+        codecs: [Int: CodecProgress] = [:]
     ) {
         self.shard = shard
         self.state = state
@@ -163,6 +170,7 @@ public struct ReplicaStatus: Sendable {
         self.memoryBytes = memoryBytes
         self.diskBytes = diskBytes
         self.recall = recall
+        self.codecs = codecs
     }
 }
 

@@ -50,13 +50,16 @@ struct CodecCase: Sendable, CustomStringConvertible {
 
     static let collections = [
         CodecCase("createCollection", PublicMessages.createCollection) { $0.spec() },
-        CodecCase("collection", PublicMessages.collection) { CollectionInfo(spec: $0.spec(), incarnation: Incarnation($0.next())) },
+        CodecCase("collection", PublicMessages.collection) { $0.collectionInfo() },
         CodecCase("collections", PublicMessages.collections) { generator in
-            generator.some(3) { CollectionInfo(spec: $0.spec(), incarnation: Incarnation($0.next())) }
+            generator.some(3) { $0.collectionInfo() }
         },
         CodecCase("getCollection", PublicMessages.getCollection) { $0.text() },
         CodecCase("updateCollection", PublicMessages.updateCollection) {
             (name: $0.text(), durability: $0.bool() ? nil : .everyCommit)
+        },
+        CodecCase("trainCollection", PublicMessages.trainCollection) {
+            CollectionTraining(collection: $0.text(), field: $0.text(), queries: $0.bytes($0.below(64)))
         },
         CodecCase("deleteCollection", PublicMessages.deleteCollection) { (name: $0.text(), ignoreMissing: $0.bool()) },
         CodecCase("collectionDeleted", PublicMessages.collectionDeleted) { $0.bool() },
@@ -184,6 +187,14 @@ struct CodecCase: Sendable, CustomStringConvertible {
         },
         CodecCase("internal count", InternalMessages.count) { $0.shard() },
         CodecCase("internal counted", InternalMessages.counted) { ShardCount(count: $0.number(), appliedSequence: $0.number()) },
+        CodecCase("internal sample", InternalMessages.sample) {
+            ShardSample(shard: $0.shard(), field: $0.below(16), count: $0.below(100_000), seed: $0.next())
+        },
+        CodecCase("internal sampled", InternalMessages.sampled) { $0.bytes($0.below(200)) },
+        CodecCase("internal train", InternalMessages.train) {
+            CodecTrainingRequest(field: $0.field(), sample: $0.bytes($0.below(200)), queries: $0.bytes($0.below(200)))
+        },
+        CodecCase("internal trained", InternalMessages.trained) { $0.bytes($0.below(200)) },
         CodecCase("internal shard", InternalMessages.shard) { $0.shard() },
     ]
 
@@ -194,7 +205,8 @@ struct CodecCase: Sendable, CustomStringConvertible {
             Heartbeat(node: $0.next(), address: $0.text(), cluster: $0.next(), status: $0.nodeStatus(), isDraining: $0.bool())
         },
         CodecCase("heartbeatAnswer", InternalMessages.heartbeatAnswer) { generator in
-            HeartbeatAnswer(cluster: generator.next(), assignments: generator.some(3) { $0.assignment() })
+            HeartbeatAnswer(
+                cluster: generator.next(), assignments: generator.some(3) { $0.assignment() }, models: generator.some(3) { $0.collectionModel() })
         },
         CodecCase("health check", HealthMessages.check) { $0.text() },
         CodecCase("health status", HealthMessages.status) { ServingStatus(rawValue: UInt32($0.below(4)))! },

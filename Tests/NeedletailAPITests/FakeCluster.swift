@@ -53,6 +53,12 @@ final class FakeCluster: ClusterOperations {
         return info
     }
 
+    func train(_ request: CollectionTraining) async throws -> CollectionInfo {
+        var info = try await collection(request.collection, deadline: request.deadline)
+        info.codecs = [CodecProgress(version: 1, encoded: UInt64(request.queries.count), total: 9)]
+        return info
+    }
+
     func deleteCollection(_ name: String, ignoreMissing: Bool, deadline: Deadline?) async throws -> Bool {
         let was = state.withLock { $0.collections.removeValue(forKey: name) }
         guard was != nil || ignoreMissing else { throw NeedletailError(.notFound, "no collection \(name)") }
@@ -197,6 +203,10 @@ final class FakeWorker: ShardOperations, MembershipOperations {
         lastDeadline.withLock { $0 = deadline }
         assignments.withLock { $0.removeAll { $0.shard == shard } }
     }
+
+    func sample(_ request: ShardSample) async throws -> [UInt8] { [UInt8](repeating: UInt8(request.field), count: request.count) }
+
+    func train(_ request: CodecTrainingRequest) async throws -> [UInt8] { request.sample + request.queries }
 
     func status() async throws -> NodeStatus {
         NodeStatus(replicas: assignments.withLock { $0.map { ReplicaStatus(shard: $0.shard, state: .ready) } })

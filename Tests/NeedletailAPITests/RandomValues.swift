@@ -56,10 +56,32 @@ extension SeededGenerator {
             durability: bool() ? .everyCommit : .interval(milliseconds: 1 + below(60_000)))
     }
 
+    mutating func collectionInfo() -> CollectionInfo {
+        CollectionInfo(spec: spec(), incarnation: Incarnation(next()), codecs: some(4) { $0.codecProgress() })
+    }
+
+    mutating func codecProgress() -> CodecProgress { CodecProgress(version: number(), encoded: number(), total: number()) }
+
+    mutating func collectionModel() -> CollectionModel {
+        CollectionModel(incarnation: Incarnation(next()), model: FieldModel(field: below(16), version: 1 | number(), bytes: bytes(below(50))))
+    }
+
     mutating func field() -> VectorField {
         VectorField(
             name: text(), dimensions: below(20_000), metric: Metric.allCases[below(4)], element: VectorElement.allCases[below(4)],
-            graph: GraphParameters(m: 1 + below(200), efConstruction: 1 + below(5000), seed: 1 | next()))
+            index: index())
+    }
+
+    mutating func index() -> IndexSpec {
+        let maps: [TransformSpec.Map] = [
+            .none, .rotation(seed: number()), .pca(1 + below(500)), .leanVec(1 + below(500), queryAware: bool()), .whitening(1 + below(500)),
+            .fourier(1 + below(500)),
+        ]
+        return IndexSpec(
+            transform: TransformSpec(prefix: bool() ? nil : 1 + below(2000), centre: bool(), map: maps[below(maps.count)]),
+            graph: GraphParameters(m: 1 + below(200), efConstruction: 1 + below(5000), seed: 1 | next()),
+            codec: CodecSpec.allCases[below(CodecSpec.allCases.count)],
+            rescore: RescoreSpec(count: bool() ? nil : 1 + below(1000), source: bool() ? .memory : .file))
     }
 
     mutating func shard(public isPublic: Bool = false) -> ShardID {

@@ -45,6 +45,22 @@ import Testing
         #expect(try PublicMessages.getPoints.decode(get(Wire().number(1, 0)).message).ids == [.number(0)])
     }
 
+    @Test func indexesGivenTwiceMustAgree() throws {
+        let create = { (field: Wire) in Wire().text(1, "c").part(2, Wire(bytes: Wire().text(1, "v").number(2, 8).number(3, 1).bytes + field.bytes)) }
+        let graph = { (m: UInt64) in Wire().number(1, m) }
+        let codec = PublicMessages.createCollection
+        refused(codec, create(Wire().part(6, Wire().text(1, "lvq9"))), "is no stage")
+        refused(codec, create(Wire().part(6, Wire().text(1, "lvq8").number(4, 4))), "give one of them")
+        refused(codec, create(Wire().part(6, Wire().number(4, 9))), "codec 9")
+        refused(codec, create(Wire().part(5, graph(20)).part(6, Wire().text(1, "hnsw(m=24)"))), "m is given as 24 and as 20")
+        let expected = try IndexSpec(text: "pca4,hnsw(m=24),lvq4")
+        for index in [
+            Wire().part(5, graph(24)).part(6, Wire().text(1, "pca4,lvq4")), Wire().part(6, Wire().text(1, "pca4,hnsw24,lvq4")),
+            Wire().part(5, graph(24)).part(6, Wire().text(1, "pca4,hnsw24,lvq4").part(2, Wire().number(4, 4)).part(3, graph(24)).number(4, 4)),
+            Wire().part(6, Wire().part(2, Wire().number(4, 4)).part(3, graph(24)).number(4, 4)),
+        ] { #expect(try codec.decode(create(index).message).fields[0].index == expected) }
+    }
+
     @Test func vectors() throws {
         let floats: [UInt8] = [0, 0, 128, 63]
         let search = { (vector: Wire) in Wire().text(1, "c").part(2, Wire().part(2, vector)) }

@@ -30,6 +30,53 @@ import Testing
         #expect(throws: NeedletailError.self) { try PayloadCoding.decode(bytes + [0]) }
     }
 
+    @Test func definitionsRoundTripWithTheirIndexes() throws {
+        for text in [
+            "", "lvq8", "prefix64,centre,leanvec32(queries),hnsw(m=24,seed=3),lvq4x8,rescore50", "rotate(seed=0),f16", "pca4,f32,rescore(9,file)",
+        ] {
+            let field = VectorField(name: "v", dimensions: 128, metric: .cosine, element: .f16, index: try IndexSpec(text: text))
+            let assignment = assignment([field, VectorField(name: "w", dimensions: 3, metric: .dot)])
+            #expect(try ReplicaAssignment(encoded: assignment.encoded) == assignment)
+            for length in 0..<assignment.encoded.count {
+                #expect(throws: NeedletailError.self) { try ReplicaAssignment(encoded: Array(assignment.encoded.prefix(length))) }
+            }
+        }
+    }
+
+    /// What nodes wrote before fields had more of an index than a graph.
+    @Test func assignmentsOfTheFirstFormatAreRead() throws {
+        var writer = ByteWriter()
+        writer.u8(1)
+        writer.u64(7)
+        writer.u32(2)
+        for number: UInt64 in [0, 99, 3] { writer.u64(number) }
+        writer.string("c")
+        for number: UInt64 in [4, 1, 0, 1] { writer.varint(number) }
+        writer.string("v")
+        writer.varint(128)
+        writer.u8(Metric.cosine.rawValue)
+        writer.u8(VectorElement.f16.rawValue)
+        writer.varint(24)
+        writer.varint(300)
+        writer.u64(5)
+        let graph = GraphParameters(m: 24, efConstruction: 300, seed: 5)
+        let field = VectorField(name: "v", dimensions: 128, metric: .cosine, element: .f16, graph: graph)
+        #expect(try ReplicaAssignment(encoded: writer.bytes) == assignment([field]))
+    }
+
+    @Test func assignmentsOfALaterFormatAreRefused() throws {
+        var bytes = assignment([VectorField(name: "v", dimensions: 4, metric: .l2)]).encoded
+        bytes[0] = CollectionSpec.format + 1
+        let error = #expect(throws: NeedletailError.self) { try ReplicaAssignment(encoded: bytes) }
+        #expect(error?.code == .failedPrecondition)
+    }
+
+    private func assignment(_ fields: [VectorField]) -> ReplicaAssignment {
+        ReplicaAssignment(
+            shard: ShardID(incarnation: Incarnation(7), number: 2), range: HashRange(first: 0, last: 99), epoch: 3,
+            collection: CollectionSpec(name: "c", fields: fields, shardCount: 4))
+    }
+
     private func operation(_ generator: inout SeededGenerator) -> PointOperation {
         let id: PointID = Bool.random(using: &generator) ? .number(generator.next()) : .uuid(high: generator.next(), low: generator.next())
         switch Int.random(in: 0..<5, using: &generator) {

@@ -952,6 +952,186 @@ void   needletail__internal__v1__collection_spec__free_unpacked
   assert(message->base.descriptor == &needletail__internal__v1__collection_spec__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   needletail__internal__v1__sample_request__init
+                     (Needletail__Internal__V1__SampleRequest         *message)
+{
+  static const Needletail__Internal__V1__SampleRequest init_value = NEEDLETAIL__INTERNAL__V1__SAMPLE_REQUEST__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__sample_request__get_packed_size
+                     (const Needletail__Internal__V1__SampleRequest *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__sample_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__sample_request__pack
+                     (const Needletail__Internal__V1__SampleRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__sample_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__sample_request__pack_to_buffer
+                     (const Needletail__Internal__V1__SampleRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__sample_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__SampleRequest *
+       needletail__internal__v1__sample_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__SampleRequest *)
+     protobuf_c_message_unpack (&needletail__internal__v1__sample_request__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__sample_request__free_unpacked
+                     (Needletail__Internal__V1__SampleRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__sample_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__internal__v1__sample_reply__init
+                     (Needletail__Internal__V1__SampleReply         *message)
+{
+  static const Needletail__Internal__V1__SampleReply init_value = NEEDLETAIL__INTERNAL__V1__SAMPLE_REPLY__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__sample_reply__get_packed_size
+                     (const Needletail__Internal__V1__SampleReply *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__sample_reply__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__sample_reply__pack
+                     (const Needletail__Internal__V1__SampleReply *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__sample_reply__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__sample_reply__pack_to_buffer
+                     (const Needletail__Internal__V1__SampleReply *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__sample_reply__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__SampleReply *
+       needletail__internal__v1__sample_reply__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__SampleReply *)
+     protobuf_c_message_unpack (&needletail__internal__v1__sample_reply__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__sample_reply__free_unpacked
+                     (Needletail__Internal__V1__SampleReply *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__sample_reply__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__internal__v1__train_request__init
+                     (Needletail__Internal__V1__TrainRequest         *message)
+{
+  static const Needletail__Internal__V1__TrainRequest init_value = NEEDLETAIL__INTERNAL__V1__TRAIN_REQUEST__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__train_request__get_packed_size
+                     (const Needletail__Internal__V1__TrainRequest *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__train_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__train_request__pack
+                     (const Needletail__Internal__V1__TrainRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__train_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__train_request__pack_to_buffer
+                     (const Needletail__Internal__V1__TrainRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__train_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__TrainRequest *
+       needletail__internal__v1__train_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__TrainRequest *)
+     protobuf_c_message_unpack (&needletail__internal__v1__train_request__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__train_request__free_unpacked
+                     (Needletail__Internal__V1__TrainRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__train_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__internal__v1__train_reply__init
+                     (Needletail__Internal__V1__TrainReply         *message)
+{
+  static const Needletail__Internal__V1__TrainReply init_value = NEEDLETAIL__INTERNAL__V1__TRAIN_REPLY__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__train_reply__get_packed_size
+                     (const Needletail__Internal__V1__TrainReply *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__train_reply__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__train_reply__pack
+                     (const Needletail__Internal__V1__TrainReply *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__train_reply__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__train_reply__pack_to_buffer
+                     (const Needletail__Internal__V1__TrainReply *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__train_reply__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__TrainReply *
+       needletail__internal__v1__train_reply__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__TrainReply *)
+     protobuf_c_message_unpack (&needletail__internal__v1__train_reply__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__train_reply__free_unpacked
+                     (Needletail__Internal__V1__TrainReply *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__train_reply__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   needletail__internal__v1__replica_assignment__init
                      (Needletail__Internal__V1__ReplicaAssignment         *message)
 {
@@ -1040,6 +1220,96 @@ void   needletail__internal__v1__replica_status__free_unpacked
   if(!message)
     return;
   assert(message->base.descriptor == &needletail__internal__v1__replica_status__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__internal__v1__codec_progress__init
+                     (Needletail__Internal__V1__CodecProgress         *message)
+{
+  static const Needletail__Internal__V1__CodecProgress init_value = NEEDLETAIL__INTERNAL__V1__CODEC_PROGRESS__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__codec_progress__get_packed_size
+                     (const Needletail__Internal__V1__CodecProgress *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__codec_progress__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__codec_progress__pack
+                     (const Needletail__Internal__V1__CodecProgress *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__codec_progress__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__codec_progress__pack_to_buffer
+                     (const Needletail__Internal__V1__CodecProgress *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__codec_progress__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__CodecProgress *
+       needletail__internal__v1__codec_progress__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__CodecProgress *)
+     protobuf_c_message_unpack (&needletail__internal__v1__codec_progress__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__codec_progress__free_unpacked
+                     (Needletail__Internal__V1__CodecProgress *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__codec_progress__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__internal__v1__model__init
+                     (Needletail__Internal__V1__Model         *message)
+{
+  static const Needletail__Internal__V1__Model init_value = NEEDLETAIL__INTERNAL__V1__MODEL__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__model__get_packed_size
+                     (const Needletail__Internal__V1__Model *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__model__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__model__pack
+                     (const Needletail__Internal__V1__Model *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__model__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__model__pack_to_buffer
+                     (const Needletail__Internal__V1__Model *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__model__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__Model *
+       needletail__internal__v1__model__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__Model *)
+     protobuf_c_message_unpack (&needletail__internal__v1__model__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__model__free_unpacked
+                     (Needletail__Internal__V1__Model *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__model__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
 void   needletail__internal__v1__node_status__init
@@ -2412,7 +2682,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__count_reply__descript
   (ProtobufCMessageInit) needletail__internal__v1__count_reply__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__field__field_descriptors[7] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__field__field_descriptors[8] =
 {
   {
     "name",
@@ -2498,11 +2768,24 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__field__field_des
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "index",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__Field, index),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__internal__v1__field__field_indices_by_name[] = {
   1,   /* field[1] = dimensions */
   5,   /* field[5] = ef_construction */
   3,   /* field[3] = element */
+  7,   /* field[7] = index */
   4,   /* field[4] = m */
   2,   /* field[2] = metric */
   0,   /* field[0] = name */
@@ -2511,7 +2794,7 @@ static const unsigned needletail__internal__v1__field__field_indices_by_name[] =
 static const ProtobufCIntRange needletail__internal__v1__field__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 7 }
+  { 0, 8 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__field__descriptor =
 {
@@ -2521,7 +2804,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__field__descriptor =
   "Needletail__Internal__V1__Field",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__Field),
-  7,
+  8,
   needletail__internal__v1__field__field_descriptors,
   needletail__internal__v1__field__field_indices_by_name,
   1,  needletail__internal__v1__field__number_ranges,
@@ -2618,6 +2901,223 @@ const ProtobufCMessageDescriptor needletail__internal__v1__collection_spec__desc
   (ProtobufCMessageInit) needletail__internal__v1__collection_spec__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
+static const ProtobufCFieldDescriptor needletail__internal__v1__sample_request__field_descriptors[4] =
+{
+  {
+    "shard",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__SampleRequest, shard),
+    &needletail__internal__v1__shard_id__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "field",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__SampleRequest, field),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "count",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__SampleRequest, count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "seed",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__SampleRequest, seed),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__sample_request__field_indices_by_name[] = {
+  2,   /* field[2] = count */
+  1,   /* field[1] = field */
+  3,   /* field[3] = seed */
+  0,   /* field[0] = shard */
+};
+static const ProtobufCIntRange needletail__internal__v1__sample_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__sample_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.SampleRequest",
+  "SampleRequest",
+  "Needletail__Internal__V1__SampleRequest",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__SampleRequest),
+  4,
+  needletail__internal__v1__sample_request__field_descriptors,
+  needletail__internal__v1__sample_request__field_indices_by_name,
+  1,  needletail__internal__v1__sample_request__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__sample_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__sample_reply__field_descriptors[1] =
+{
+  {
+    "vectors",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__SampleReply, vectors),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__sample_reply__field_indices_by_name[] = {
+  0,   /* field[0] = vectors */
+};
+static const ProtobufCIntRange needletail__internal__v1__sample_reply__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__sample_reply__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.SampleReply",
+  "SampleReply",
+  "Needletail__Internal__V1__SampleReply",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__SampleReply),
+  1,
+  needletail__internal__v1__sample_reply__field_descriptors,
+  needletail__internal__v1__sample_reply__field_indices_by_name,
+  1,  needletail__internal__v1__sample_reply__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__sample_reply__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__train_request__field_descriptors[3] =
+{
+  {
+    "field",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__TrainRequest, field),
+    &needletail__internal__v1__field__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "sample",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__TrainRequest, sample),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "queries",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__TrainRequest, queries),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__train_request__field_indices_by_name[] = {
+  0,   /* field[0] = field */
+  2,   /* field[2] = queries */
+  1,   /* field[1] = sample */
+};
+static const ProtobufCIntRange needletail__internal__v1__train_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__train_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.TrainRequest",
+  "TrainRequest",
+  "Needletail__Internal__V1__TrainRequest",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__TrainRequest),
+  3,
+  needletail__internal__v1__train_request__field_descriptors,
+  needletail__internal__v1__train_request__field_indices_by_name,
+  1,  needletail__internal__v1__train_request__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__train_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__train_reply__field_descriptors[1] =
+{
+  {
+    "model",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__TrainReply, model),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__train_reply__field_indices_by_name[] = {
+  0,   /* field[0] = model */
+};
+static const ProtobufCIntRange needletail__internal__v1__train_reply__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__train_reply__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.TrainReply",
+  "TrainReply",
+  "Needletail__Internal__V1__TrainReply",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__TrainReply),
+  1,
+  needletail__internal__v1__train_reply__field_descriptors,
+  needletail__internal__v1__train_reply__field_indices_by_name,
+  1,  needletail__internal__v1__train_reply__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__train_reply__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
 static const ProtobufCFieldDescriptor needletail__internal__v1__replica_assignment__field_descriptors[5] =
 {
   {
@@ -2708,7 +3208,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__replica_assignment__d
   (ProtobufCMessageInit) needletail__internal__v1__replica_assignment__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__replica_status__field_descriptors[11] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__replica_status__field_descriptors[12] =
 {
   {
     "shard",
@@ -2842,9 +3342,22 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__replica_status__
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "codecs",
+    12,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Needletail__Internal__V1__ReplicaStatus, n_codecs),
+    offsetof(Needletail__Internal__V1__ReplicaStatus, codecs),
+    &needletail__internal__v1__codec_progress__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__internal__v1__replica_status__field_indices_by_name[] = {
   4,   /* field[4] = applied_sequence */
+  11,   /* field[11] = codecs */
   7,   /* field[7] = disk_bytes */
   3,   /* field[3] = epoch */
   10,   /* field[10] = local_intrinsic_dimension */
@@ -2859,7 +3372,7 @@ static const unsigned needletail__internal__v1__replica_status__field_indices_by
 static const ProtobufCIntRange needletail__internal__v1__replica_status__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 11 }
+  { 0, 12 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__replica_status__descriptor =
 {
@@ -2869,11 +3382,165 @@ const ProtobufCMessageDescriptor needletail__internal__v1__replica_status__descr
   "Needletail__Internal__V1__ReplicaStatus",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__ReplicaStatus),
-  11,
+  12,
   needletail__internal__v1__replica_status__field_descriptors,
   needletail__internal__v1__replica_status__field_indices_by_name,
   1,  needletail__internal__v1__replica_status__number_ranges,
   (ProtobufCMessageInit) needletail__internal__v1__replica_status__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__codec_progress__field_descriptors[4] =
+{
+  {
+    "field",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__CodecProgress, field),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "version",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__CodecProgress, version),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "encoded",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__CodecProgress, encoded),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "total",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__CodecProgress, total),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__codec_progress__field_indices_by_name[] = {
+  2,   /* field[2] = encoded */
+  0,   /* field[0] = field */
+  3,   /* field[3] = total */
+  1,   /* field[1] = version */
+};
+static const ProtobufCIntRange needletail__internal__v1__codec_progress__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__codec_progress__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.CodecProgress",
+  "CodecProgress",
+  "Needletail__Internal__V1__CodecProgress",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__CodecProgress),
+  4,
+  needletail__internal__v1__codec_progress__field_descriptors,
+  needletail__internal__v1__codec_progress__field_indices_by_name,
+  1,  needletail__internal__v1__codec_progress__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__codec_progress__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__model__field_descriptors[4] =
+{
+  {
+    "incarnation",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__Model, incarnation),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "field",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__Model, field),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "version",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__Model, version),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "model",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__Model, model),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__model__field_indices_by_name[] = {
+  1,   /* field[1] = field */
+  0,   /* field[0] = incarnation */
+  3,   /* field[3] = model */
+  2,   /* field[2] = version */
+};
+static const ProtobufCIntRange needletail__internal__v1__model__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__model__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.Model",
+  "Model",
+  "Needletail__Internal__V1__Model",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__Model),
+  4,
+  needletail__internal__v1__model__field_descriptors,
+  needletail__internal__v1__model__field_indices_by_name,
+  1,  needletail__internal__v1__model__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__model__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor needletail__internal__v1__node_status__field_descriptors[1] =
@@ -3004,7 +3671,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__heartbeat_request__de
   (ProtobufCMessageInit) needletail__internal__v1__heartbeat_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__heartbeat_reply__field_descriptors[2] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__heartbeat_reply__field_descriptors[3] =
 {
   {
     "cluster",
@@ -3030,15 +3697,28 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__heartbeat_reply_
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "models",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Needletail__Internal__V1__HeartbeatReply, n_models),
+    offsetof(Needletail__Internal__V1__HeartbeatReply, models),
+    &needletail__internal__v1__model__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__internal__v1__heartbeat_reply__field_indices_by_name[] = {
   1,   /* field[1] = assignments */
   0,   /* field[0] = cluster */
+  2,   /* field[2] = models */
 };
 static const ProtobufCIntRange needletail__internal__v1__heartbeat_reply__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 3 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__heartbeat_reply__descriptor =
 {
@@ -3048,14 +3728,14 @@ const ProtobufCMessageDescriptor needletail__internal__v1__heartbeat_reply__desc
   "Needletail__Internal__V1__HeartbeatReply",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__HeartbeatReply),
-  2,
+  3,
   needletail__internal__v1__heartbeat_reply__field_descriptors,
   needletail__internal__v1__heartbeat_reply__field_indices_by_name,
   1,  needletail__internal__v1__heartbeat_reply__number_ranges,
   (ProtobufCMessageInit) needletail__internal__v1__heartbeat_reply__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCMethodDescriptor needletail__internal__v1__shard_worker__method_descriptors[8] =
+static const ProtobufCMethodDescriptor needletail__internal__v1__shard_worker__method_descriptors[10] =
 {
   { "Write", &needletail__internal__v1__write_request__descriptor, &needletail__internal__v1__write_reply__descriptor },
   { "Search", &needletail__internal__v1__search_request__descriptor, &needletail__internal__v1__search_reply__descriptor },
@@ -3065,15 +3745,19 @@ static const ProtobufCMethodDescriptor needletail__internal__v1__shard_worker__m
   { "CreateReplica", &needletail__internal__v1__replica_assignment__descriptor, &needletail__internal__v1__empty__descriptor },
   { "DropReplica", &needletail__internal__v1__shard_id__descriptor, &needletail__internal__v1__empty__descriptor },
   { "Status", &needletail__internal__v1__empty__descriptor, &needletail__internal__v1__node_status__descriptor },
+  { "Sample", &needletail__internal__v1__sample_request__descriptor, &needletail__internal__v1__sample_reply__descriptor },
+  { "Train", &needletail__internal__v1__train_request__descriptor, &needletail__internal__v1__train_reply__descriptor },
 };
 const unsigned needletail__internal__v1__shard_worker__method_indices_by_name[] = {
   4,        /* Count */
   5,        /* CreateReplica */
   6,        /* DropReplica */
   2,        /* Get */
+  8,        /* Sample */
   3,        /* Scroll */
   1,        /* Search */
   7,        /* Status */
+  9,        /* Train */
   0         /* Write */
 };
 const ProtobufCServiceDescriptor needletail__internal__v1__shard_worker__descriptor =
@@ -3083,7 +3767,7 @@ const ProtobufCServiceDescriptor needletail__internal__v1__shard_worker__descrip
   "ShardWorker",
   "Needletail__Internal__V1__ShardWorker",
   "needletail.internal.v1",
-  8,
+  10,
   needletail__internal__v1__shard_worker__method_descriptors,
   needletail__internal__v1__shard_worker__method_indices_by_name
 };
@@ -3150,6 +3834,22 @@ void needletail__internal__v1__shard_worker__status(ProtobufCService *service,
 {
   assert(service->descriptor == &needletail__internal__v1__shard_worker__descriptor);
   service->invoke(service, 7, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void needletail__internal__v1__shard_worker__sample(ProtobufCService *service,
+                                                    const Needletail__Internal__V1__SampleRequest *input,
+                                                    Needletail__Internal__V1__SampleReply_Closure closure,
+                                                    void *closure_data)
+{
+  assert(service->descriptor == &needletail__internal__v1__shard_worker__descriptor);
+  service->invoke(service, 8, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void needletail__internal__v1__shard_worker__train(ProtobufCService *service,
+                                                   const Needletail__Internal__V1__TrainRequest *input,
+                                                   Needletail__Internal__V1__TrainReply_Closure closure,
+                                                   void *closure_data)
+{
+  assert(service->descriptor == &needletail__internal__v1__shard_worker__descriptor);
+  service->invoke(service, 9, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__internal__v1__shard_worker__init (Needletail__Internal__V1__ShardWorker_Service *service,
                                                    Needletail__Internal__V1__ShardWorker_ServiceDestroy destroy)

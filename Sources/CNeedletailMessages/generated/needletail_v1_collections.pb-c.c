@@ -52,6 +52,186 @@ void   needletail__v1__graph_parameters__free_unpacked
   assert(message->base.descriptor == &needletail__v1__graph_parameters__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   needletail__v1__index_spec__init
+                     (Needletail__V1__IndexSpec         *message)
+{
+  static const Needletail__V1__IndexSpec init_value = NEEDLETAIL__V1__INDEX_SPEC__INIT;
+  *message = init_value;
+}
+size_t needletail__v1__index_spec__get_packed_size
+                     (const Needletail__V1__IndexSpec *message)
+{
+  assert(message->base.descriptor == &needletail__v1__index_spec__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__v1__index_spec__pack
+                     (const Needletail__V1__IndexSpec *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__v1__index_spec__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__v1__index_spec__pack_to_buffer
+                     (const Needletail__V1__IndexSpec *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__v1__index_spec__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__V1__IndexSpec *
+       needletail__v1__index_spec__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__V1__IndexSpec *)
+     protobuf_c_message_unpack (&needletail__v1__index_spec__descriptor,
+                                allocator, len, data);
+}
+void   needletail__v1__index_spec__free_unpacked
+                     (Needletail__V1__IndexSpec *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__v1__index_spec__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__v1__transform_spec__init
+                     (Needletail__V1__TransformSpec         *message)
+{
+  static const Needletail__V1__TransformSpec init_value = NEEDLETAIL__V1__TRANSFORM_SPEC__INIT;
+  *message = init_value;
+}
+size_t needletail__v1__transform_spec__get_packed_size
+                     (const Needletail__V1__TransformSpec *message)
+{
+  assert(message->base.descriptor == &needletail__v1__transform_spec__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__v1__transform_spec__pack
+                     (const Needletail__V1__TransformSpec *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__v1__transform_spec__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__v1__transform_spec__pack_to_buffer
+                     (const Needletail__V1__TransformSpec *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__v1__transform_spec__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__V1__TransformSpec *
+       needletail__v1__transform_spec__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__V1__TransformSpec *)
+     protobuf_c_message_unpack (&needletail__v1__transform_spec__descriptor,
+                                allocator, len, data);
+}
+void   needletail__v1__transform_spec__free_unpacked
+                     (Needletail__V1__TransformSpec *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__v1__transform_spec__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__v1__lean_vec__init
+                     (Needletail__V1__LeanVec         *message)
+{
+  static const Needletail__V1__LeanVec init_value = NEEDLETAIL__V1__LEAN_VEC__INIT;
+  *message = init_value;
+}
+size_t needletail__v1__lean_vec__get_packed_size
+                     (const Needletail__V1__LeanVec *message)
+{
+  assert(message->base.descriptor == &needletail__v1__lean_vec__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__v1__lean_vec__pack
+                     (const Needletail__V1__LeanVec *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__v1__lean_vec__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__v1__lean_vec__pack_to_buffer
+                     (const Needletail__V1__LeanVec *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__v1__lean_vec__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__V1__LeanVec *
+       needletail__v1__lean_vec__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__V1__LeanVec *)
+     protobuf_c_message_unpack (&needletail__v1__lean_vec__descriptor,
+                                allocator, len, data);
+}
+void   needletail__v1__lean_vec__free_unpacked
+                     (Needletail__V1__LeanVec *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__v1__lean_vec__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__v1__rescore_spec__init
+                     (Needletail__V1__RescoreSpec         *message)
+{
+  static const Needletail__V1__RescoreSpec init_value = NEEDLETAIL__V1__RESCORE_SPEC__INIT;
+  *message = init_value;
+}
+size_t needletail__v1__rescore_spec__get_packed_size
+                     (const Needletail__V1__RescoreSpec *message)
+{
+  assert(message->base.descriptor == &needletail__v1__rescore_spec__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__v1__rescore_spec__pack
+                     (const Needletail__V1__RescoreSpec *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__v1__rescore_spec__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__v1__rescore_spec__pack_to_buffer
+                     (const Needletail__V1__RescoreSpec *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__v1__rescore_spec__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__V1__RescoreSpec *
+       needletail__v1__rescore_spec__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__V1__RescoreSpec *)
+     protobuf_c_message_unpack (&needletail__v1__rescore_spec__descriptor,
+                                allocator, len, data);
+}
+void   needletail__v1__rescore_spec__free_unpacked
+                     (Needletail__V1__RescoreSpec *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__v1__rescore_spec__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   needletail__v1__vector_field__init
                      (Needletail__V1__VectorField         *message)
 {
@@ -230,6 +410,96 @@ void   needletail__v1__collection__free_unpacked
   if(!message)
     return;
   assert(message->base.descriptor == &needletail__v1__collection__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__v1__codec_status__init
+                     (Needletail__V1__CodecStatus         *message)
+{
+  static const Needletail__V1__CodecStatus init_value = NEEDLETAIL__V1__CODEC_STATUS__INIT;
+  *message = init_value;
+}
+size_t needletail__v1__codec_status__get_packed_size
+                     (const Needletail__V1__CodecStatus *message)
+{
+  assert(message->base.descriptor == &needletail__v1__codec_status__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__v1__codec_status__pack
+                     (const Needletail__V1__CodecStatus *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__v1__codec_status__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__v1__codec_status__pack_to_buffer
+                     (const Needletail__V1__CodecStatus *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__v1__codec_status__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__V1__CodecStatus *
+       needletail__v1__codec_status__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__V1__CodecStatus *)
+     protobuf_c_message_unpack (&needletail__v1__codec_status__descriptor,
+                                allocator, len, data);
+}
+void   needletail__v1__codec_status__free_unpacked
+                     (Needletail__V1__CodecStatus *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__v1__codec_status__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__v1__train_collection_request__init
+                     (Needletail__V1__TrainCollectionRequest         *message)
+{
+  static const Needletail__V1__TrainCollectionRequest init_value = NEEDLETAIL__V1__TRAIN_COLLECTION_REQUEST__INIT;
+  *message = init_value;
+}
+size_t needletail__v1__train_collection_request__get_packed_size
+                     (const Needletail__V1__TrainCollectionRequest *message)
+{
+  assert(message->base.descriptor == &needletail__v1__train_collection_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__v1__train_collection_request__pack
+                     (const Needletail__V1__TrainCollectionRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__v1__train_collection_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__v1__train_collection_request__pack_to_buffer
+                     (const Needletail__V1__TrainCollectionRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__v1__train_collection_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__V1__TrainCollectionRequest *
+       needletail__v1__train_collection_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__V1__TrainCollectionRequest *)
+     protobuf_c_message_unpack (&needletail__v1__train_collection_request__descriptor,
+                                allocator, len, data);
+}
+void   needletail__v1__train_collection_request__free_unpacked
+                     (Needletail__V1__TrainCollectionRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__v1__train_collection_request__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
 void   needletail__v1__get_collection_request__init
@@ -566,7 +836,315 @@ const ProtobufCMessageDescriptor needletail__v1__graph_parameters__descriptor =
   (ProtobufCMessageInit) needletail__v1__graph_parameters__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__v1__vector_field__field_descriptors[5] =
+static const ProtobufCFieldDescriptor needletail__v1__index_spec__field_descriptors[5] =
+{
+  {
+    "spec",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__IndexSpec, spec),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "transform",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__IndexSpec, transform),
+    &needletail__v1__transform_spec__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "graph",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__IndexSpec, graph),
+    &needletail__v1__graph_parameters__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "codec",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__IndexSpec, codec),
+    &needletail__v1__codec__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "rescore",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__IndexSpec, rescore),
+    &needletail__v1__rescore_spec__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__v1__index_spec__field_indices_by_name[] = {
+  3,   /* field[3] = codec */
+  2,   /* field[2] = graph */
+  4,   /* field[4] = rescore */
+  0,   /* field[0] = spec */
+  1,   /* field[1] = transform */
+};
+static const ProtobufCIntRange needletail__v1__index_spec__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 5 }
+};
+const ProtobufCMessageDescriptor needletail__v1__index_spec__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.v1.IndexSpec",
+  "IndexSpec",
+  "Needletail__V1__IndexSpec",
+  "needletail.v1",
+  sizeof(Needletail__V1__IndexSpec),
+  5,
+  needletail__v1__index_spec__field_descriptors,
+  needletail__v1__index_spec__field_indices_by_name,
+  1,  needletail__v1__index_spec__number_ranges,
+  (ProtobufCMessageInit) needletail__v1__index_spec__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__v1__transform_spec__field_descriptors[7] =
+{
+  {
+    "prefix",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__TransformSpec, prefix),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "centre",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__TransformSpec, centre),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "rotation_seed",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    offsetof(Needletail__V1__TransformSpec, map_case),
+    offsetof(Needletail__V1__TransformSpec, rotation_seed),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "pca",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    offsetof(Needletail__V1__TransformSpec, map_case),
+    offsetof(Needletail__V1__TransformSpec, pca),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "leanvec",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Needletail__V1__TransformSpec, map_case),
+    offsetof(Needletail__V1__TransformSpec, leanvec),
+    &needletail__v1__lean_vec__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "whitening",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    offsetof(Needletail__V1__TransformSpec, map_case),
+    offsetof(Needletail__V1__TransformSpec, whitening),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "fourier",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    offsetof(Needletail__V1__TransformSpec, map_case),
+    offsetof(Needletail__V1__TransformSpec, fourier),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__v1__transform_spec__field_indices_by_name[] = {
+  1,   /* field[1] = centre */
+  6,   /* field[6] = fourier */
+  4,   /* field[4] = leanvec */
+  3,   /* field[3] = pca */
+  0,   /* field[0] = prefix */
+  2,   /* field[2] = rotation_seed */
+  5,   /* field[5] = whitening */
+};
+static const ProtobufCIntRange needletail__v1__transform_spec__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 7 }
+};
+const ProtobufCMessageDescriptor needletail__v1__transform_spec__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.v1.TransformSpec",
+  "TransformSpec",
+  "Needletail__V1__TransformSpec",
+  "needletail.v1",
+  sizeof(Needletail__V1__TransformSpec),
+  7,
+  needletail__v1__transform_spec__field_descriptors,
+  needletail__v1__transform_spec__field_indices_by_name,
+  1,  needletail__v1__transform_spec__number_ranges,
+  (ProtobufCMessageInit) needletail__v1__transform_spec__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__v1__lean_vec__field_descriptors[2] =
+{
+  {
+    "dimensions",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__LeanVec, dimensions),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "query_aware",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__LeanVec, query_aware),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__v1__lean_vec__field_indices_by_name[] = {
+  0,   /* field[0] = dimensions */
+  1,   /* field[1] = query_aware */
+};
+static const ProtobufCIntRange needletail__v1__lean_vec__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor needletail__v1__lean_vec__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.v1.LeanVec",
+  "LeanVec",
+  "Needletail__V1__LeanVec",
+  "needletail.v1",
+  sizeof(Needletail__V1__LeanVec),
+  2,
+  needletail__v1__lean_vec__field_descriptors,
+  needletail__v1__lean_vec__field_indices_by_name,
+  1,  needletail__v1__lean_vec__number_ranges,
+  (ProtobufCMessageInit) needletail__v1__lean_vec__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__v1__rescore_spec__field_descriptors[2] =
+{
+  {
+    "count",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__RescoreSpec, count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "source",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__RescoreSpec, source),
+    &needletail__v1__rescore_source__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__v1__rescore_spec__field_indices_by_name[] = {
+  0,   /* field[0] = count */
+  1,   /* field[1] = source */
+};
+static const ProtobufCIntRange needletail__v1__rescore_spec__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor needletail__v1__rescore_spec__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.v1.RescoreSpec",
+  "RescoreSpec",
+  "Needletail__V1__RescoreSpec",
+  "needletail.v1",
+  sizeof(Needletail__V1__RescoreSpec),
+  2,
+  needletail__v1__rescore_spec__field_descriptors,
+  needletail__v1__rescore_spec__field_indices_by_name,
+  1,  needletail__v1__rescore_spec__number_ranges,
+  (ProtobufCMessageInit) needletail__v1__rescore_spec__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__v1__vector_field__field_descriptors[6] =
 {
   {
     "name",
@@ -628,18 +1206,31 @@ static const ProtobufCFieldDescriptor needletail__v1__vector_field__field_descri
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "index",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__VectorField, index),
+    &needletail__v1__index_spec__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__v1__vector_field__field_indices_by_name[] = {
   1,   /* field[1] = dimensions */
   3,   /* field[3] = element */
   4,   /* field[4] = graph */
+  5,   /* field[5] = index */
   2,   /* field[2] = metric */
   0,   /* field[0] = name */
 };
 static const ProtobufCIntRange needletail__v1__vector_field__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 5 }
+  { 0, 6 }
 };
 const ProtobufCMessageDescriptor needletail__v1__vector_field__descriptor =
 {
@@ -649,7 +1240,7 @@ const ProtobufCMessageDescriptor needletail__v1__vector_field__descriptor =
   "Needletail__V1__VectorField",
   "needletail.v1",
   sizeof(Needletail__V1__VectorField),
-  5,
+  6,
   needletail__v1__vector_field__field_descriptors,
   needletail__v1__vector_field__field_indices_by_name,
   1,  needletail__v1__vector_field__number_ranges,
@@ -797,7 +1388,7 @@ const ProtobufCMessageDescriptor needletail__v1__create_collection_request__desc
   (ProtobufCMessageInit) needletail__v1__create_collection_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__v1__collection__field_descriptors[6] =
+static const ProtobufCFieldDescriptor needletail__v1__collection__field_descriptors[7] =
 {
   {
     "name",
@@ -871,8 +1462,21 @@ static const ProtobufCFieldDescriptor needletail__v1__collection__field_descript
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "codecs",
+    7,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Needletail__V1__Collection, n_codecs),
+    offsetof(Needletail__V1__Collection, codecs),
+    &needletail__v1__codec_status__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__v1__collection__field_indices_by_name[] = {
+  6,   /* field[6] = codecs */
   4,   /* field[4] = durability */
   1,   /* field[1] = fields */
   5,   /* field[5] = incarnation */
@@ -883,7 +1487,7 @@ static const unsigned needletail__v1__collection__field_indices_by_name[] = {
 static const ProtobufCIntRange needletail__v1__collection__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 6 }
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor needletail__v1__collection__descriptor =
 {
@@ -893,11 +1497,139 @@ const ProtobufCMessageDescriptor needletail__v1__collection__descriptor =
   "Needletail__V1__Collection",
   "needletail.v1",
   sizeof(Needletail__V1__Collection),
-  6,
+  7,
   needletail__v1__collection__field_descriptors,
   needletail__v1__collection__field_indices_by_name,
   1,  needletail__v1__collection__number_ranges,
   (ProtobufCMessageInit) needletail__v1__collection__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__v1__codec_status__field_descriptors[3] =
+{
+  {
+    "version",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__CodecStatus, version),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "encoded",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__CodecStatus, encoded),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "total",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__CodecStatus, total),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__v1__codec_status__field_indices_by_name[] = {
+  1,   /* field[1] = encoded */
+  2,   /* field[2] = total */
+  0,   /* field[0] = version */
+};
+static const ProtobufCIntRange needletail__v1__codec_status__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor needletail__v1__codec_status__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.v1.CodecStatus",
+  "CodecStatus",
+  "Needletail__V1__CodecStatus",
+  "needletail.v1",
+  sizeof(Needletail__V1__CodecStatus),
+  3,
+  needletail__v1__codec_status__field_descriptors,
+  needletail__v1__codec_status__field_indices_by_name,
+  1,  needletail__v1__codec_status__number_ranges,
+  (ProtobufCMessageInit) needletail__v1__codec_status__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__v1__train_collection_request__field_descriptors[3] =
+{
+  {
+    "name",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__TrainCollectionRequest, name),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "field",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__TrainCollectionRequest, field),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "queries",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__TrainCollectionRequest, queries),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__v1__train_collection_request__field_indices_by_name[] = {
+  1,   /* field[1] = field */
+  0,   /* field[0] = name */
+  2,   /* field[2] = queries */
+};
+static const ProtobufCIntRange needletail__v1__train_collection_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor needletail__v1__train_collection_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.v1.TrainCollectionRequest",
+  "TrainCollectionRequest",
+  "Needletail__V1__TrainCollectionRequest",
+  "needletail.v1",
+  sizeof(Needletail__V1__TrainCollectionRequest),
+  3,
+  needletail__v1__train_collection_request__field_descriptors,
+  needletail__v1__train_collection_request__field_indices_by_name,
+  1,  needletail__v1__train_collection_request__number_ranges,
+  (ProtobufCMessageInit) needletail__v1__train_collection_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor needletail__v1__get_collection_request__field_descriptors[1] =
@@ -1168,19 +1900,85 @@ const ProtobufCEnumDescriptor needletail__v1__metric__descriptor =
   needletail__v1__metric__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };
-static const ProtobufCMethodDescriptor needletail__v1__collections__method_descriptors[5] =
+static const ProtobufCEnumValue needletail__v1__codec__enum_values_by_number[6] =
+{
+  { "CODEC_NONE", "NEEDLETAIL__V1__CODEC__CODEC_NONE", 0 },
+  { "CODEC_F32", "NEEDLETAIL__V1__CODEC__CODEC_F32", 1 },
+  { "CODEC_F16", "NEEDLETAIL__V1__CODEC__CODEC_F16", 2 },
+  { "CODEC_LVQ8", "NEEDLETAIL__V1__CODEC__CODEC_LVQ8", 3 },
+  { "CODEC_LVQ4", "NEEDLETAIL__V1__CODEC__CODEC_LVQ4", 4 },
+  { "CODEC_LVQ4X8", "NEEDLETAIL__V1__CODEC__CODEC_LVQ4X8", 5 },
+};
+static const ProtobufCIntRange needletail__v1__codec__value_ranges[] = {
+{0, 0},{0, 6}
+};
+static const ProtobufCEnumValueIndex needletail__v1__codec__enum_values_by_name[6] =
+{
+  { "CODEC_F16", 2 },
+  { "CODEC_F32", 1 },
+  { "CODEC_LVQ4", 4 },
+  { "CODEC_LVQ4X8", 5 },
+  { "CODEC_LVQ8", 3 },
+  { "CODEC_NONE", 0 },
+};
+const ProtobufCEnumDescriptor needletail__v1__codec__descriptor =
+{
+  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
+  "needletail.v1.Codec",
+  "Codec",
+  "Needletail__V1__Codec",
+  "needletail.v1",
+  6,
+  needletail__v1__codec__enum_values_by_number,
+  6,
+  needletail__v1__codec__enum_values_by_name,
+  1,
+  needletail__v1__codec__value_ranges,
+  NULL,NULL,NULL,NULL   /* reserved[1234] */
+};
+static const ProtobufCEnumValue needletail__v1__rescore_source__enum_values_by_number[2] =
+{
+  { "RESCORE_SOURCE_MEMORY", "NEEDLETAIL__V1__RESCORE_SOURCE__RESCORE_SOURCE_MEMORY", 0 },
+  { "RESCORE_SOURCE_FILE", "NEEDLETAIL__V1__RESCORE_SOURCE__RESCORE_SOURCE_FILE", 1 },
+};
+static const ProtobufCIntRange needletail__v1__rescore_source__value_ranges[] = {
+{0, 0},{0, 2}
+};
+static const ProtobufCEnumValueIndex needletail__v1__rescore_source__enum_values_by_name[2] =
+{
+  { "RESCORE_SOURCE_FILE", 1 },
+  { "RESCORE_SOURCE_MEMORY", 0 },
+};
+const ProtobufCEnumDescriptor needletail__v1__rescore_source__descriptor =
+{
+  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
+  "needletail.v1.RescoreSource",
+  "RescoreSource",
+  "Needletail__V1__RescoreSource",
+  "needletail.v1",
+  2,
+  needletail__v1__rescore_source__enum_values_by_number,
+  2,
+  needletail__v1__rescore_source__enum_values_by_name,
+  1,
+  needletail__v1__rescore_source__value_ranges,
+  NULL,NULL,NULL,NULL   /* reserved[1234] */
+};
+static const ProtobufCMethodDescriptor needletail__v1__collections__method_descriptors[6] =
 {
   { "Create", &needletail__v1__create_collection_request__descriptor, &needletail__v1__collection__descriptor },
   { "Get", &needletail__v1__get_collection_request__descriptor, &needletail__v1__collection__descriptor },
   { "List", &needletail__v1__list_collections_request__descriptor, &needletail__v1__list_collections_response__descriptor },
   { "Update", &needletail__v1__update_collection_request__descriptor, &needletail__v1__collection__descriptor },
   { "Delete", &needletail__v1__delete_collection_request__descriptor, &needletail__v1__delete_collection_response__descriptor },
+  { "Train", &needletail__v1__train_collection_request__descriptor, &needletail__v1__collection__descriptor },
 };
 const unsigned needletail__v1__collections__method_indices_by_name[] = {
   0,        /* Create */
   4,        /* Delete */
   1,        /* Get */
   2,        /* List */
+  5,        /* Train */
   3         /* Update */
 };
 const ProtobufCServiceDescriptor needletail__v1__collections__descriptor =
@@ -1190,7 +1988,7 @@ const ProtobufCServiceDescriptor needletail__v1__collections__descriptor =
   "Collections",
   "Needletail__V1__Collections",
   "needletail.v1",
-  5,
+  6,
   needletail__v1__collections__method_descriptors,
   needletail__v1__collections__method_indices_by_name
 };
@@ -1233,6 +2031,14 @@ void needletail__v1__collections__delete(ProtobufCService *service,
 {
   assert(service->descriptor == &needletail__v1__collections__descriptor);
   service->invoke(service, 4, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void needletail__v1__collections__train(ProtobufCService *service,
+                                        const Needletail__V1__TrainCollectionRequest *input,
+                                        Needletail__V1__Collection_Closure closure,
+                                        void *closure_data)
+{
+  assert(service->descriptor == &needletail__v1__collections__descriptor);
+  service->invoke(service, 5, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__v1__collections__init (Needletail__V1__Collections_Service *service,
                                         Needletail__V1__Collections_ServiceDestroy destroy)

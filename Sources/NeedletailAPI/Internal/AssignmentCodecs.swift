@@ -34,6 +34,8 @@ extension InternalMessages {
             message.pointee.cluster = answer.cluster
             message.pointee.n_assignments = answer.assignments.count
             message.pointee.assignments = try arena.list(answer.assignments, arena.assignment)
+            message.pointee.n_models = answer.models.count
+            message.pointee.models = try arena.list(answer.models, arena.model)
             return message
         },
         read: { (message: UnsafePointer<Needletail__Internal__V1__HeartbeatReply>) throws(NeedletailError) in
@@ -41,6 +43,7 @@ extension InternalMessages {
             let assignments = try messages(reply.assignments, reply.n_assignments) { assignment throws(NeedletailError) in
                 try ReplicaAssignment(assignment)
             }
-            return HeartbeatAnswer(cluster: reply.cluster, assignments: assignments)
+            let models = try messages(reply.models, reply.n_models) { model throws(NeedletailError) in try CollectionModel(model) }
+            return HeartbeatAnswer(cluster: reply.cluster, assignments: assignments, models: models)
         })
 }

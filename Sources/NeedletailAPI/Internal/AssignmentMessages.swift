@@ -28,15 +28,16 @@ extension CollectionSpec {
 }
 
 extension VectorField {
-    fileprivate init(_ message: UnsafePointer<Needletail__Internal__V1__Field>) throws(NeedletailError) {
+    init(_ message: UnsafePointer<Needletail__Internal__V1__Field>) throws(NeedletailError) {
         let field = message.pointee
         guard let raw = UInt8(exactly: field.metric), let metric = Metric(rawValue: raw) else {
             throw NeedletailError(.invalidArgument, "metric \(field.metric) is unknown to this version")
         }
+        var index = try IndexSpec(text: string(field.index))
+        index.graph = GraphParameters(m: Int(field.m), efConstruction: Int(field.ef_construction), seed: field.seed)
         self.init(
             name: string(field.name), dimensions: Int(field.dimensions), metric: metric,
-            element: try VectorElement(number: field.element),
-            graph: GraphParameters(m: Int(field.m), efConstruction: Int(field.ef_construction), seed: field.seed))
+            element: try VectorElement(number: field.element), index: index)
     }
 }
 
@@ -61,7 +62,18 @@ extension ReplicaStatus {
             diskBytes: replica.disk_bytes,
             recall: SampledRecall(
                 samples: replica.recall_samples, recall: replica.sampled_recall,
-                localIntrinsicDimension: replica.local_intrinsic_dimension))
+                localIntrinsicDimension: replica.local_intrinsic_dimension),
+            codecs: try Self.codecs(replica))
+    }
+}
+
+extension ReplicaStatus {
+    private static func codecs(_ replica: Needletail__Internal__V1__ReplicaStatus) throws(NeedletailError) -> [Int: CodecProgress] {
+        try limited(replica.n_codecs, Limits.fieldsPerCollection, "codecs")
+        let codecs = try messages(replica.codecs, replica.n_codecs) { codec throws(NeedletailError) in
+            (Int(codec.pointee.field), CodecProgress(version: codec.pointee.version, encoded: codec.pointee.encoded, total: codec.pointee.total))
+        }
+        return Dictionary(codecs) { $1 }
     }
 }
 
@@ -89,7 +101,7 @@ extension MessageArena {
         return message
     }
 
-    private func internalField(_ field: VectorField) throws(NeedletailError) -> UnsafeMutablePointer<
+    func internalField(_ field: VectorField) throws(NeedletailError) -> UnsafeMutablePointer<
         Needletail__Internal__V1__Field
     > {
         let message = try make(Needletail__Internal__V1__Field.self)
@@ -100,6 +112,7 @@ extension MessageArena {
         message.pointee.m = UInt32(clamping: field.graph.m)
         message.pointee.ef_construction = UInt32(clamping: field.graph.efConstruction)
         message.pointee.seed = field.graph.seed
+        message.pointee.index = try text(field.index.description)
         return message
     }
 
@@ -125,6 +138,19 @@ extension MessageArena {
         message.pointee.recall_samples = replica.recall.samples
         message.pointee.sampled_recall = replica.recall.recall
         message.pointee.local_intrinsic_dimension = replica.recall.localIntrinsicDimension
+        message.pointee.n_codecs = replica.codecs.count
+        message.pointee.codecs = try list(replica.codecs.sorted { $0.key < $1.key }, codecProgress)
+        return message
+    }
+
+    private func codecProgress(
+        _ codec: (key: Int, value: CodecProgress)
+    ) throws(NeedletailError) -> UnsafeMutablePointer<Needletail__Internal__V1__CodecProgress> {
+        let message = try make(Needletail__Internal__V1__CodecProgress.self)
+        message.pointee.field = UInt32(clamping: codec.key)
+        message.pointee.version = codec.value.version
+        message.pointee.encoded = codec.value.encoded
+        message.pointee.total = codec.value.total
         return message
     }
 }

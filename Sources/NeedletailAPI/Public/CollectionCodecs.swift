@@ -52,6 +52,19 @@ extension PublicMessages {
             (name: string(message.pointee.name), durability: try Durability.read(message.pointee.durability))
         })
 
+    public static let trainCollection = MessageCodec<CollectionTraining>(
+        write: { request, arena throws(NeedletailError) in
+            let message = try arena.make(Needletail__V1__TrainCollectionRequest.self)
+            message.pointee.name = try arena.text(request.collection)
+            message.pointee.field = try arena.text(request.field)
+            message.pointee.queries = try arena.bytes(request.queries)
+            return message
+        },
+        read: { (message: UnsafePointer<Needletail__V1__TrainCollectionRequest>) in
+            CollectionTraining(
+                collection: string(message.pointee.name), field: string(message.pointee.field), queries: byteArray(message.pointee.queries))
+        })
+
     public static let deleteCollection = MessageCodec<(name: String, ignoreMissing: Bool)>(
         write: { deletion, arena throws(NeedletailError) in
             let message = try arena.make(Needletail__V1__DeleteCollectionRequest.self)

@@ -14,15 +14,10 @@ extension Metric {
 extension VectorField {
     init(_ message: UnsafePointer<Needletail__V1__VectorField>) throws(NeedletailError) {
         let name = string(message.pointee.name)
-        var parameters = GraphParameters()
-        if let graph = message.pointee.graph?.pointee {
-            if graph.m > 0 { parameters.m = Int(graph.m) }
-            if graph.ef_construction > 0 { parameters.efConstruction = Int(graph.ef_construction) }
-            if graph.seed > 0 { parameters.seed = graph.seed }
-        }
         self.init(
             name: name, dimensions: Int(message.pointee.dimensions), metric: try Metric(message.pointee.metric, field: name),
-            element: try VectorElement(message.pointee.element), graph: parameters)
+            element: try VectorElement(message.pointee.element),
+            index: try IndexSpec(message.pointee.index, graph: message.pointee.graph, field: name))
     }
 }
 
@@ -73,22 +68,22 @@ extension CollectionInfo {
             name: string(collection.name), fields: try CollectionSpec.fields(collection.fields, collection.n_fields),
             shardCount: Int(collection.shard_count), replicationFactor: Int(collection.replication_factor),
             durability: try Durability.read(collection.durability) ?? .everyCommit)
-        self.init(spec: spec, incarnation: Incarnation(try hexadecimal(string(collection.incarnation), "incarnation")))
+        let codecs = try messages(collection.codecs, collection.n_codecs) { codec throws(NeedletailError) in
+            CodecProgress(version: codec.pointee.version, encoded: codec.pointee.encoded, total: codec.pointee.total)
+        }
+        self.init(spec: spec, incarnation: Incarnation(try hexadecimal(string(collection.incarnation), "incarnation")), codecs: codecs)
     }
 }
 
 extension MessageArena {
     func field(_ field: VectorField) throws(NeedletailError) -> UnsafeMutablePointer<Needletail__V1__VectorField> {
-        let graph = try make(Needletail__V1__GraphParameters.self)
-        graph.pointee.m = UInt32(clamping: field.graph.m)
-        graph.pointee.ef_construction = UInt32(clamping: field.graph.efConstruction)
-        graph.pointee.seed = field.graph.seed
         let message = try make(Needletail__V1__VectorField.self)
         message.pointee.name = try text(field.name)
         message.pointee.dimensions = UInt32(clamping: field.dimensions)
         message.pointee.metric = Needletail__V1__Metric(rawValue: UInt32(field.metric.rawValue))
         message.pointee.element = field.element.message
-        message.pointee.graph = graph
+        message.pointee.graph = try graph(field.graph)
+        message.pointee.index = try index(field.index)
         return message
     }
 
@@ -127,6 +122,16 @@ extension MessageArena {
         message.pointee.replication_factor = UInt32(clamping: info.spec.replicationFactor)
         message.pointee.durability = try durability(info.spec.durability)
         message.pointee.incarnation = try text(info.incarnation.description)
+        message.pointee.n_codecs = info.codecs.count
+        message.pointee.codecs = try list(info.codecs, codecStatus)
+        return message
+    }
+
+    private func codecStatus(_ codec: CodecProgress) throws(NeedletailError) -> UnsafeMutablePointer<Needletail__V1__CodecStatus> {
+        let message = try make(Needletail__V1__CodecStatus.self)
+        message.pointee.version = codec.version
+        message.pointee.encoded = codec.encoded
+        message.pointee.total = codec.total
         return message
     }
 }

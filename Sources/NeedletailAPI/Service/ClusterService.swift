@@ -23,6 +23,11 @@ extension GRPCRouter {
         serve(PublicMethods.updateCollection, PublicMessages.updateCollection, PublicMessages.collection) { update, deadline in
             try await operations.updateCollection(update.name, durability: update.durability, deadline: deadline)
         }
+        serve(PublicMethods.trainCollection, PublicMessages.trainCollection, PublicMessages.collection) { request, deadline in
+            var request = request
+            request.deadline = deadline
+            return try await operations.train(request)
+        }
         serve(PublicMethods.deleteCollection, PublicMessages.deleteCollection, PublicMessages.collectionDeleted) {
             deletion, deadline in
             try await operations.deleteCollection(deletion.name, ignoreMissing: deletion.ignoreMissing, deadline: deadline)

@@ -10,6 +10,7 @@ public enum PublicMethods {
     public static let getCollection = GRPCMethod(service: collections, name: "Get")
     public static let listCollections = GRPCMethod(service: collections, name: "List")
     public static let updateCollection = GRPCMethod(service: collections, name: "Update")
+    public static let trainCollection = GRPCMethod(service: collections, name: "Train")
     public static let deleteCollection = GRPCMethod(service: collections, name: "Delete")
 
     public static let upsert = GRPCMethod(service: points, name: "Upsert")
@@ -42,6 +43,8 @@ public enum InternalMethods {
     public static let createReplica = GRPCMethod(service: shardWorker, name: "CreateReplica")
     public static let dropReplica = GRPCMethod(service: shardWorker, name: "DropReplica")
     public static let status = GRPCMethod(service: shardWorker, name: "Status")
+    public static let sample = GRPCMethod(service: shardWorker, name: "Sample")
+    public static let train = GRPCMethod(service: shardWorker, name: "Train")
 
     public static let heartbeat = GRPCMethod(service: membership, name: "Heartbeat")
 }

@@ -34,6 +34,11 @@ public struct RemoteCluster: ClusterOperations {
             PublicMessages.collectionDeleted, deadline: deadline)
     }
 
+    public func train(_ request: CollectionTraining) async throws -> CollectionInfo {
+        try await client.call(
+            PublicMethods.trainCollection, PublicMessages.trainCollection, request, PublicMessages.collection, deadline: request.deadline)
+    }
+
     public func get(_ request: PointsGet) async throws -> PointsAnswer {
         try await client.call(
             PublicMethods.get, PublicMessages.getPoints, request, PublicMessages.points, deadline: request.deadline)

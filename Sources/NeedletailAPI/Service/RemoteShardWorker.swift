@@ -57,6 +57,15 @@ public struct RemoteShardWorker: ShardOperations {
             deadline: Self.sooner(deadline, timeouts.dropReplica))
     }
 
+    public func sample(_ request: ShardSample) async throws -> [UInt8] {
+        try await client.call(
+            InternalMethods.sample, InternalMessages.sample, request, InternalMessages.sampled, deadline: request.deadline)
+    }
+
+    public func train(_ request: CodecTrainingRequest) async throws -> [UInt8] {
+        try await client.call(InternalMethods.train, InternalMessages.train, request, InternalMessages.trained, deadline: request.deadline)
+    }
+
     private static func sooner(_ deadline: Deadline?, _ timeout: Duration) -> Deadline {
         let limit = Deadline.after(timeout)
         return deadline.map { min($0, limit) } ?? limit

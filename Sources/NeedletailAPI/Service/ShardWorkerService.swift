@@ -33,6 +33,16 @@ extension GRPCRouter {
         serve(InternalMethods.dropReplica, InternalMessages.shard, InternalMessages.empty) { shard, deadline in
             try await operations.dropReplica(shard, deadline: deadline)
         }
+        serve(InternalMethods.sample, InternalMessages.sample, InternalMessages.sampled) { request, deadline in
+            var request = request
+            request.deadline = deadline
+            return try await operations.sample(request)
+        }
+        serve(InternalMethods.train, InternalMessages.train, InternalMessages.trained) { request, deadline in
+            var request = request
+            request.deadline = deadline
+            return try await operations.train(request)
+        }
         serve(InternalMethods.status, InternalMessages.empty, InternalMessages.nodeStatus) { _, _ in try await operations.status() }
     }
 

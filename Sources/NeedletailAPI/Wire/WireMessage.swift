@@ -48,6 +48,18 @@ extension Needletail__V1__ShardCoverage: WireMessage {
 extension Needletail__V1__GraphParameters: WireMessage {
     static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__graph_parameters__init(message) }
 }
+extension Needletail__V1__IndexSpec: WireMessage {
+    static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__index_spec__init(message) }
+}
+extension Needletail__V1__TransformSpec: WireMessage {
+    static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__transform_spec__init(message) }
+}
+extension Needletail__V1__LeanVec: WireMessage {
+    static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__lean_vec__init(message) }
+}
+extension Needletail__V1__RescoreSpec: WireMessage {
+    static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__rescore_spec__init(message) }
+}
 extension Needletail__V1__VectorField: WireMessage {
     static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__vector_field__init(message) }
 }
@@ -59,6 +71,12 @@ extension Needletail__V1__CreateCollectionRequest: WireMessage {
 }
 extension Needletail__V1__Collection: WireMessage {
     static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__collection__init(message) }
+}
+extension Needletail__V1__CodecStatus: WireMessage {
+    static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__codec_status__init(message) }
+}
+extension Needletail__V1__TrainCollectionRequest: WireMessage {
+    static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__train_collection_request__init(message) }
 }
 extension Needletail__V1__GetCollectionRequest: WireMessage {
     static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__get_collection_request__init(message) }
@@ -271,6 +289,24 @@ extension Needletail__Internal__V1__Field: WireMessage {
 }
 extension Needletail__Internal__V1__CollectionSpec: WireMessage {
     static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__collection_spec__init(message) }
+}
+extension Needletail__Internal__V1__SampleRequest: WireMessage {
+    static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__sample_request__init(message) }
+}
+extension Needletail__Internal__V1__SampleReply: WireMessage {
+    static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__sample_reply__init(message) }
+}
+extension Needletail__Internal__V1__TrainRequest: WireMessage {
+    static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__train_request__init(message) }
+}
+extension Needletail__Internal__V1__TrainReply: WireMessage {
+    static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__train_reply__init(message) }
+}
+extension Needletail__Internal__V1__CodecProgress: WireMessage {
+    static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__codec_progress__init(message) }
+}
+extension Needletail__Internal__V1__Model: WireMessage {
+    static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__model__init(message) }
 }
 extension Needletail__Internal__V1__ReplicaAssignment: WireMessage {
     static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__replica_assignment__init(message) }

@@ -3,8 +3,8 @@ import NeedletailClient
 
 struct CollectionCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "collection", abstract: "Make, list, show and delete collections.",
-        subcommands: [Create.self, List.self, Show.self, Delete.self])
+        commandName: "collection", abstract: "Make, list, show, train and delete collections.",
+        subcommands: [Create.self, List.self, Show.self, Train.self, Delete.self])
 
     struct Create: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -14,6 +14,14 @@ struct CollectionCommand: AsyncParsableCommand {
                   METRIC   l2, cosine, dot, or hamming (for element bit)
                   ELEMENT  f32 (the default), f16, u8 or bit: what vectors are stored as
 
+                An index says what the graph walks on: TRANSFORM,GRAPH,CODEC,RESCORE, each optional.
+                  TRANSFORM  prefixN, centre, rotate, pcaN, leanvecN, whitenN or fftN: fewer or other dimensions
+                  GRAPH      hnsw(m=16,ef_construction=120)
+                  CODEC      lvq8, lvq4, lvq4x8, f16 or f32: less memory to read; none walks on the vectors themselves
+                  RESCORE    rescoreN: how many of the nearest are measured again in full precision
+                  A codec is trained by the cluster once the collection holds enough points.
+
+                Example: needletail collection create papers --field text:768:cosine --index leanvec160,lvq8
                 Example: needletail collection create books --field text:384:cosine --field cover:512:l2:f16 --shards 4
                 """)
 
@@ -21,6 +29,10 @@ struct CollectionCommand: AsyncParsableCommand {
         var name: String
         @Option(name: .long, help: ArgumentHelp("A vector field; repeat for several.", valueName: "name:dims:metric[:element]"))
         var field: [String]
+        @Option(
+            name: .long, parsing: .singleValue,
+            help: ArgumentHelp("The index of all fields, or with NAME= of one; repeat for several.", valueName: "[name=]spec"))
+        var index: [String] = []
         @Option(help: "Shards the points are divided into, 1 to 256; fixed for the life of the collection.")
         var shards = 1
         @Option(help: "Links of a graph node, 4 to 128: more find better and take memory.")
@@ -34,14 +46,17 @@ struct CollectionCommand: AsyncParsableCommand {
         func validate() throws {
             if field.isEmpty { throw ValidationError("Give at least one --field, for example --field text:384:cosine.") }
             _ = try Durability(option: durability)
-            for text in field { _ = try VectorField(option: text, graph: GraphParameters()) }
+            _ = try fields(GraphParameters())
+        }
+
+        private func fields(_ graph: GraphParameters) throws -> [VectorField] {
+            try VectorField.index(try field.map { try VectorField(option: $0, graph: graph) }, options: index)
         }
 
         func run() async throws {
-            let graph = GraphParameters(m: m, efConstruction: efConstruction)
-            let fields = try field.map { try VectorField(option: $0, graph: graph) }
             let spec = CollectionSpec(
-                name: name, fields: fields, shardCount: shards, durability: try Durability(option: durability))
+                name: name, fields: try fields(GraphParameters(m: m, efConstruction: efConstruction)), shardCount: shards,
+                durability: try Durability(option: durability))
             try spec.validate()
             try await options.withCluster { cluster in
                 let info = try await cluster.createCollection(spec, deadline: options.deadline)
@@ -101,8 +116,36 @@ struct CollectionCommand: AsyncParsableCommand {
                 print(
                     "collection  \(name)\npoints      \(count.text)\nshards      \(info.spec.shardCount)\ndurability  \(info.spec.durability.option)"
                 )
-                for field in info.spec.fields {
-                    print("field       \(field.option)  (m \(field.graph.m), ef_construction \(field.graph.efConstruction))")
+                for (number, field) in info.spec.fields.enumerated() {
+                    print("field       \(field.option)  (m \(field.graph.m), ef_construction \(field.graph.efConstruction))\n  index     \(field.index)")
+                    if let codec = info.codec(number) { print("  codec     \(codec.option)") }
+                }
+            }
+        }
+    }
+
+    struct Train: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Train the codecs of a collection now.",
+            discussion: """
+                Without this it happens by itself when the collection has enough points: 2,000, or four for each dimension that the
+                transform leaves if that is more. Shards then encode in the background; `collection show` tells how far they are.
+                """)
+        @Argument var name: String
+        @Option(help: "The field; all that are not trained when left out.") var field = ""
+        @Option(help: "A file of queries for leanvec(queries): .fbin or a .npy of float32.") var queries: String?
+        @OptionGroup var options: ClusterOptions
+
+        func run() async throws {
+            var request = CollectionTraining(collection: name, field: field)
+            if let queries { request.queries = try VectorFile(queries).floats }
+            try await options.withCluster { [request] cluster in
+                var request = request
+                request.deadline = options.deadline
+                let info = try await cluster.train(request)
+                if options.json { return print(JSONWriter.text(info.json)) }
+                for (number, field) in info.spec.fields.enumerated() {
+                    if let codec = info.codec(number) { print("field \(field.name): \(codec.option)") }
                 }
             }
         }

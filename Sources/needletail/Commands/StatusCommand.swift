@@ -11,14 +11,32 @@ struct StatusCommand: AsyncParsableCommand {
             let status = try await cluster.clusterStatus(deadline: options.deadline)
             let nodes = try await cluster.nodes(deadline: options.deadline)
             let shards = try await cluster.shards(of: nil, deadline: options.deadline)
-            if options.json { return print(JSONWriter.text(json(status, nodes, shards))) }
+            let collections = try await cluster.collections(deadline: options.deadline)
+            if options.json {
+                var entries = json(status, nodes, shards)
+                entries["codecs"] = .list(collections.map(\.json))
+                return print(JSONWriter.text(entries))
+            }
             print(
                 "cluster \(Incarnation(status.clusterID)), version \(status.version): \(status.nodesAlive) of \(status.nodesTotal) nodes alive, "
                     + "\(status.shardsReady) of \(status.shardsTotal) shards ready, \(status.collections) collections, \(status.points) points\n"
             )
             show(nodes)
             if !shards.isEmpty { show(shards) }
+            show(collections)
         }
+    }
+
+    private func show(_ collections: [CollectionInfo]) {
+        var table = Table("COLLECTION", "FIELD", "INDEX", "CODEC")
+        for info in collections {
+            for (number, field) in info.spec.fields.enumerated() {
+                if let codec = info.codec(number) { table.add(info.spec.name, field.name, "\(field.index)", codec.option) }
+            }
+        }
+        if table.isEmpty { return }
+        print()
+        table.print()
     }
 
     private func show(_ nodes: [NodeInfo]) {

@@ -101,6 +101,16 @@ struct VectorFile {
         }
     }
 
+    /// All rows as float32.
+    var floats: [UInt8] {
+        let all = start..<start + rowCount * rowBytes
+        switch scalar {
+        case .f32, .i8, .f64: return rows(0..<rowCount)
+        case .f16: return floats(all) { Float(Float16(bitPattern: UInt16(littleEndian: $0.loadUnaligned(fromByteOffset: $1, as: UInt16.self)))) }
+        case .u8: return floats(all) { Float($0.load(fromByteOffset: $1, as: UInt8.self)) }
+        }
+    }
+
     private func floats(_ bytes: Range<Int>, _ value: (UnsafeRawBufferPointer, Int) -> Float) -> [UInt8] {
         let count = bytes.count / scalar.sizeBytes
         return data.withUnsafeBytes { source in

@@ -37,13 +37,36 @@ extension VectorField {
         self.init(name: String(parts[0]), dimensions: dimensions, metric: metric, element: element, graph: graph)
     }
 
+    /// Gives fields their indexes: an option is a spec for all, or NAME=SPEC for one field.
+    /// - Throws: `ValidationError` for a spec that cannot be read.
+    static func index(_ fields: [VectorField], options: [String]) throws -> [VectorField] {
+        var fields = fields
+        for option in options {
+            let name = option.prefix { $0 != "=" }
+            let isNamed = name.count < option.count && fields.contains { $0.name == name }
+            let spec: IndexSpec
+            do throws(NeedletailError) {
+                spec = try IndexSpec(text: isNamed ? String(option.dropFirst(name.count + 1)) : option)
+            } catch {
+                throw ValidationError("--index \(option): \(error.message)")
+            }
+            for number in fields.indices where !isNamed || fields[number].name == name {
+                let given = fields[number].graph
+                fields[number].index = spec
+                // --m and --ef-construction are for those whose spec says nothing of them.
+                if spec.graph == GraphParameters() { fields[number].index.graph = given }
+            }
+        }
+        return fields
+    }
+
     var option: String { "\(name):\(dimensions):\(metric):\(element)" }
 
     var json: PayloadValue {
         .map([
             "name": .string(name), "dimensions": .count(dimensions), "metric": .string("\(metric)"),
             "element": .string("\(element)"),
-            "m": .count(graph.m), "ef_construction": .count(graph.efConstruction),
+            "m": .count(graph.m), "ef_construction": .count(graph.efConstruction), "index": .string(index.description),
         ])
     }
 }
@@ -67,11 +90,36 @@ extension Durability {
     }
 }
 
+extension CodecProgress {
+    var option: String {
+        if version == 0 { return "untrained" }
+        return isDone ? "trained version \(version)" : "trained version \(version), encoding \(encoded) of \(total)"
+    }
+}
+
 extension CollectionInfo {
+    /// How far the codec of a field is; nil when it has none.
+    func codec(_ field: Int) -> CodecProgress? {
+        guard spec.fields[field].index.needsTraining else { return nil }
+        return codecs.indices.contains(field) ? codecs[field] : CodecProgress()
+    }
+
+    private var codecsJSON: PayloadValue {
+        .list(
+            spec.fields.indices.map { field in
+                guard let codec = codec(field) else { return .null }
+                return .map([
+                    "version": .count(codec.version), "encoded": .count(codec.encoded), "total": .count(codec.total),
+                    "state": .string(codec.option),
+                ])
+            })
+    }
+
     var json: PayloadValue {
         .map([
             "name": .string(spec.name), "fields": .list(spec.fields.map(\.json)), "shards": .count(spec.shardCount),
             "durability": .string(spec.durability.option), "incarnation": .string(incarnation.description),
+            "codecs": codecsJSON,
         ])
     }
 }

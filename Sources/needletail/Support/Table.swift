@@ -4,6 +4,8 @@ struct Table {
 
     init(_ header: String...) { rows = [header] }
 
+    var isEmpty: Bool { rows.count == 1 }
+
     mutating func add(_ row: String...) { rows.append(row) }
 
     func print() {

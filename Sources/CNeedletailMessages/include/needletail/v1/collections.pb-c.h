@@ -17,10 +17,16 @@ PROTOBUF_C__BEGIN_DECLS
 #include "needletail/v1/common.pb-c.h"
 
 typedef struct Needletail__V1__GraphParameters Needletail__V1__GraphParameters;
+typedef struct Needletail__V1__IndexSpec Needletail__V1__IndexSpec;
+typedef struct Needletail__V1__TransformSpec Needletail__V1__TransformSpec;
+typedef struct Needletail__V1__LeanVec Needletail__V1__LeanVec;
+typedef struct Needletail__V1__RescoreSpec Needletail__V1__RescoreSpec;
 typedef struct Needletail__V1__VectorField Needletail__V1__VectorField;
 typedef struct Needletail__V1__Durability Needletail__V1__Durability;
 typedef struct Needletail__V1__CreateCollectionRequest Needletail__V1__CreateCollectionRequest;
 typedef struct Needletail__V1__Collection Needletail__V1__Collection;
+typedef struct Needletail__V1__CodecStatus Needletail__V1__CodecStatus;
+typedef struct Needletail__V1__TrainCollectionRequest Needletail__V1__TrainCollectionRequest;
 typedef struct Needletail__V1__GetCollectionRequest Needletail__V1__GetCollectionRequest;
 typedef struct Needletail__V1__ListCollectionsRequest Needletail__V1__ListCollectionsRequest;
 typedef struct Needletail__V1__ListCollectionsResponse Needletail__V1__ListCollectionsResponse;
@@ -57,6 +63,47 @@ typedef enum _Needletail__V1__Metric {
   NEEDLETAIL__V1__METRIC__METRIC_HAMMING = 4
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(NEEDLETAIL__V1__METRIC)
 } Needletail__V1__Metric;
+/*
+ * What the graph walks on.
+ */
+typedef enum _Needletail__V1__Codec {
+  /*
+   * The stored vectors themselves: nothing to train, no transform, no rescore.
+   */
+  NEEDLETAIL__V1__CODEC__CODEC_NONE = 0,
+  /*
+   * Transformed vectors as float32.
+   */
+  NEEDLETAIL__V1__CODEC__CODEC_F32 = 1,
+  /*
+   * Transformed vectors as IEEE half.
+   */
+  NEEDLETAIL__V1__CODEC__CODEC_F16 = 2,
+  /*
+   * Locally-adaptive vector quantisation with 8 bits a dimension.
+   */
+  NEEDLETAIL__V1__CODEC__CODEC_LVQ8 = 3,
+  /*
+   * The same with 4 bits.
+   */
+  NEEDLETAIL__V1__CODEC__CODEC_LVQ4 = 4,
+  /*
+   * 4 bits for the walk and 8 more for a second look.
+   */
+  NEEDLETAIL__V1__CODEC__CODEC_LVQ4X8 = 5
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(NEEDLETAIL__V1__CODEC)
+} Needletail__V1__Codec;
+/*
+ * Where full precision is read from.
+ */
+typedef enum _Needletail__V1__RescoreSource {
+  NEEDLETAIL__V1__RESCORE_SOURCE__RESCORE_SOURCE_MEMORY = 0,
+  /*
+   * A memory-mapped file. UNIMPLEMENTED in this version of the cluster.
+   */
+  NEEDLETAIL__V1__RESCORE_SOURCE__RESCORE_SOURCE_FILE = 1
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(NEEDLETAIL__V1__RESCORE_SOURCE)
+} Needletail__V1__RescoreSource;
 
 /* --- messages --- */
 
@@ -71,7 +118,7 @@ struct  Needletail__V1__GraphParameters
    */
   uint32_t m;
   /*
-   * Breadth of the search for neighbours at insertion, m to 4096; 0 means 200. Larger: better graph, slower load.
+   * Breadth of the search for neighbours at insertion, m to 4096; 0 means 120. Larger: better graph, slower load.
    */
   uint32_t ef_construction;
   /*
@@ -82,6 +129,121 @@ struct  Needletail__V1__GraphParameters
 #define NEEDLETAIL__V1__GRAPH_PARAMETERS__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__graph_parameters__descriptor) \
     , 0, 0, 0 }
+
+
+/*
+ * How the vectors of a field are indexed: transform, graph, codec, rescore. The graph walks on codes of transformed vectors, and the
+ * nearest of what it finds are measured again in full precision: scores are exact whatever the codec.
+ * Say it as text in `spec`, or in the other parts. Answers have both. A request that has both must mean the same by them.
+ */
+struct  Needletail__V1__IndexSpec
+{
+  ProtobufCMessage base;
+  /*
+   * Stages in this order, each optional, with commas between them:
+   *   prefix64 · centre · rotate, rotate(seed=7), pca160, leanvec160, leanvec160(queries), whiten160 or fft160 ·
+   *   hnsw or hnsw(m=16,ef_construction=200,seed=1) · none, f32, f16, lvq8, lvq4 or lvq4x8 · rescore50
+   * For example "leanvec160,hnsw(m=16),lvq8,rescore50". At most 1024 bytes.
+   */
+  char *spec;
+  Needletail__V1__TransformSpec *transform;
+  /*
+   * The same as `VectorField.graph`; one of the two is enough.
+   */
+  Needletail__V1__GraphParameters *graph;
+  Needletail__V1__Codec codec;
+  Needletail__V1__RescoreSpec *rescore;
+};
+#define NEEDLETAIL__V1__INDEX_SPEC__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__index_spec__descriptor) \
+    , (char *)protobuf_c_empty_string, NULL, NULL, NEEDLETAIL__V1__CODEC__CODEC_NONE, NULL }
+
+
+typedef enum {
+  NEEDLETAIL__V1__TRANSFORM_SPEC__MAP__NOT_SET = 0,
+  NEEDLETAIL__V1__TRANSFORM_SPEC__MAP_ROTATION_SEED = 3,
+  NEEDLETAIL__V1__TRANSFORM_SPEC__MAP_PCA = 4,
+  NEEDLETAIL__V1__TRANSFORM_SPEC__MAP_LEANVEC = 5,
+  NEEDLETAIL__V1__TRANSFORM_SPEC__MAP_WHITENING = 6,
+  NEEDLETAIL__V1__TRANSFORM_SPEC__MAP_FOURIER = 7
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(NEEDLETAIL__V1__TRANSFORM_SPEC__MAP__CASE)
+} Needletail__V1__TransformSpec__MapCase;
+
+/*
+ * What is done to a vector before it is encoded. Needs a codec.
+ */
+struct  Needletail__V1__TransformSpec
+{
+  ProtobufCMessage base;
+  /*
+   * Keep the first so many dimensions, 1 to the field's (Matryoshka embeddings); 0 keeps all.
+   */
+  uint32_t prefix;
+  /*
+   * Subtract the mean of the training sample. The LVQ codecs always do.
+   */
+  protobuf_c_boolean centre;
+  Needletail__V1__TransformSpec__MapCase map_case;
+  union {
+    /*
+     * A random rotation with this seed; in text, `rotate` has seed 1.
+     */
+    uint64_t rotation_seed;
+    /*
+     * Project to so many dimensions, 1 to those that come in: the directions of largest variance.
+     */
+    uint32_t pca;
+    /*
+     * LeanVec: to those that lose least of the inner products.
+     */
+    Needletail__V1__LeanVec *leanvec;
+    /*
+     * PCA with every direction scaled to unit variance. Not for metric DOT.
+     */
+    uint32_t whitening;
+    /*
+     * The lowest frequencies; needs no training, and is there for comparison.
+     */
+    uint32_t fourier;
+  };
+};
+#define NEEDLETAIL__V1__TRANSFORM_SPEC__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__transform_spec__descriptor) \
+    , 0, 0, NEEDLETAIL__V1__TRANSFORM_SPEC__MAP__NOT_SET, {0} }
+
+
+struct  Needletail__V1__LeanVec
+{
+  ProtobufCMessage base;
+  /*
+   * Dimensions that come out.
+   */
+  uint32_t dimensions;
+  /*
+   * Fitted to a sample of queries as well, which has to be given when the field is trained.
+   */
+  protobuf_c_boolean query_aware;
+};
+#define NEEDLETAIL__V1__LEAN_VEC__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__lean_vec__descriptor) \
+    , 0, 0 }
+
+
+/*
+ * How the nearest by estimate are measured again. Needs a codec.
+ */
+struct  Needletail__V1__RescoreSpec
+{
+  ProtobufCMessage base;
+  /*
+   * How many, 1 to 65536; 0 leaves it to the codec. At least as many as a query wants in any case.
+   */
+  uint32_t count;
+  Needletail__V1__RescoreSource source;
+};
+#define NEEDLETAIL__V1__RESCORE_SPEC__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__rescore_spec__descriptor) \
+    , 0, NEEDLETAIL__V1__RESCORE_SOURCE__RESCORE_SOURCE_MEMORY }
 
 
 struct  Needletail__V1__VectorField
@@ -100,11 +262,18 @@ struct  Needletail__V1__VectorField
    * How vectors are stored; f32 when left out.
    */
   Needletail__V1__Element element;
+  /*
+   * What `index.graph` is, for those who need no more than a graph. Given in both places it must be the same.
+   */
   Needletail__V1__GraphParameters *graph;
+  /*
+   * The whole of the index; left out: a graph on the stored vectors.
+   */
+  Needletail__V1__IndexSpec *index;
 };
 #define NEEDLETAIL__V1__VECTOR_FIELD__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__vector_field__descriptor) \
-    , (char *)protobuf_c_empty_string, 0, NEEDLETAIL__V1__METRIC__METRIC_UNSPECIFIED, NEEDLETAIL__V1__ELEMENT__ELEMENT_UNSPECIFIED, NULL }
+    , (char *)protobuf_c_empty_string, 0, NEEDLETAIL__V1__METRIC__METRIC_UNSPECIFIED, NEEDLETAIL__V1__ELEMENT__ELEMENT_UNSPECIFIED, NULL, NULL }
 
 
 typedef enum {
@@ -178,10 +347,54 @@ struct  Needletail__V1__Collection
    * Tells this life of the name from earlier and later ones: 16 hexadecimal digits.
    */
   char *incarnation;
+  /*
+   * One for each of `fields`, in their order.
+   */
+  size_t n_codecs;
+  Needletail__V1__CodecStatus **codecs;
 };
 #define NEEDLETAIL__V1__COLLECTION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__collection__descriptor) \
-    , (char *)protobuf_c_empty_string, 0,NULL, 0, 0, NULL, (char *)protobuf_c_empty_string }
+    , (char *)protobuf_c_empty_string, 0,NULL, 0, 0, NULL, (char *)protobuf_c_empty_string, 0,NULL }
+
+
+/*
+ * How far the codec of a field is. Until its shards have codes for all points, graphs walk on the stored vectors.
+ */
+struct  Needletail__V1__CodecStatus
+{
+  ProtobufCMessage base;
+  /*
+   * Version of the parameters learned; 0: not trained, or nothing to train.
+   */
+  uint64_t version;
+  /*
+   * Of `total` places for points those that have codes. Equal when all shards walk on codes.
+   */
+  uint64_t encoded;
+  uint64_t total;
+};
+#define NEEDLETAIL__V1__CODEC_STATUS__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__codec_status__descriptor) \
+    , 0, 0, 0 }
+
+
+struct  Needletail__V1__TrainCollectionRequest
+{
+  ProtobufCMessage base;
+  char *name;
+  /*
+   * Empty: all fields that have a codec and are not trained.
+   */
+  char *field;
+  /*
+   * Queries, for leanvec(queries), which is never trained without: float32, little-endian, one after the other.
+   */
+  ProtobufCBinaryData queries;
+};
+#define NEEDLETAIL__V1__TRAIN_COLLECTION_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__train_collection_request__descriptor) \
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, {0,NULL} }
 
 
 struct  Needletail__V1__GetCollectionRequest
@@ -271,6 +484,82 @@ Needletail__V1__GraphParameters *
 void   needletail__v1__graph_parameters__free_unpacked
                      (Needletail__V1__GraphParameters *message,
                       ProtobufCAllocator *allocator);
+/* Needletail__V1__IndexSpec methods */
+void   needletail__v1__index_spec__init
+                     (Needletail__V1__IndexSpec         *message);
+size_t needletail__v1__index_spec__get_packed_size
+                     (const Needletail__V1__IndexSpec   *message);
+size_t needletail__v1__index_spec__pack
+                     (const Needletail__V1__IndexSpec   *message,
+                      uint8_t             *out);
+size_t needletail__v1__index_spec__pack_to_buffer
+                     (const Needletail__V1__IndexSpec   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__V1__IndexSpec *
+       needletail__v1__index_spec__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__v1__index_spec__free_unpacked
+                     (Needletail__V1__IndexSpec *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__V1__TransformSpec methods */
+void   needletail__v1__transform_spec__init
+                     (Needletail__V1__TransformSpec         *message);
+size_t needletail__v1__transform_spec__get_packed_size
+                     (const Needletail__V1__TransformSpec   *message);
+size_t needletail__v1__transform_spec__pack
+                     (const Needletail__V1__TransformSpec   *message,
+                      uint8_t             *out);
+size_t needletail__v1__transform_spec__pack_to_buffer
+                     (const Needletail__V1__TransformSpec   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__V1__TransformSpec *
+       needletail__v1__transform_spec__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__v1__transform_spec__free_unpacked
+                     (Needletail__V1__TransformSpec *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__V1__LeanVec methods */
+void   needletail__v1__lean_vec__init
+                     (Needletail__V1__LeanVec         *message);
+size_t needletail__v1__lean_vec__get_packed_size
+                     (const Needletail__V1__LeanVec   *message);
+size_t needletail__v1__lean_vec__pack
+                     (const Needletail__V1__LeanVec   *message,
+                      uint8_t             *out);
+size_t needletail__v1__lean_vec__pack_to_buffer
+                     (const Needletail__V1__LeanVec   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__V1__LeanVec *
+       needletail__v1__lean_vec__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__v1__lean_vec__free_unpacked
+                     (Needletail__V1__LeanVec *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__V1__RescoreSpec methods */
+void   needletail__v1__rescore_spec__init
+                     (Needletail__V1__RescoreSpec         *message);
+size_t needletail__v1__rescore_spec__get_packed_size
+                     (const Needletail__V1__RescoreSpec   *message);
+size_t needletail__v1__rescore_spec__pack
+                     (const Needletail__V1__RescoreSpec   *message,
+                      uint8_t             *out);
+size_t needletail__v1__rescore_spec__pack_to_buffer
+                     (const Needletail__V1__RescoreSpec   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__V1__RescoreSpec *
+       needletail__v1__rescore_spec__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__v1__rescore_spec__free_unpacked
+                     (Needletail__V1__RescoreSpec *message,
+                      ProtobufCAllocator *allocator);
 /* Needletail__V1__VectorField methods */
 void   needletail__v1__vector_field__init
                      (Needletail__V1__VectorField         *message);
@@ -346,6 +635,44 @@ Needletail__V1__Collection *
                       const uint8_t       *data);
 void   needletail__v1__collection__free_unpacked
                      (Needletail__V1__Collection *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__V1__CodecStatus methods */
+void   needletail__v1__codec_status__init
+                     (Needletail__V1__CodecStatus         *message);
+size_t needletail__v1__codec_status__get_packed_size
+                     (const Needletail__V1__CodecStatus   *message);
+size_t needletail__v1__codec_status__pack
+                     (const Needletail__V1__CodecStatus   *message,
+                      uint8_t             *out);
+size_t needletail__v1__codec_status__pack_to_buffer
+                     (const Needletail__V1__CodecStatus   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__V1__CodecStatus *
+       needletail__v1__codec_status__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__v1__codec_status__free_unpacked
+                     (Needletail__V1__CodecStatus *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__V1__TrainCollectionRequest methods */
+void   needletail__v1__train_collection_request__init
+                     (Needletail__V1__TrainCollectionRequest         *message);
+size_t needletail__v1__train_collection_request__get_packed_size
+                     (const Needletail__V1__TrainCollectionRequest   *message);
+size_t needletail__v1__train_collection_request__pack
+                     (const Needletail__V1__TrainCollectionRequest   *message,
+                      uint8_t             *out);
+size_t needletail__v1__train_collection_request__pack_to_buffer
+                     (const Needletail__V1__TrainCollectionRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__V1__TrainCollectionRequest *
+       needletail__v1__train_collection_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__v1__train_collection_request__free_unpacked
+                     (Needletail__V1__TrainCollectionRequest *message,
                       ProtobufCAllocator *allocator);
 /* Needletail__V1__GetCollectionRequest methods */
 void   needletail__v1__get_collection_request__init
@@ -466,6 +793,18 @@ void   needletail__v1__delete_collection_response__free_unpacked
 typedef void (*Needletail__V1__GraphParameters_Closure)
                  (const Needletail__V1__GraphParameters *message,
                   void *closure_data);
+typedef void (*Needletail__V1__IndexSpec_Closure)
+                 (const Needletail__V1__IndexSpec *message,
+                  void *closure_data);
+typedef void (*Needletail__V1__TransformSpec_Closure)
+                 (const Needletail__V1__TransformSpec *message,
+                  void *closure_data);
+typedef void (*Needletail__V1__LeanVec_Closure)
+                 (const Needletail__V1__LeanVec *message,
+                  void *closure_data);
+typedef void (*Needletail__V1__RescoreSpec_Closure)
+                 (const Needletail__V1__RescoreSpec *message,
+                  void *closure_data);
 typedef void (*Needletail__V1__VectorField_Closure)
                  (const Needletail__V1__VectorField *message,
                   void *closure_data);
@@ -477,6 +816,12 @@ typedef void (*Needletail__V1__CreateCollectionRequest_Closure)
                   void *closure_data);
 typedef void (*Needletail__V1__Collection_Closure)
                  (const Needletail__V1__Collection *message,
+                  void *closure_data);
+typedef void (*Needletail__V1__CodecStatus_Closure)
+                 (const Needletail__V1__CodecStatus *message,
+                  void *closure_data);
+typedef void (*Needletail__V1__TrainCollectionRequest_Closure)
+                 (const Needletail__V1__TrainCollectionRequest *message,
                   void *closure_data);
 typedef void (*Needletail__V1__GetCollectionRequest_Closure)
                  (const Needletail__V1__GetCollectionRequest *message,
@@ -523,6 +868,10 @@ struct Needletail__V1__Collections_Service
                  const Needletail__V1__DeleteCollectionRequest *input,
                  Needletail__V1__DeleteCollectionResponse_Closure closure,
                  void *closure_data);
+  void (*train)(Needletail__V1__Collections_Service *service,
+                const Needletail__V1__TrainCollectionRequest *input,
+                Needletail__V1__Collection_Closure closure,
+                void *closure_data);
 };
 typedef void (*Needletail__V1__Collections_ServiceDestroy)(Needletail__V1__Collections_Service *);
 void needletail__v1__collections__init (Needletail__V1__Collections_Service *service,
@@ -535,7 +884,8 @@ void needletail__v1__collections__init (Needletail__V1__Collections_Service *ser
       function_prefix__ ## get,\
       function_prefix__ ## list,\
       function_prefix__ ## update,\
-      function_prefix__ ## delete  }
+      function_prefix__ ## delete,\
+      function_prefix__ ## train  }
 void needletail__v1__collections__create(ProtobufCService *service,
                                          const Needletail__V1__CreateCollectionRequest *input,
                                          Needletail__V1__Collection_Closure closure,
@@ -556,15 +906,27 @@ void needletail__v1__collections__delete(ProtobufCService *service,
                                          const Needletail__V1__DeleteCollectionRequest *input,
                                          Needletail__V1__DeleteCollectionResponse_Closure closure,
                                          void *closure_data);
+void needletail__v1__collections__train(ProtobufCService *service,
+                                        const Needletail__V1__TrainCollectionRequest *input,
+                                        Needletail__V1__Collection_Closure closure,
+                                        void *closure_data);
 
 /* --- descriptors --- */
 
 extern const ProtobufCEnumDescriptor    needletail__v1__metric__descriptor;
+extern const ProtobufCEnumDescriptor    needletail__v1__codec__descriptor;
+extern const ProtobufCEnumDescriptor    needletail__v1__rescore_source__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__graph_parameters__descriptor;
+extern const ProtobufCMessageDescriptor needletail__v1__index_spec__descriptor;
+extern const ProtobufCMessageDescriptor needletail__v1__transform_spec__descriptor;
+extern const ProtobufCMessageDescriptor needletail__v1__lean_vec__descriptor;
+extern const ProtobufCMessageDescriptor needletail__v1__rescore_spec__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__vector_field__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__durability__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__create_collection_request__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__collection__descriptor;
+extern const ProtobufCMessageDescriptor needletail__v1__codec_status__descriptor;
+extern const ProtobufCMessageDescriptor needletail__v1__train_collection_request__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__get_collection_request__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__list_collections_request__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__list_collections_response__descriptor;

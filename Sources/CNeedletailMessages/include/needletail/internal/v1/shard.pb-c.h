@@ -36,8 +36,14 @@ typedef struct Needletail__Internal__V1__CountRequest Needletail__Internal__V1__
 typedef struct Needletail__Internal__V1__CountReply Needletail__Internal__V1__CountReply;
 typedef struct Needletail__Internal__V1__Field Needletail__Internal__V1__Field;
 typedef struct Needletail__Internal__V1__CollectionSpec Needletail__Internal__V1__CollectionSpec;
+typedef struct Needletail__Internal__V1__SampleRequest Needletail__Internal__V1__SampleRequest;
+typedef struct Needletail__Internal__V1__SampleReply Needletail__Internal__V1__SampleReply;
+typedef struct Needletail__Internal__V1__TrainRequest Needletail__Internal__V1__TrainRequest;
+typedef struct Needletail__Internal__V1__TrainReply Needletail__Internal__V1__TrainReply;
 typedef struct Needletail__Internal__V1__ReplicaAssignment Needletail__Internal__V1__ReplicaAssignment;
 typedef struct Needletail__Internal__V1__ReplicaStatus Needletail__Internal__V1__ReplicaStatus;
+typedef struct Needletail__Internal__V1__CodecProgress Needletail__Internal__V1__CodecProgress;
+typedef struct Needletail__Internal__V1__Model Needletail__Internal__V1__Model;
 typedef struct Needletail__Internal__V1__NodeStatus Needletail__Internal__V1__NodeStatus;
 typedef struct Needletail__Internal__V1__HeartbeatRequest Needletail__Internal__V1__HeartbeatRequest;
 typedef struct Needletail__Internal__V1__HeartbeatReply Needletail__Internal__V1__HeartbeatReply;
@@ -322,10 +328,14 @@ struct  Needletail__Internal__V1__Field
   uint32_t m;
   uint32_t ef_construction;
   uint64_t seed;
+  /*
+   * An IndexSpec as text. Its graph is that of m, ef_construction and seed. Empty from versions that knew no other index.
+   */
+  char *index;
 };
 #define NEEDLETAIL__INTERNAL__V1__FIELD__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__field__descriptor) \
-    , (char *)protobuf_c_empty_string, 0, 0, 0, 0, 0, 0 }
+    , (char *)protobuf_c_empty_string, 0, 0, 0, 0, 0, 0, (char *)protobuf_c_empty_string }
 
 
 struct  Needletail__Internal__V1__CollectionSpec
@@ -344,6 +354,66 @@ struct  Needletail__Internal__V1__CollectionSpec
 #define NEEDLETAIL__INTERNAL__V1__COLLECTION_SPEC__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__collection_spec__descriptor) \
     , (char *)protobuf_c_empty_string, 0,NULL, 0, 0, 0 }
+
+
+struct  Needletail__Internal__V1__SampleRequest
+{
+  ProtobufCMessage base;
+  Needletail__Internal__V1__ShardId *shard;
+  uint32_t field;
+  /*
+   * At most so many.
+   */
+  uint32_t count;
+  /*
+   * The same vectors for the same seed and state.
+   */
+  uint64_t seed;
+};
+#define NEEDLETAIL__INTERNAL__V1__SAMPLE_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__sample_request__descriptor) \
+    , NULL, 0, 0, 0 }
+
+
+struct  Needletail__Internal__V1__SampleReply
+{
+  ProtobufCMessage base;
+  /*
+   * float32, little-endian, one vector after the other.
+   */
+  ProtobufCBinaryData vectors;
+};
+#define NEEDLETAIL__INTERNAL__V1__SAMPLE_REPLY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__sample_reply__descriptor) \
+    , {0,NULL} }
+
+
+struct  Needletail__Internal__V1__TrainRequest
+{
+  ProtobufCMessage base;
+  Needletail__Internal__V1__Field *field;
+  /*
+   * As in SampleReply.
+   */
+  ProtobufCBinaryData sample;
+  /*
+   * The same of queries; may be empty.
+   */
+  ProtobufCBinaryData queries;
+};
+#define NEEDLETAIL__INTERNAL__V1__TRAIN_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__train_request__descriptor) \
+    , NULL, {0,NULL}, {0,NULL} }
+
+
+struct  Needletail__Internal__V1__TrainReply
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData model;
+};
+#define NEEDLETAIL__INTERNAL__V1__TRAIN_REPLY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__train_reply__descriptor) \
+    , {0,NULL} }
 
 
 struct  Needletail__Internal__V1__ReplicaAssignment
@@ -377,10 +447,47 @@ struct  Needletail__Internal__V1__ReplicaStatus
   uint64_t recall_samples;
   double sampled_recall;
   double local_intrinsic_dimension;
+  /*
+   * Of the fields that have a codec.
+   */
+  size_t n_codecs;
+  Needletail__Internal__V1__CodecProgress **codecs;
 };
 #define NEEDLETAIL__INTERNAL__V1__REPLICA_STATUS__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__replica_status__descriptor) \
-    , NULL, 0, (char *)protobuf_c_empty_string, 0, 0, 0, 0, 0, 0, 0, 0 }
+    , NULL, 0, (char *)protobuf_c_empty_string, 0, 0, 0, 0, 0, 0, 0, 0, 0,NULL }
+
+
+struct  Needletail__Internal__V1__CodecProgress
+{
+  ProtobufCMessage base;
+  uint32_t field;
+  /*
+   * 0: no model yet.
+   */
+  uint64_t version;
+  uint64_t encoded;
+  uint64_t total;
+};
+#define NEEDLETAIL__INTERNAL__V1__CODEC_PROGRESS__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__codec_progress__descriptor) \
+    , 0, 0, 0, 0 }
+
+
+/*
+ * What was learned for a field's codec, for all replicas of a collection.
+ */
+struct  Needletail__Internal__V1__Model
+{
+  ProtobufCMessage base;
+  uint64_t incarnation;
+  uint32_t field;
+  uint64_t version;
+  ProtobufCBinaryData model;
+};
+#define NEEDLETAIL__INTERNAL__V1__MODEL__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__model__descriptor) \
+    , 0, 0, 0, {0,NULL} }
 
 
 struct  Needletail__Internal__V1__NodeStatus
@@ -426,10 +533,15 @@ struct  Needletail__Internal__V1__HeartbeatReply
    */
   size_t n_assignments;
   Needletail__Internal__V1__ReplicaAssignment **assignments;
+  /*
+   * Those that replicas of the worker lack by its heartbeat.
+   */
+  size_t n_models;
+  Needletail__Internal__V1__Model **models;
 };
 #define NEEDLETAIL__INTERNAL__V1__HEARTBEAT_REPLY__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__heartbeat_reply__descriptor) \
-    , 0, 0,NULL }
+    , 0, 0,NULL, 0,NULL }
 
 
 /* Needletail__Internal__V1__Empty methods */
@@ -831,6 +943,82 @@ Needletail__Internal__V1__CollectionSpec *
 void   needletail__internal__v1__collection_spec__free_unpacked
                      (Needletail__Internal__V1__CollectionSpec *message,
                       ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__SampleRequest methods */
+void   needletail__internal__v1__sample_request__init
+                     (Needletail__Internal__V1__SampleRequest         *message);
+size_t needletail__internal__v1__sample_request__get_packed_size
+                     (const Needletail__Internal__V1__SampleRequest   *message);
+size_t needletail__internal__v1__sample_request__pack
+                     (const Needletail__Internal__V1__SampleRequest   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__sample_request__pack_to_buffer
+                     (const Needletail__Internal__V1__SampleRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__SampleRequest *
+       needletail__internal__v1__sample_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__sample_request__free_unpacked
+                     (Needletail__Internal__V1__SampleRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__SampleReply methods */
+void   needletail__internal__v1__sample_reply__init
+                     (Needletail__Internal__V1__SampleReply         *message);
+size_t needletail__internal__v1__sample_reply__get_packed_size
+                     (const Needletail__Internal__V1__SampleReply   *message);
+size_t needletail__internal__v1__sample_reply__pack
+                     (const Needletail__Internal__V1__SampleReply   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__sample_reply__pack_to_buffer
+                     (const Needletail__Internal__V1__SampleReply   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__SampleReply *
+       needletail__internal__v1__sample_reply__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__sample_reply__free_unpacked
+                     (Needletail__Internal__V1__SampleReply *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__TrainRequest methods */
+void   needletail__internal__v1__train_request__init
+                     (Needletail__Internal__V1__TrainRequest         *message);
+size_t needletail__internal__v1__train_request__get_packed_size
+                     (const Needletail__Internal__V1__TrainRequest   *message);
+size_t needletail__internal__v1__train_request__pack
+                     (const Needletail__Internal__V1__TrainRequest   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__train_request__pack_to_buffer
+                     (const Needletail__Internal__V1__TrainRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__TrainRequest *
+       needletail__internal__v1__train_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__train_request__free_unpacked
+                     (Needletail__Internal__V1__TrainRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__TrainReply methods */
+void   needletail__internal__v1__train_reply__init
+                     (Needletail__Internal__V1__TrainReply         *message);
+size_t needletail__internal__v1__train_reply__get_packed_size
+                     (const Needletail__Internal__V1__TrainReply   *message);
+size_t needletail__internal__v1__train_reply__pack
+                     (const Needletail__Internal__V1__TrainReply   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__train_reply__pack_to_buffer
+                     (const Needletail__Internal__V1__TrainReply   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__TrainReply *
+       needletail__internal__v1__train_reply__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__train_reply__free_unpacked
+                     (Needletail__Internal__V1__TrainReply *message,
+                      ProtobufCAllocator *allocator);
 /* Needletail__Internal__V1__ReplicaAssignment methods */
 void   needletail__internal__v1__replica_assignment__init
                      (Needletail__Internal__V1__ReplicaAssignment         *message);
@@ -868,6 +1056,44 @@ Needletail__Internal__V1__ReplicaStatus *
                       const uint8_t       *data);
 void   needletail__internal__v1__replica_status__free_unpacked
                      (Needletail__Internal__V1__ReplicaStatus *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__CodecProgress methods */
+void   needletail__internal__v1__codec_progress__init
+                     (Needletail__Internal__V1__CodecProgress         *message);
+size_t needletail__internal__v1__codec_progress__get_packed_size
+                     (const Needletail__Internal__V1__CodecProgress   *message);
+size_t needletail__internal__v1__codec_progress__pack
+                     (const Needletail__Internal__V1__CodecProgress   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__codec_progress__pack_to_buffer
+                     (const Needletail__Internal__V1__CodecProgress   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__CodecProgress *
+       needletail__internal__v1__codec_progress__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__codec_progress__free_unpacked
+                     (Needletail__Internal__V1__CodecProgress *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__Model methods */
+void   needletail__internal__v1__model__init
+                     (Needletail__Internal__V1__Model         *message);
+size_t needletail__internal__v1__model__get_packed_size
+                     (const Needletail__Internal__V1__Model   *message);
+size_t needletail__internal__v1__model__pack
+                     (const Needletail__Internal__V1__Model   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__model__pack_to_buffer
+                     (const Needletail__Internal__V1__Model   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__Model *
+       needletail__internal__v1__model__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__model__free_unpacked
+                     (Needletail__Internal__V1__Model *message,
                       ProtobufCAllocator *allocator);
 /* Needletail__Internal__V1__NodeStatus methods */
 void   needletail__internal__v1__node_status__init
@@ -991,11 +1217,29 @@ typedef void (*Needletail__Internal__V1__Field_Closure)
 typedef void (*Needletail__Internal__V1__CollectionSpec_Closure)
                  (const Needletail__Internal__V1__CollectionSpec *message,
                   void *closure_data);
+typedef void (*Needletail__Internal__V1__SampleRequest_Closure)
+                 (const Needletail__Internal__V1__SampleRequest *message,
+                  void *closure_data);
+typedef void (*Needletail__Internal__V1__SampleReply_Closure)
+                 (const Needletail__Internal__V1__SampleReply *message,
+                  void *closure_data);
+typedef void (*Needletail__Internal__V1__TrainRequest_Closure)
+                 (const Needletail__Internal__V1__TrainRequest *message,
+                  void *closure_data);
+typedef void (*Needletail__Internal__V1__TrainReply_Closure)
+                 (const Needletail__Internal__V1__TrainReply *message,
+                  void *closure_data);
 typedef void (*Needletail__Internal__V1__ReplicaAssignment_Closure)
                  (const Needletail__Internal__V1__ReplicaAssignment *message,
                   void *closure_data);
 typedef void (*Needletail__Internal__V1__ReplicaStatus_Closure)
                  (const Needletail__Internal__V1__ReplicaStatus *message,
+                  void *closure_data);
+typedef void (*Needletail__Internal__V1__CodecProgress_Closure)
+                 (const Needletail__Internal__V1__CodecProgress *message,
+                  void *closure_data);
+typedef void (*Needletail__Internal__V1__Model_Closure)
+                 (const Needletail__Internal__V1__Model *message,
                   void *closure_data);
 typedef void (*Needletail__Internal__V1__NodeStatus_Closure)
                  (const Needletail__Internal__V1__NodeStatus *message,
@@ -1045,6 +1289,14 @@ struct Needletail__Internal__V1__ShardWorker_Service
                  const Needletail__Internal__V1__Empty *input,
                  Needletail__Internal__V1__NodeStatus_Closure closure,
                  void *closure_data);
+  void (*sample)(Needletail__Internal__V1__ShardWorker_Service *service,
+                 const Needletail__Internal__V1__SampleRequest *input,
+                 Needletail__Internal__V1__SampleReply_Closure closure,
+                 void *closure_data);
+  void (*train)(Needletail__Internal__V1__ShardWorker_Service *service,
+                const Needletail__Internal__V1__TrainRequest *input,
+                Needletail__Internal__V1__TrainReply_Closure closure,
+                void *closure_data);
 };
 typedef void (*Needletail__Internal__V1__ShardWorker_ServiceDestroy)(Needletail__Internal__V1__ShardWorker_Service *);
 void needletail__internal__v1__shard_worker__init (Needletail__Internal__V1__ShardWorker_Service *service,
@@ -1060,7 +1312,9 @@ void needletail__internal__v1__shard_worker__init (Needletail__Internal__V1__Sha
       function_prefix__ ## count,\
       function_prefix__ ## create_replica,\
       function_prefix__ ## drop_replica,\
-      function_prefix__ ## status  }
+      function_prefix__ ## status,\
+      function_prefix__ ## sample,\
+      function_prefix__ ## train  }
 void needletail__internal__v1__shard_worker__write(ProtobufCService *service,
                                                    const Needletail__Internal__V1__WriteRequest *input,
                                                    Needletail__Internal__V1__WriteReply_Closure closure,
@@ -1093,6 +1347,14 @@ void needletail__internal__v1__shard_worker__status(ProtobufCService *service,
                                                     const Needletail__Internal__V1__Empty *input,
                                                     Needletail__Internal__V1__NodeStatus_Closure closure,
                                                     void *closure_data);
+void needletail__internal__v1__shard_worker__sample(ProtobufCService *service,
+                                                    const Needletail__Internal__V1__SampleRequest *input,
+                                                    Needletail__Internal__V1__SampleReply_Closure closure,
+                                                    void *closure_data);
+void needletail__internal__v1__shard_worker__train(ProtobufCService *service,
+                                                   const Needletail__Internal__V1__TrainRequest *input,
+                                                   Needletail__Internal__V1__TrainReply_Closure closure,
+                                                   void *closure_data);
 typedef struct Needletail__Internal__V1__Membership_Service Needletail__Internal__V1__Membership_Service;
 struct Needletail__Internal__V1__Membership_Service
 {
@@ -1138,8 +1400,14 @@ extern const ProtobufCMessageDescriptor needletail__internal__v1__count_request_
 extern const ProtobufCMessageDescriptor needletail__internal__v1__count_reply__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__field__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__collection_spec__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__sample_request__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__sample_reply__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__train_request__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__train_reply__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__replica_assignment__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__replica_status__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__codec_progress__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__model__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__node_status__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__heartbeat_request__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__heartbeat_reply__descriptor;

@@ -1,0 +1,136 @@
+internal import NeedletailCluster
+public import NeedletailCore
+internal import Synchronization
+
+extension Coordinator {
+    /// How long a field that could not be trained unasked is left alone.
+    private static let trainingPause = Duration.seconds(10)
+    /// For each of the steps of a training that nobody waits for.
+    private static let trainingTime = Duration.seconds(300)
+
+    /// A field of one life of a collection.
+    struct TrainedField: Hashable {
+        var incarnation: Incarnation
+        var field: Int
+    }
+
+    public func train(_ request: CollectionTraining) async throws -> CollectionInfo {
+        let entry = try entry(request.collection)
+        let untrained = TrainingPolicy.untrained(entry)
+        var fields = untrained
+        if !request.field.isEmpty {
+            let number = try FieldNames(entry.spec).number(request.field)
+            guard entry.spec.fields[number].index.needsTraining else {
+                throw NeedletailError(.invalidArgument, "field \"\(request.field)\" has no codec: there is nothing to train")
+            }
+            guard untrained.contains(number) else {
+                throw NeedletailError(
+                    .failedPrecondition,
+                    "field \"\(request.field)\" is trained already, and this version keeps to its first model; make the collection again for another")
+            }
+            fields = [number]
+        }
+        guard entry.spec.fields.contains(where: \.index.needsTraining) else {
+            throw NeedletailError(.failedPrecondition, "no field of collection \"\(request.collection)\" has a codec: there is nothing to train")
+        }
+        for field in fields {
+            try await train(field, of: entry, least: TrainingPolicy.leastSample(entry.spec.fields[field]), request)
+        }
+        return try await collection(request.collection, deadline: request.deadline)
+    }
+
+    /// Trains what has enough points: called on the clock. What fails is tried again after a pause.
+    public func trainWhatIsDue() async {
+        let now = ContinuousClock.now
+        let due: [(CollectionEntry, [Int])] = state.withLock { state in
+            state.trainingPauses = state.trainingPauses.filter { $0.value > now }
+            return state.collections.values.compactMap { entry in
+                let points = entry.shards.reduce(0) { $0 + (state.membership.replica(entry.shardID($1), on: $1.primary)?.pointCount ?? 0) }
+                let fields = TrainingPolicy.due(entry, points: points).filter { field in
+                    state.trainingPauses[TrainedField(incarnation: entry.incarnation, field: field)] == nil
+                }
+                return fields.isEmpty ? nil : (entry, fields)
+            }
+        }
+        for (entry, fields) in due {
+            for field in fields {
+                let key = TrainedField(incarnation: entry.incarnation, field: field)
+                let request = CollectionTraining(collection: entry.spec.name, deadline: .after(Self.trainingTime))
+                do {
+                    let spec = entry.spec.fields[field]
+                    // Points may lack the field: then there are fewer vectors than points.
+                    let least = min(Int(TrainingPolicy.points(spec)), TrainingPolicy.sampleCount(spec))
+                    try await train(field, of: entry, least: least, request)
+                } catch {
+                    state.withLock { $0.trainingPauses[key] = .now + Self.trainingPause }
+                }
+            }
+        }
+    }
+
+    /// Samples all shards, has one worker train, and stores what it learned.
+    private func train(_ number: Int, of entry: CollectionEntry, least: Int, _ request: CollectionTraining) async throws {
+        let key = TrainedField(incarnation: entry.incarnation, field: number)
+        let field = entry.spec.fields[number]
+        guard state.withLock({ $0.training.insert(key).inserted }) else {
+            throw NeedletailError(.aborted, "field \"\(field.name)\" is being trained; ask for its state with `needletail collection show`")
+        }
+        defer { state.withLock { _ = $0.training.remove(key) } }
+        let sample = try await sample(number, of: entry, request.deadline)
+        let count = sample.count / (4 * field.dimensions)
+        guard count >= least else {
+            throw NeedletailError(
+                .failedPrecondition, "field \"\(field.name)\" has \(count) vectors, and training its codec takes at least \(least); load more first")
+        }
+        let training = CodecTrainingRequest(field: field, sample: sample, queries: request.queries, deadline: request.deadline)
+        let place = entry.shards[number % entry.shards.count]
+        let bytes = try await ask(place.primary, about: [entry.shardID(place)]) { try await $0.train(training) }
+        try await exclusively(entry.spec.name, request.deadline) {
+            let present = try self.entry(entry.spec.name)
+            guard present.incarnation == entry.incarnation, present.model(field: number) == nil else {
+                throw NeedletailError(.aborted, "collection \"\(entry.spec.name)\" was changed while its codec was trained; try again")
+            }
+            var trained = present
+            trained.models.append(FieldModel(field: number, version: 1, bytes: bytes))
+            guard try await store(trained, replacing: present) else {
+                throw NeedletailError(.aborted, "collection \"\(entry.spec.name)\" was changed by another coordinator; try again")
+            }
+        }
+    }
+
+    /// Vectors of all shards, in proportion to their points; shards follow one another by number.
+    private func sample(_ field: Int, of entry: CollectionEntry, _ deadline: Deadline?) async throws -> [UInt8] {
+        let points = try await ofEachShard(entry) { worker, shard in try await worker.count(shard, deadline: deadline).count }
+        let shares = TrainingPolicy.shares(of: TrainingPolicy.sampleCount(entry.spec.fields[field]), points: points)
+        let wanted = Dictionary(uniqueKeysWithValues: zip(entry.shards.map(entry.shardID), shares))
+        let parts = try await ofEachShard(entry) { worker, shard -> [UInt8] in
+            guard let count = wanted[shard], count > 0 else { return [] }
+            let request = ShardSample(shard: shard, field: field, count: count, seed: UInt64(shard.number), deadline: deadline)
+            return try await worker.sample(request)
+        }
+        return Array(parts.joined())
+    }
+
+    /// Asks the primary of every shard, all side by side; the answers come in the order of the shards.
+    private func ofEachShard<Value: Sendable>(
+        _ entry: CollectionEntry, _ body: @escaping @Sendable (any ShardOperations, ShardID) async throws -> Value
+    ) async throws -> [Value] {
+        try await withThrowingTaskGroup(of: (Int, Value).self) { group in
+            for (index, place) in entry.shards.enumerated() {
+                let shard = entry.shardID(place)
+                group.addTask { (index, try await self.ask(place.primary, about: [shard]) { try await body($0, shard) }) }
+            }
+            var values: [Int: Value] = [:]
+            for try await (index, value) in group { values[index] = value }
+            return entry.shards.indices.compactMap { values[$0] }
+        }
+    }
+
+    /// What clients are told of a collection.
+    func info(_ entry: CollectionEntry) -> CollectionInfo {
+        let codecs = state.withLock { state in
+            TrainingPolicy.progress(entry) { state.membership.replica(entry.shardID($0), on: $0.primary) }
+        }
+        return CollectionInfo(spec: entry.spec, incarnation: entry.incarnation, codecs: codecs)
+    }
+}
