@@ -80,7 +80,7 @@ extension SeededGenerator {
         return IndexSpec(
             transform: TransformSpec(prefix: bool() ? nil : 1 + below(2000), centre: bool(), map: maps[below(maps.count)]),
             graph: GraphParameters(m: 1 + below(200), efConstruction: 1 + below(5000), seed: 1 | next()),
-            codec: CodecSpec.allCases[below(CodecSpec.allCases.count)],
+            codec: CodecSpec.examples[below(CodecSpec.examples.count)],
             rescore: RescoreSpec(count: bool() ? nil : 1 + below(1000), source: bool() ? .memory : .file))
     }
 

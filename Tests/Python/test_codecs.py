@@ -19,7 +19,7 @@ def test_an_index_comes_back_as_text_and_in_parts(cluster):
     index = made.fields[0].index
     assert index.spec == "leanvec160,hnsw(m=24),lvq8,rescore(50)"
     assert index.transform.leanvec.dimensions == 160 and not index.transform.leanvec.query_aware
-    assert index.graph.m == made.fields[0].graph.m == 24 and index.codec == c.CODEC_LVQ8 and index.rescore.count == 50
+    assert index.graph.m == made.fields[0].graph.m == 24 and index.codec == "lvq8" and index.rescore.count == 50
     assert cluster.collections.Get(c.GetCollectionRequest(name="declared")).fields == made.fields
     # What came back can be sent again, and the parts without the text say the same.
     cluster.collections.Create(c.CreateCollectionRequest(name="again", fields=made.fields))

@@ -878,11 +878,11 @@ static const ProtobufCFieldDescriptor needletail__v1__index_spec__field_descript
     "codec",
     4,
     PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_ENUM,
+    PROTOBUF_C_TYPE_STRING,
     0,   /* quantifier_offset */
     offsetof(Needletail__V1__IndexSpec, codec),
-    &needletail__v1__codec__descriptor,
     NULL,
+    &protobuf_c_empty_string,
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
@@ -1898,42 +1898,6 @@ const ProtobufCEnumDescriptor needletail__v1__metric__descriptor =
   needletail__v1__metric__enum_values_by_name,
   1,
   needletail__v1__metric__value_ranges,
-  NULL,NULL,NULL,NULL   /* reserved[1234] */
-};
-static const ProtobufCEnumValue needletail__v1__codec__enum_values_by_number[6] =
-{
-  { "CODEC_NONE", "NEEDLETAIL__V1__CODEC__CODEC_NONE", 0 },
-  { "CODEC_F32", "NEEDLETAIL__V1__CODEC__CODEC_F32", 1 },
-  { "CODEC_F16", "NEEDLETAIL__V1__CODEC__CODEC_F16", 2 },
-  { "CODEC_LVQ8", "NEEDLETAIL__V1__CODEC__CODEC_LVQ8", 3 },
-  { "CODEC_LVQ4", "NEEDLETAIL__V1__CODEC__CODEC_LVQ4", 4 },
-  { "CODEC_LVQ4X8", "NEEDLETAIL__V1__CODEC__CODEC_LVQ4X8", 5 },
-};
-static const ProtobufCIntRange needletail__v1__codec__value_ranges[] = {
-{0, 0},{0, 6}
-};
-static const ProtobufCEnumValueIndex needletail__v1__codec__enum_values_by_name[6] =
-{
-  { "CODEC_F16", 2 },
-  { "CODEC_F32", 1 },
-  { "CODEC_LVQ4", 4 },
-  { "CODEC_LVQ4X8", 5 },
-  { "CODEC_LVQ8", 3 },
-  { "CODEC_NONE", 0 },
-};
-const ProtobufCEnumDescriptor needletail__v1__codec__descriptor =
-{
-  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
-  "needletail.v1.Codec",
-  "Codec",
-  "Needletail__V1__Codec",
-  "needletail.v1",
-  6,
-  needletail__v1__codec__enum_values_by_number,
-  6,
-  needletail__v1__codec__enum_values_by_name,
-  1,
-  needletail__v1__codec__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };
 static const ProtobufCEnumValue needletail__v1__rescore_source__enum_values_by_number[2] =

@@ -30,9 +30,9 @@ extension IndexSpec {
 
     /// All but the text and the graph.
     private init(parts message: UnsafePointer<Needletail__V1__IndexSpec>, field: String) throws(NeedletailError) {
-        let codec = message.pointee.codec.rawValue
-        guard let raw = UInt8(exactly: codec), let codec = CodecSpec(number: raw) else {
-            throw NeedletailError(.invalidArgument, "field \"\(field)\": codec \(codec) is unknown to this version")
+        let name = string(message.pointee.codec)
+        guard let codec = name.isEmpty ? .asGiven : CodecSpec(name: name) else {
+            throw NeedletailError(.invalidArgument, "field \"\(field)\": codec \"\(name)\" is unknown to this version")
         }
         self.init(
             transform: TransformSpec(message.pointee.transform), codec: codec, rescore: try RescoreSpec(message.pointee.rescore, field: field))
@@ -102,7 +102,7 @@ extension MessageArena {
         message.pointee.spec = try text(index.description)
         message.pointee.transform = try transform(index.transform)
         message.pointee.graph = try graph(index.graph)
-        message.pointee.codec = Needletail__V1__Codec(rawValue: UInt32(index.codec.number))
+        message.pointee.codec = try text(index.codec.name)
         let rescore = try make(Needletail__V1__RescoreSpec.self)
         rescore.pointee.count = UInt32(clamping: index.rescore.count ?? 0)
         rescore.pointee.source = Needletail__V1__RescoreSource(rawValue: UInt32(index.rescore.source.rawValue))

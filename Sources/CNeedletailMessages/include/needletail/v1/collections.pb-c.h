@@ -64,36 +64,6 @@ typedef enum _Needletail__V1__Metric {
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(NEEDLETAIL__V1__METRIC)
 } Needletail__V1__Metric;
 /*
- * What the graph walks on.
- */
-typedef enum _Needletail__V1__Codec {
-  /*
-   * The stored vectors themselves: nothing to train, no transform, no rescore.
-   */
-  NEEDLETAIL__V1__CODEC__CODEC_NONE = 0,
-  /*
-   * Transformed vectors as float32.
-   */
-  NEEDLETAIL__V1__CODEC__CODEC_F32 = 1,
-  /*
-   * Transformed vectors as IEEE half.
-   */
-  NEEDLETAIL__V1__CODEC__CODEC_F16 = 2,
-  /*
-   * Locally-adaptive vector quantisation with 8 bits a dimension.
-   */
-  NEEDLETAIL__V1__CODEC__CODEC_LVQ8 = 3,
-  /*
-   * The same with 4 bits.
-   */
-  NEEDLETAIL__V1__CODEC__CODEC_LVQ4 = 4,
-  /*
-   * 4 bits for the walk and 8 more for a second look.
-   */
-  NEEDLETAIL__V1__CODEC__CODEC_LVQ4X8 = 5
-    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(NEEDLETAIL__V1__CODEC)
-} Needletail__V1__Codec;
-/*
  * Where full precision is read from.
  */
 typedef enum _Needletail__V1__RescoreSource {
@@ -151,12 +121,16 @@ struct  Needletail__V1__IndexSpec
    * The same as `VectorField.graph`; one of the two is enough.
    */
   Needletail__V1__GraphParameters *graph;
-  Needletail__V1__Codec codec;
+  /*
+   * What the graph walks on, by the name that it has in the text: "none" (also when left out), "f32", "f16", "lvq8", "lvq4", "lvq4x8",
+   * "rabitq1", "rabitq2", "rabitq4", "pq32", "pq32x4", "rq8" and the like.
+   */
+  char *codec;
   Needletail__V1__RescoreSpec *rescore;
 };
 #define NEEDLETAIL__V1__INDEX_SPEC__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__index_spec__descriptor) \
-    , (char *)protobuf_c_empty_string, NULL, NULL, NEEDLETAIL__V1__CODEC__CODEC_NONE, NULL }
+    , (char *)protobuf_c_empty_string, NULL, NULL, (char *)protobuf_c_empty_string, NULL }
 
 
 typedef enum {
@@ -914,7 +888,6 @@ void needletail__v1__collections__train(ProtobufCService *service,
 /* --- descriptors --- */
 
 extern const ProtobufCEnumDescriptor    needletail__v1__metric__descriptor;
-extern const ProtobufCEnumDescriptor    needletail__v1__codec__descriptor;
 extern const ProtobufCEnumDescriptor    needletail__v1__rescore_source__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__graph_parameters__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__index_spec__descriptor;
