@@ -154,7 +154,7 @@ let package = Package(
             name: "NeedletailAPITests",
             dependencies: ["NeedletailAPI", "NeedletailGRPC", "NeedletailTestSupport", nio, nioPosix], swiftSettings: strict),
         .testTarget(
-            name: "NeedletailShardTests", dependencies: ["NeedletailShard", "NeedletailStorage", "NeedletailTestSupport"],
+            name: "NeedletailShardTests", dependencies: ["NeedletailShard", "NeedletailIndex", "NeedletailStorage", "NeedletailTestSupport"],
             swiftSettings: strict),
         .target(
             name: "NeedletailFuzzReaders",

@@ -2,6 +2,7 @@ public import NeedletailCore
 internal import NeedletailIndex
 internal import NeedletailStorage
 internal import NeedletailVectors
+internal import Synchronization
 
 extension LocalNode {
     public func sample(_ request: ShardSample) async throws -> [UInt8] {
@@ -18,6 +19,15 @@ extension LocalNode {
             let queries = request.queries.isEmpty ? nil : try VectorSample(request.queries.floats, dimensions: dimensions)
             return try CodecTraining.train(request.field, sample: sample, queries: queries).encoded
         }
+    }
+}
+
+extension LocalNode {
+    /// Hands a codec's model to the replicas of its collection that are here and have none; they encode in the background.
+    /// - Throws: `dataLoss` when it does not fit the field, what the disk says otherwise.
+    public func take(_ model: CollectionModel) async throws {
+        for case .ready(let replica) in replicas.withLock({ Array($0.values) })
+        where replica.assignment.shard.incarnation == model.incarnation { try await replica.take(model.model) }
     }
 }
 

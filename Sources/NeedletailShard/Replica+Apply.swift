@@ -66,11 +66,12 @@ extension Replica {
     }
 
     private func runApplier(_ scratch: inout SearchScratch) {
-        let (group, wantsCheckpoint) = takeGroup()
+        let (group, models, wantsCheckpoint) = takeGroup()
+        beginCodecs(models)
         apply(group, scratch: &scratch)
         maintain(wantsCheckpoint: wantsCheckpoint, scratch: &scratch)
         let waiters: [CheckedContinuation<Void, Never>]? = queue.withLock { queue in
-            if !queue.batches.isEmpty || queue.wantsCheckpoint || applier.repair != nil { return nil }
+            if !queue.batches.isEmpty || !queue.models.isEmpty || queue.wantsCheckpoint || applier.repair != nil || isEncoding { return nil }
             queue.isRunning = false
             defer { queue.idleWaiters = [] }
             return queue.idleWaiters
@@ -79,7 +80,7 @@ extension Replica {
         for waiter in waiters { waiter.resume() }
     }
 
-    private func takeGroup() -> ([DurableBatch], wantsCheckpoint: Bool) {
+    private func takeGroup() -> ([DurableBatch], [TrainedCodec], wantsCheckpoint: Bool) {
         queue.withLock { queue in
             var count = 0
             var points = 0
@@ -89,14 +90,14 @@ extension Replica {
             }
             let group = Array(queue.batches.prefix(count))
             queue.batches.removeFirst(count)
-            defer { queue.wantsCheckpoint = false }
-            return (group, queue.wantsCheckpoint)
+            defer { (queue.wantsCheckpoint, queue.models) = (false, []) }
+            return (group, queue.models, queue.wantsCheckpoint)
         }
     }
 
     private func abandonQueue(_ error: NeedletailError) {
         let (batches, waiters) = queue.withLock { queue in
-            defer { (queue.batches, queue.idleWaiters, queue.isRunning) = ([], [], false) }
+            defer { (queue.batches, queue.models, queue.idleWaiters, queue.isRunning) = ([], [], [], false) }
             return (queue.batches, queue.idleWaiters)
         }
         for batch in batches { batch.acknowledge(.failure(error)) }

@@ -13,6 +13,7 @@ extension Replica {
         let isDue = applier.changeCount >= max(resources.configuration.checkpointPoints, points.count / 32)
         if (isDue || wantsCheckpoint) && applier.isDirty && !applier.isCheckpointing.load(ordering: .acquiring) { beginCheckpoint() }
         stepRepair(scratch: &scratch)
+        stepEncoding(scratch: &scratch)
     }
 
     /// The barrier of a checkpoint: takes about as long as marking the dirty slabs. The writing happens beside later groups, which
@@ -23,7 +24,7 @@ extension Replica {
         let changes = applier.takeChanges()
         for slab in slabs { slab.beginCheckpoint() }
         payloads.freeze()
-        let state = CheckpointState(indexes: fields.map(\.graph.state)).encoded
+        let state = CheckpointState(indexes: fields.map(\.graph.state), codecs: fields.map(\.codecMark)).encoded
         let write = checkpoints.begin(sequence: sequence, epoch: assignment.epoch, metadata: state, arrays: slabs)
         do {
             try resources.checkpointPool.submit { [self] _ in
@@ -127,10 +128,16 @@ struct GraphRepair {
 
 /// The part of a checkpoint that is not in slabs: format version, then the state of each field's index.
 struct CheckpointState {
-    private static let version: UInt8 = 1
+    /// 1: without codecs.
+    private static let version: UInt8 = 2
     var indexes: [IndexState]
+    /// One a field; nil for those without codes.
+    var codecs: [CodecMark?]
 
-    init(indexes: [IndexState]) { self.indexes = indexes }
+    init(indexes: [IndexState], codecs: [CodecMark?]) {
+        self.indexes = indexes
+        self.codecs = codecs
+    }
 
     var encoded: [UInt8] {
         var writer = ByteWriter()
@@ -140,14 +147,19 @@ struct CheckpointState {
             writer.u64(index.entry)
             writer.u64(UInt64(index.upperCount))
         }
+        for codec in codecs {
+            writer.u64(codec?.version ?? 0)
+            writer.u64(UInt64(codec?.next ?? 0))
+            writer.u64(UInt64(codec?.bound ?? 0))
+        }
         return writer.bytes
     }
 
     init(encoded bytes: [UInt8]) throws(NeedletailError) {
         var reader = ByteReader(bytes)
         let version = try reader.u8()
-        guard version == Self.version else {
-            throw NeedletailError(.unimplemented, "the checkpoint has format \(version), this build reads \(Self.version); upgrade this node")
+        guard (1...Self.version).contains(version) else {
+            throw NeedletailError(.unimplemented, "the checkpoint has format \(version), this build reads 1 to \(Self.version); upgrade this node")
         }
         indexes = []
         for _ in 0..<(try reader.count(minimumItemBytes: 16)) {
@@ -157,6 +169,16 @@ struct CheckpointState {
             }
             indexes.append(IndexState(entry: entry, upperCount: upperCount))
         }
+        codecs = Array(repeating: nil, count: indexes.count)
+        if version >= 2 { for field in indexes.indices { codecs[field] = try Self.codec(&reader) } }
         try reader.expectEnd()
+    }
+
+    private static func codec(_ reader: inout ByteReader) throws(NeedletailError) -> CodecMark? {
+        let (version, next, bound) = (try reader.u64(), try reader.u64(), try reader.u64())
+        guard next <= bound, bound < 1 << 40 else {
+            throw NeedletailError(.dataLoss, "the checkpoint's codec state is damaged; \(NeedletailError.damagedReplicaAdvice)")
+        }
+        return version == 0 ? nil : CodecMark(version: version, next: Int(next), bound: Int(bound))
     }
 }

@@ -22,15 +22,19 @@ extension Replica {
             assignment: assignment, directory: directory, resources: resources, log: log, recovery: recovery, checkpoints: checkpoints,
             payloads: payloads)
         try replica.recover(scratch: &scratch)
+        replica.resumeEncoding()
         return replica
     }
 
     private func recover(scratch: inout SearchScratch) throws {
         var sequence: UInt64 = 0
+        let models = storedModels()
         if let manifest = checkpoints.manifest {
-            try loadCheckpoint(manifest)
+            try loadCheckpoint(manifest, models)
             sequence = manifest.sequence
         }
+        // Of models that the checkpoint has no codes of, or that came before the first one.
+        beginCodecs(models.values.sorted { $0.model.field < $1.model.field })
         appliedSequence.store(sequence, ordering: .releasing)
         if log.lastSequence < sequence {
             // Cut short by a repair: the checkpoint holds more than the log does. Otherwise the log always reaches at least that far.
@@ -46,7 +50,7 @@ extension Replica {
         if let failure = applier.failure { throw failure }
     }
 
-    private func loadCheckpoint(_ manifest: Manifest) throws {
+    private func loadCheckpoint(_ manifest: Manifest, _ models: [Int: TrainedCodec]) throws {
         let state = try CheckpointState(encoded: manifest.metadata)
         guard state.indexes.count == fields.count else {
             throw NeedletailError(
@@ -56,10 +60,18 @@ extension Replica {
             throw NeedletailError(
                 .dataLoss, "payloads.lmdb is older than the checkpoint it belongs to; \(NeedletailError.damagedReplicaAdvice)", location: directory)
         }
-        try checkpoints.load(into: slabs)
+        let codes = SavedCodes(manifest, state: state, fields: fields, models: models)
+        try checkpoints.load(into: slabs + codes.slabs)
         applier.retired = try points.restore()
         for (field, index) in zip(fields, state.indexes) {
             try field.graph.restore(index, slots: points.slotBound) { points.state(UInt32($0)) == .current }
+        }
+        for (number, trained) in models {
+            guard let slab = codes[number], let mark = state.codecs[number] else { continue }
+            guard mark.bound <= points.slotBound else {
+                throw NeedletailError(.dataLoss, "the checkpoint's codec state is damaged; \(NeedletailError.damagedReplicaAdvice)", location: directory)
+            }
+            try fields[number].beginCodec(trained.codec, slab: slab, mark: mark)
         }
     }
 

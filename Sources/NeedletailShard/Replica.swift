@@ -40,6 +40,8 @@ final class Replica: @unchecked Sendable {
     /// Batches that are durable and not applied.
     struct ApplyQueue {
         var batches: [DurableBatch] = []
+        /// Codec models that have come and that no code has been written with.
+        var models: [TrainedCodec] = []
         /// Whether an applier job is queued or running.
         var isRunning = false
         /// A checkpoint was asked for by the clock or by `close`.
@@ -74,6 +76,9 @@ final class Replica: @unchecked Sendable {
         points = PointTable(capacity: capacity)
         budget = ByteBudget(bytes: configuration.writeBudgetBytes)
     }
+
+    /// Whether `close` was called.
+    var isClosing: Bool { isClosed.load(ordering: .acquiring) }
 
     /// All slab arrays, as checkpoints name them.
     var slabs: [SlabArray] { [points.slab] + fields.flatMap(\.slabs) }
@@ -215,6 +220,7 @@ final class Replica: @unchecked Sendable {
         return ReplicaStatus(
             shard: assignment.shard, state: failure == nil ? .ready : .readOnly, reason: failure?.message ?? "", epoch: assignment.epoch,
             appliedSequence: appliedSequence.load(ordering: .acquiring), pointCount: UInt64(points.count), memoryBytes: UInt64(memory),
-            diskBytes: UInt64(disk), recall: sampler.sampled)
+            diskBytes: UInt64(disk), recall: sampler.sampled,
+            codecs: Dictionary(uniqueKeysWithValues: fields.indices.compactMap { field in fields[field].codecProgress.map { (field, $0) } }))
     }
 }

@@ -45,6 +45,14 @@ struct HeartbeatLoop: Sendable {
             Heartbeat(
                 node: folder.nodeID, address: address, cluster: folder.clusterID, status: NodeStatus(replicas: replicas), isDraining: isDraining))
         for assignment in answer.assignments { try await node.update(assignment) }
+        for model in answer.models {
+            do {
+                try await node.take(model)
+            } catch {
+                // Graphs go on with the stored vectors; the coordinator offers it again.
+                logger.warning("a codec's model was not taken: \(error)", metadata: ["collection": "\(model.incarnation)"])
+            }
+        }
         // Judged by what was reported: a replica made since then is in nobody's list yet.
         let wanted = Set(answer.assignments.map(\.shard))
         for replica in replicas where !wanted.contains(replica.shard) {

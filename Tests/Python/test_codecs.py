@@ -1,12 +1,15 @@
-"""Fields whose graphs walk on codes: what is declared and refused."""
+"""Fields whose graphs walk on codes: what is declared and refused, how they are trained, and what a crash leaves of it."""
 
 import json
 import subprocess
 
 import grpc
+import numpy as np
 import pytest
-from harness import BINARIES
+from harness import BINARIES, ROOT, Cluster, wait_for
 from needletail.v1 import collections_pb2 as c
+from needletail.v1 import common_pb2 as common
+from needletail.v1 import points_pb2 as p
 
 
 def create(cluster, name, metric=c.METRIC_COSINE, dimensions=384, shards=1, **index):
@@ -53,3 +56,101 @@ def test_the_command_line_takes_and_shows_indexes(cluster):
     assert [field["index"] for field in json.loads(cli("collection", "show", "cli-codecs", "--json").stdout)["fields"]] \
         == ["hnsw(m=20),lvq8", "pca16,hnsw(m=8),f16"]
     assert "is no stage" in cli("collection", "create", "x", "--field", "a:64:l2", "--index", "pq8").stderr
+
+
+def sample(name):
+    """Rows of the sample that ships with the project."""
+    raw = (ROOT / "Sources" / "needletail" / "Resources" / "sample" / name).read_bytes()
+    rows, columns = np.frombuffer(raw[:8], "u4")
+    return np.frombuffer(raw[8:], "f2").reshape(rows, columns).astype("f4")
+
+
+def load(cluster, name, rows, first=0):
+    for start in range(0, len(rows), 500):
+        block = rows[start:start + 500]
+        ids = range(first + start, first + start + len(block))
+        cluster.points.Upsert(p.UpsertRequest(collection=name, packed=p.PackedPoints(ids=ids, vectors=block.tobytes())), timeout=60)
+
+
+def search(cluster, name, query, **options):
+    request = p.SearchRequest(collection=name, query=p.Query(vector=common.Vector(data=query.tobytes()), **options))
+    return [(point.id.number, point.score) for point in cluster.points.Search(request, timeout=60).points]
+
+
+def codec(cluster, name):
+    return cluster.collections.Get(c.GetCollectionRequest(name=name), timeout=10).codecs[0]
+
+
+def wait_until_encoded(cluster, name):
+    wait_for(lambda: (lambda state: state.version == 1 and state.encoded == state.total > 0)(codec(cluster, name)), "encoding", 60)
+
+
+def check(cluster, name, queries):
+    """recall@10 against exact search; every score is the exact one."""
+    hits = 0
+    for query in queries:
+        exact = search(cluster, name, query, exact=True, limit=100)
+        found = search(cluster, name, query)
+        hits += len({point for point, _ in found} & {point for point, _ in exact[:10]})
+        scores = dict(exact)
+        assert all(scores[point] == score for point, score in found if point in scores)
+    recall = hits / (10 * len(queries))
+    print(f"recall@10: {recall}")
+    assert recall >= 0.95
+
+
+def test_a_collection_is_trained_by_itself_and_stays_so_after_a_crash():
+    vectors, queries = sample("vectors.f16bin"), sample("queries.f16bin")
+    with Cluster(workers=2) as cluster:
+        create(cluster, "words", shards=4, spec="lvq8")
+        load(cluster, "words", vectors[:1_500])
+        assert codec(cluster, "words").version == 0
+        check(cluster, "words", queries[:50])
+        load(cluster, "words", vectors[1_500:], first=1_500)
+        wait_until_encoded(cluster, "words")
+        check(cluster, "words", queries)
+        # The codes are in the checkpoint of every replica when it comes to rest.
+        folder = cluster.workers[0].folder / "data" / "replicas"
+        manifests = lambda: [path / "checkpoint" / "MANIFEST" for path in folder.iterdir()]
+        wait_for(lambda: all(path.exists() and b"field-0-codes-1" in path.read_bytes() for path in manifests()), "checkpoints with codes", 60)
+        before = [search(cluster, "words", query, ef=400) for query in queries]
+        cluster.workers[0].kill()
+        cluster.workers[0].start()
+        cluster.wait_until_ready()
+        wait_until_encoded(cluster, "words")
+        assert [search(cluster, "words", query, ef=400) for query in queries] == before
+        check(cluster, "words", queries)
+        shown = subprocess.run([BINARIES / "needletail", "status", "--endpoint", cluster.coordinator.address], capture_output=True, text=True)
+        assert "trained version 1" in shown.stdout, shown.stdout + shown.stderr
+
+
+def test_training_on_request(cluster, rng):
+    vectors, queries = sample("vectors.f16bin")[:1_000], sample("queries.f16bin")
+    create(cluster, "asked", shards=2, spec="leanvec96(queries),lvq8,rescore50")
+    request = c.TrainCollectionRequest(name="asked", field="v", queries=queries.tobytes())
+    with pytest.raises(grpc.RpcError) as error:
+        cluster.collections.Train(request, timeout=60)
+    assert error.value.code() == grpc.StatusCode.FAILED_PRECONDITION and "load more" in error.value.details()
+    load(cluster, "asked", vectors)
+    with pytest.raises(grpc.RpcError) as error:
+        cluster.collections.Train(c.TrainCollectionRequest(name="asked"), timeout=60)
+    assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT and "give a sample" in error.value.details()
+    assert cluster.collections.Train(request, timeout=60).codecs[0].version == 1
+    wait_until_encoded(cluster, "asked")
+    check(cluster, "asked", queries[:100])
+
+
+def test_a_crash_while_encoding_and_writes_to_a_trained_collection():
+    vectors, queries = sample("vectors.f16bin"), sample("queries.f16bin")
+    with Cluster(workers=1) as cluster:
+        create(cluster, "crash", shards=2, spec="lvq8")
+        load(cluster, "crash", vectors[:3_000])
+        wait_for(lambda: codec(cluster, "crash").version == 1, "training", 60)
+        # Wherever the replicas are with it: what has no codes in a checkpoint is encoded again.
+        for first in (3_000, 4_000):
+            cluster.workers[0].kill()
+            cluster.workers[0].start()
+            cluster.wait_until_ready()
+            wait_until_encoded(cluster, "crash")
+            load(cluster, "crash", vectors[first:first + 1_000], first=first)
+            check(cluster, "crash", queries[:100])
