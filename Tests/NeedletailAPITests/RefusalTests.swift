@@ -50,14 +50,14 @@ import Testing
         let graph = { (m: UInt64) in Wire().number(1, m) }
         let codec = PublicMessages.createCollection
         refused(codec, create(Wire().part(6, Wire().text(1, "lvq9"))), "is no stage")
-        refused(codec, create(Wire().part(6, Wire().text(1, "lvq8").number(4, 4))), "give one of them")
-        refused(codec, create(Wire().part(6, Wire().number(4, 9))), "codec 9")
+        refused(codec, create(Wire().part(6, Wire().text(1, "lvq8").text(4, "lvq4"))), "give one of them")
+        refused(codec, create(Wire().part(6, Wire().text(4, "lvq9"))), "codec \"lvq9\"")
         refused(codec, create(Wire().part(5, graph(20)).part(6, Wire().text(1, "hnsw(m=24)"))), "m is given as 24 and as 20")
         let expected = try IndexSpec(text: "pca4,hnsw(m=24),lvq4")
         for index in [
             Wire().part(5, graph(24)).part(6, Wire().text(1, "pca4,lvq4")), Wire().part(6, Wire().text(1, "pca4,hnsw24,lvq4")),
-            Wire().part(5, graph(24)).part(6, Wire().text(1, "pca4,hnsw24,lvq4").part(2, Wire().number(4, 4)).part(3, graph(24)).number(4, 4)),
-            Wire().part(6, Wire().part(2, Wire().number(4, 4)).part(3, graph(24)).number(4, 4)),
+            Wire().part(5, graph(24)).part(6, Wire().text(1, "pca4,hnsw24,lvq4").part(2, Wire().number(4, 4)).part(3, graph(24)).text(4, "lvq4")),
+            Wire().part(6, Wire().part(2, Wire().number(4, 4)).part(3, graph(24)).text(4, "lvq4")),
         ] { #expect(try codec.decode(create(index).message).fields[0].index == expected) }
     }
 
