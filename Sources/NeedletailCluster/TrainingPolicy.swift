@@ -34,6 +34,10 @@ public enum TrainingPolicy {
                 .unimplemented,
                 "field \"\(field.name)\": this version of the cluster measures again from memory only; leave \"file\" out of rescore")
         }
+        switch field.index.codec {
+        case .pq, .rq: throw NeedletailError(.unimplemented, "field \"\(field.name)\": codec \(field.index.codec.name) is not built yet; use lvq8 or lvq4")
+        default: break
+        }
         let prepared = field.index.transform.prefix ?? field.dimensions
         let bytes = 4 * prepared * (field.index.transform.map.outputDimensions ?? 0)
         guard bytes <= modelBytes else {

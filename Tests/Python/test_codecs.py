@@ -55,7 +55,7 @@ def test_the_command_line_takes_and_shows_indexes(cluster):
     assert "hnsw(m=20),lvq8" in shown and "pca16,hnsw(m=8),f16" in shown
     assert [field["index"] for field in json.loads(cli("collection", "show", "cli-codecs", "--json").stdout)["fields"]] \
         == ["hnsw(m=20),lvq8", "pca16,hnsw(m=8),f16"]
-    assert "is no stage" in cli("collection", "create", "x", "--field", "a:64:l2", "--index", "pq8").stderr
+    assert "is no stage" in cli("collection", "create", "x", "--field", "a:64:l2", "--index", "xq8").stderr
 
 
 def sample(name):
