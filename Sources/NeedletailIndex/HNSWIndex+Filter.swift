@@ -25,28 +25,72 @@ extension HNSWIndex {
     private static let entrances = 48
     /// A list entry looked at costs about a sixteenth of a row scored: one bit against a few cache lines.
     private static let entriesPerDistance = 16
+    /// How much dearer than the walk a scan may be that finds what the walk missed.
+    private static let scanWorth = 160.0
+    /// Nodes that tell how far off answers lie: a twentieth of what a walk scores.
+    private static let sampled = 64
+    private static let keptFarOff = 4
+
+    /// How a filtered search came to its end.
+    struct FilteredEnd {
+        var isTruncated = false
+        /// The nearest to be measured in full precision, when every admitted slot was scored: then only the estimates of a codec stand
+        /// between the answer and the exact one.
+        var rescore = 0
+    }
 
     /// The nearest admitted slots, as `search` gives them.
     func searchFiltered(
-        _ query: PreparedQuery, from start: SlotDistance, breadth: Int, filter: SlotFilter, deadline: Deadline?, pointers: GraphPointers,
+        _ query: PreparedQuery, from start: SlotDistance, limit: Int, breadth: Int, filter: SlotFilter, deadline: Deadline?, pointers: GraphPointers,
         scratch: inout SearchScratch, work: inout SearchWork
-    ) -> Bool {
-        let selectivity = Double(filter.count) / Double(max(1, slotBound.load(ordering: .acquiring)))
+    ) -> FilteredEnd {
+        let count = Double(slotBound.load(ordering: .acquiring))
+        let selectivity = Double(filter.count) / max(1, count)
         let enough = Self.enough(selectivity)
         let entries = Double(enough) / max(selectivity, 1e-9)
         let walkCost = Double(breadth) * (Double(enough) + entries / Double(Self.entriesPerDistance))
-        // Where the query is, far fewer are admitted than elsewhere: the nearest admitted ones lie on a shell around it, which no walk
-        // surveys. Then a scan is worth a good deal more, and if it is too much, a wider walk.
-        let isShell = localSelectivity(around: start.slot, filter: filter, pointers: pointers) < selectivity / 3
-        if Double(filter.count) > walkCost * (isShell ? 16 : 1) {
+        var kept = breadth
+        if Double(filter.count) > walkCost {
             let isTruncated = walkAdmitted(
-                query, from: start, breadth: isShell ? 3 * breadth : breadth, enough: enough, filter: filter, budget: UInt64(filter.count), deadline: deadline,
+                query, from: start, breadth: breadth, enough: enough, filter: filter, budget: UInt64(filter.count), deadline: deadline,
                 pointers: pointers, scratch: &scratch, work: &work)
-            if let isTruncated { return isTruncated }
-            // What is admitted lies where the walk does not lead.
+            if isTruncated == true { return FilteredEnd(isTruncated: true) }
+            // Otherwise what is admitted may lie where the walk does not lead, or too far around the query for it to survey.
+            if isTruncated == false, Double(filter.count) > Self.scanWorth * walkCost
+                || !isFarOff(query, limit: limit, selectivity: selectivity, pointers: pointers, scratch: &scratch, work: &work)
+            {
+                return FilteredEnd()
+            }
+            // Far off, many lie at nearly the same distance, which the estimates of a codec do not tell apart.
+            kept = min(Self.keptFarOff * breadth, SearchScratch.rowCapacity)
         }
-        return scanAdmitted(
-            query, breadth: breadth, filter: filter, deadline: deadline, pointers: pointers, scratch: &scratch, work: &work)
+        let isTruncated = scanAdmitted(
+            query, breadth: kept, filter: filter, deadline: deadline, pointers: pointers, scratch: &scratch, work: &work)
+        return FilteredEnd(isTruncated: isTruncated, rescore: kept)
+    }
+
+    /// Whether the answers that a walk found lie farther from the query than they would if the admitted were drawn by chance: measured
+    /// against a sample of all nodes, the same for every search. Then none is admitted in a wide neighbourhood of the query, and the
+    /// nearest admitted lie on a shell around it, of which a walk sees one side.
+    private func isFarOff(
+        _ query: PreparedQuery, limit: Int, selectivity: Double, pointers: GraphPointers, scratch: inout SearchScratch, work: inout SearchWork
+    ) -> Bool {
+        let answers = scratch.candidates.answers()
+        guard answers.count >= limit, let last = answers.prefix(limit).last else { return true }
+        let bound = slotBound.load(ordering: .acquiring)
+        var count = 0
+        for index in 0..<Self.sampled {
+            let slot = UInt32(bound * index / Self.sampled)
+            guard pointers.level(slot) >= 0 else { continue }
+            scratch.rows[count] = slot
+            count += 1
+        }
+        pointers.scorer.distances(query, base: pointers.walked, rows: scratch.rows, count: count, out: scratch.distances)
+        work.distances += UInt64(count)
+        var nearer = 0
+        for index in 0..<count where scratch.distances[index] < last.distance { nearer += 1 }
+        let expected = Double(limit) / selectivity / Double(max(1, bound)) * Double(count)
+        return Double(nearer) > 2 + 3 * expected
     }
 
     /// The walk among admitted slots; nil when it spent its budget, counted in distances, before it was done. With what a scan costs as
@@ -83,23 +127,6 @@ extension HNSWIndex {
         }
         work.hops += hops
         return false
-    }
-
-    /// The admitted part of the nodes within two links of `slot`.
-    private func localSelectivity(around slot: UInt32, filter: SlotFilter, pointers: GraphPointers) -> Double {
-        var seen = 0
-        var admitted = 0
-        func count(_ node: UInt32) {
-            seen += 1
-            if Int(node) < filter.bits.capacity, filter.bits[Int(node)] { admitted += 1 }
-        }
-        for neighbour in read(pointers.list(slot, level: 0), degree: pointers.baseDegree) {
-            count(neighbour)
-            if seen > 400 { break }
-            guard pointers.level(neighbour) >= 0 else { continue }
-            for next in read(pointers.list(neighbour, level: 0), degree: pointers.baseDegree) { count(next) }
-        }
-        return Double(admitted) / Double(max(1, seen))
     }
 
     /// What one expansion found: slots in `scratch.rows`, and the entries of lists it looked at.

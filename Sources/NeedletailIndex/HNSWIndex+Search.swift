@@ -47,10 +47,12 @@ extension HNSWIndex {
                 query, from: position, levels: (1...Int(entry >> 32)).reversed(), pointers: pointers, scratch: &scratch,
                 work: &result.work)
         }
+        var least = 0
         if let filter {
-            result.isTruncated = searchFiltered(
-                query, from: position, breadth: ef, filter: filter, deadline: deadline, pointers: pointers, scratch: &scratch,
-                work: &result.work)
+            let end = searchFiltered(
+                query, from: position, limit: limit, breadth: ef, filter: filter, deadline: deadline, pointers: pointers,
+                scratch: &scratch, work: &result.work)
+            (result.isTruncated, least) = (end.isTruncated, end.rescore)
         } else {
             result.isTruncated = walk(
                 query, from: position, level: 0, breadth: ef, admitted: live, distanceLimit: distanceLimit, deadline: deadline, pointers: pointers,
@@ -58,7 +60,8 @@ extension HNSWIndex {
         }
         result.nearest = scratch.candidates.answers()
         try measureNearest(
-            &result, query, vector, limit: limit, rescore: rescore, isFiltered: filter != nil, pointers: pointers, scratch: &scratch)
+            &result, query, vector, limit: limit, rescore: least > 0 ? max(least, rescore ?? 0) : rescore, isFiltered: filter != nil,
+            pointers: pointers, scratch: &scratch)
         return result
     }
 

@@ -10,8 +10,9 @@ struct FilterBenchmark: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "filter", abstract: "Recall and time of filtered searches against unfiltered ones, by selectivity.",
         discussion: """
-            Filters: random admits each point with the same chance; near and far admit the points nearest to, or farthest from, the query
-            of each group of ten that they are made for.
+            Filters are made for groups of ten queries. random admits each point with the same chance; near those nearest to the first
+            query of the group; away as many as random does, but none of the tenth that is nearest to that query; far those farthest
+            from it, the nearest of which are told apart by a millionth of their distance.
             """)
 
     @OptionGroup var set: BenchmarkSet
@@ -21,7 +22,7 @@ struct FilterBenchmark: AsyncParsableCommand {
 
     func run() async throws {
         let (index, data, vectors) = try await set.load(queries: queries)
-        for kind in ["random", "near", "far"] {
+        for kind in ["random", "near", "away", "far"] {
             for selectivity in [0.5, 0.1, 0.01, 0.001] { try measure(kind, selectivity, index, data, vectors) }
         }
     }
@@ -81,13 +82,19 @@ struct FilterBenchmark: AsyncParsableCommand {
     ) throws -> SlotFilter {
         let bits = SlotBits(capacity: data.count)
         let count = max(10, Int(selectivity * Double(data.count)))
+        var generator = SeededGenerator(seed: seed)
         if kind == "random" {
-            var generator = SeededGenerator(seed: seed)
             for slot in Array(0..<data.count).shuffled(using: &generator).prefix(count) { bits.set(slot) }
-        } else {
-            let order = try index.exactSearch(vector, limit: data.count, deadline: nil, scratch: &scratch, precedes: <).nearest
-            for entry in kind == "near" ? order.prefix(count) : order.suffix(count) { bits.set(Int(entry.slot)) }
+            return SlotFilter(bits: bits, count: count)
         }
+        let order = try index.exactSearch(vector, limit: data.count, deadline: nil, scratch: &scratch, precedes: <).nearest
+        let admitted: [SlotDistance] =
+            switch kind {
+            case "near": Array(order.prefix(count))
+            case "away": Array(order.dropFirst(data.count / 10).shuffled(using: &generator).prefix(count))
+            default: order.suffix(count)
+            }
+        for entry in admitted { bits.set(Int(entry.slot)) }
         return SlotFilter(bits: bits, count: count)
     }
 }
