@@ -27,8 +27,8 @@ extension HNSWIndex {
     private static let entriesPerDistance = 16
     /// How much dearer than the walk a scan may be that finds what the walk missed.
     private static let scanWorth = 160.0
-    /// Nodes that tell how far off answers lie: a twentieth of what a walk scores.
-    private static let sampled = 64
+    /// Nodes that tell how far off answers lie: a tenth of what a walk scores.
+    private static let sampled = 112
     private static let keptFarOff = 4
 
     /// How a filtered search came to its end.
