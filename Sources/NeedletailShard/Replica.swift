@@ -217,10 +217,11 @@ final class Replica: @unchecked Sendable {
         let failure = applier.failure ?? log.readOnlyReason ?? applier.checkpointProblem
         let memory = slabs.reduce(0) { $0 + $1.slotCount * $1.strideBytes } + points.mapBytes + payloads.sizeBytes
         let disk = log.sizeBytes + ((try? checkpoints.sizeBytes()) ?? 0) + ((try? payloads.store.sizeBytes()) ?? 0)
+        let slots = points.slab.slotCount
         return ReplicaStatus(
             shard: assignment.shard, state: failure == nil ? .ready : .readOnly, reason: failure?.message ?? "", epoch: assignment.epoch,
             appliedSequence: appliedSequence.load(ordering: .acquiring), pointCount: UInt64(points.count), memoryBytes: UInt64(memory),
             diskBytes: UInt64(disk), recall: sampler.sampled,
-            codecs: Dictionary(uniqueKeysWithValues: fields.indices.compactMap { field in fields[field].codecProgress.map { (field, $0) } }))
+            codecs: Dictionary(uniqueKeysWithValues: fields.indices.compactMap { field in fields[field].codecProgress(slots: slots).map { (field, $0) } }))
     }
 }

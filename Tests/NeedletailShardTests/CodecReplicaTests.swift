@@ -94,6 +94,27 @@ import Testing
         await shard.node.close()
     }
 
+    /// A crash after the model was taken and before the first checkpoint: every point comes back from the log, in both forms.
+    @Test func pointsThatWereWrittenInBothFormsCountAsEncoded() async throws {
+        var generator = SeededGenerator.fresh()
+        var directory = TemporaryDirectory()
+        let spec = try Self.spec()
+        var configuration = TestShard.small()
+        configuration.checkpointPoints = 1 << 20
+        var shard = try await TestShard.open(directory, spec: spec, configuration: configuration)
+        try await Self.fill(shard, 1_000, &generator)
+        try await shard.node.take(try await Self.model(shard, spec))
+        try await Self.untilEncoded(shard)
+        shard.node.resources.close()
+        directory = try TemporaryDirectory(copyOf: directory)
+        shard = try await TestShard.open(directory, spec: spec, configuration: configuration)
+        #expect(Self.progress(shard) == CodecProgress(version: 1, encoded: 1_000, total: 1_000))
+        try await shard.write(Self.upserts(1_000..<1_100, &generator))
+        #expect(Self.progress(shard) == CodecProgress(version: 1, encoded: 1_100, total: 1_100))
+        try await Self.check(shard, &generator)
+        await shard.node.close()
+    }
+
     @Test func anEmptyReplicaTakesAModelToo() async throws {
         var generator = SeededGenerator.fresh()
         let (directory, other) = (TemporaryDirectory(), TemporaryDirectory())
