@@ -42,6 +42,8 @@ final class Replica: @unchecked Sendable {
         var batches: [DurableBatch] = []
         /// Codec models that have come and that no code has been written with.
         var models: [TrainedCodec] = []
+        /// Models for whose codes there was no memory, by field; tried again on the clock.
+        var refused: [Int: (trained: TrainedCodec, reason: NeedletailError)] = [:]
         /// Whether an applier job is queued or running.
         var isRunning = false
         /// A checkpoint was asked for by the clock or by `close`.
@@ -152,6 +154,7 @@ final class Replica: @unchecked Sendable {
     /// Called on the clock: checkpoints what has been idle.
     func tick(now: ContinuousClock.Instant) {
         let configuration = resources.configuration
+        offerRefusedModels()
         let mustStart = queue.withLock { queue in
             guard !queue.isRunning, applier.isDirty, queue.lastWrite.duration(to: now) >= configuration.checkpointIdle else { return false }
             queue.wantsCheckpoint = true
@@ -217,11 +220,10 @@ final class Replica: @unchecked Sendable {
         let failure = applier.failure ?? log.readOnlyReason ?? applier.checkpointProblem
         let memory = slabs.reduce(0) { $0 + $1.slotCount * $1.strideBytes } + points.mapBytes + payloads.sizeBytes
         let disk = log.sizeBytes + ((try? checkpoints.sizeBytes()) ?? 0) + ((try? payloads.store.sizeBytes()) ?? 0)
-        let slots = points.slab.slotCount
         return ReplicaStatus(
             shard: assignment.shard, state: failure == nil ? .ready : .readOnly, reason: failure?.message ?? "", epoch: assignment.epoch,
             appliedSequence: appliedSequence.load(ordering: .acquiring), pointCount: UInt64(points.count), memoryBytes: UInt64(memory),
             diskBytes: UInt64(disk), recall: sampler.sampled,
-            codecs: Dictionary(uniqueKeysWithValues: fields.indices.compactMap { field in fields[field].codecProgress(slots: slots).map { (field, $0) } }))
+            codecs: codecProgress())
     }
 }

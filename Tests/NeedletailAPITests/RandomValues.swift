@@ -60,7 +60,7 @@ extension SeededGenerator {
         CollectionInfo(spec: spec(), incarnation: Incarnation(next()), codecs: some(4) { $0.codecProgress() })
     }
 
-    mutating func codecProgress() -> CodecProgress { CodecProgress(version: number(), encoded: number(), total: number()) }
+    mutating func codecProgress() -> CodecProgress { CodecProgress(version: number(), encoded: number(), total: number(), problem: text()) }
 
     mutating func collectionModel() -> CollectionModel {
         CollectionModel(incarnation: Incarnation(next()), model: FieldModel(field: below(16), version: 1 | number(), bytes: bytes(below(50))))

@@ -3389,7 +3389,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__replica_status__descr
   (ProtobufCMessageInit) needletail__internal__v1__replica_status__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__codec_progress__field_descriptors[4] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__codec_progress__field_descriptors[5] =
 {
   {
     "field",
@@ -3439,17 +3439,30 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__codec_progress__
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "problem",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__CodecProgress, problem),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__internal__v1__codec_progress__field_indices_by_name[] = {
   2,   /* field[2] = encoded */
   0,   /* field[0] = field */
+  4,   /* field[4] = problem */
   3,   /* field[3] = total */
   1,   /* field[1] = version */
 };
 static const ProtobufCIntRange needletail__internal__v1__codec_progress__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__codec_progress__descriptor =
 {
@@ -3459,7 +3472,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__codec_progress__descr
   "Needletail__Internal__V1__CodecProgress",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__CodecProgress),
-  4,
+  5,
   needletail__internal__v1__codec_progress__field_descriptors,
   needletail__internal__v1__codec_progress__field_indices_by_name,
   1,  needletail__internal__v1__codec_progress__number_ranges,

@@ -468,10 +468,11 @@ struct  Needletail__Internal__V1__CodecProgress
   uint64_t version;
   uint64_t encoded;
   uint64_t total;
+  char *problem;
 };
 #define NEEDLETAIL__INTERNAL__V1__CODEC_PROGRESS__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__codec_progress__descriptor) \
-    , 0, 0, 0, 0 }
+    , 0, 0, 0, 0, (char *)protobuf_c_empty_string }
 
 
 /*
