@@ -44,6 +44,9 @@ final class FieldIndex: Sendable {
     /// The state of the codes; nil before there is a model.
     var codecMark: CodecMark? { coding.withLock { $0?.mark } }
 
+    /// Version of the codec that the graph walks on; 0 while it walks on the vectors themselves.
+    var walkedVersion: UInt64 { codecMark.map { $0.isDone ? $0.version : 0 } ?? 0 }
+
     var isEncoding: Bool { codecMark.map { !$0.isDone } ?? false }
 
     /// How far the codes are; nil for a field without a codec.

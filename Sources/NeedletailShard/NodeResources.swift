@@ -17,7 +17,7 @@ public final class NodeResources: Sendable {
     let modelPool: WorkerPool
     /// Loading and dropping, and checkpoints that take too long where they began: one replica at a time.
     let maintenancePool: WorkerPool
-    /// Asking sampled queries again exactly.
+    /// Asking sampled queries again exactly, and calibrating recall targets.
     let samplingPool: WorkerPool
     /// Syncing logs that are synced by interval.
     let syncPool: WorkerPool
@@ -32,7 +32,7 @@ public final class NodeResources: Sendable {
         maintenancePool = WorkerPool(threads: 1, queueLimit: 1 << 20, precedence: .niceness(10))
         trainingPool = WorkerPool(threads: 1, precedence: .niceness(10))
         modelPool = WorkerPool(threads: 1)
-        samplingPool = WorkerPool(threads: 1, precedence: .niceness(19))
+        samplingPool = WorkerPool(threads: 1, precedence: .niceness(10))
         syncPool = WorkerPool(threads: 1)
         self.configuration = configuration
         self.disk = disk

@@ -29,6 +29,7 @@ final class Replica: @unchecked Sendable {
     let checkpoints: CheckpointStore
     let budget: ByteBudget
     let sampler = RecallSampler()
+    let targets: RecallTargets
     /// Every write up to here is visible to searches.
     let appliedSequence = Atomic<UInt64>(0)
     private let committer = Mutex<GroupCommitter?>(nil)
@@ -75,6 +76,7 @@ final class Replica: @unchecked Sendable {
         let longest = layouts.map(\.strideBytes).max() ?? 1
         let capacity = min(configuration.capacity, configuration.reservationBytes / longest)
         fields = assignment.collection.fields.enumerated().map { FieldIndex(field: $1, number: $0, capacity: capacity) }
+        targets = RecallTargets(fields: fields.count)
         points = PointTable(capacity: capacity)
         budget = ByteBudget(bytes: configuration.writeBudgetBytes)
     }
