@@ -88,14 +88,18 @@ public enum TrainingPolicy {
     }
 
     /// How far the codecs of a collection's fields are, by what its replicas last said.
-    public static func progress(_ entry: CollectionEntry, replica: (ShardPlace) -> ReplicaStatus?) -> [CodecProgress] {
+    /// - Parameter problem: why a field could not be trained.
+    public static func progress(
+        _ entry: CollectionEntry, problem: (_ field: Int) -> String = { _ in "" }, replica: (ShardPlace) -> ReplicaStatus?
+    ) -> [CodecProgress] {
         let replicas = entry.shards.map(replica)
         return entry.spec.fields.indices.map { field in
-            guard let model = entry.model(field: field) else { return CodecProgress() }
+            guard let model = entry.model(field: field) else { return CodecProgress(problem: problem(field)) }
             return replicas.reduce(into: CodecProgress(version: model.version)) { sum, status in
                 if let codec = status?.codecs[field], codec.version == model.version {
                     sum.encoded += codec.encoded
                     sum.total += codec.total
+                    if let status, sum.problem.isEmpty, !codec.problem.isEmpty { sum.problem = "shard \(status.shard.number): \(codec.problem)" }
                 } else {
                     // Not heard of yet: all is to be done, and that is more than nothing.
                     sum.total += max(1, status?.pointCount ?? 1)

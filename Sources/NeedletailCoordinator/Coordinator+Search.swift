@@ -16,7 +16,10 @@ extension Coordinator {
             let lists = responses.compactMap { $0.results.indices.contains(index) ? $0.results[index] : nil }
             return TopMerge.merge(lists, limit: queries[index].limit).map { names.name($0, field: queries[index].field) }
         }
-        return SearchAnswer(results: results, coverage: Coverage(shards: reports), work: work)
+        let estimates = queries.indices.map { index in
+            RecallEstimate.merge(responses.compactMap { $0.estimates.indices.contains(index) ? $0.estimates[index] : nil })
+        }
+        return SearchAnswer(results: results, coverage: Coverage(shards: reports), work: work, estimates: estimates)
     }
 
     private func validated(_ queries: [NamedQuery], _ names: FieldNames) throws(NeedletailError) -> [SearchQuery] {
@@ -31,12 +34,28 @@ extension Coordinator {
             guard query.ef.map({ (1...Limits.ef).contains($0) }) ?? true else {
                 throw NeedletailError(.invalidArgument, "ef must be 1 to \(Limits.ef), not \(query.ef ?? 0)")
             }
+            try checkRecallTarget(query)
             result.append(
                 SearchQuery(
-                    field: try names.number(query.field), vector: query.vector, limit: query.limit, ef: query.ef, exact: query.exact,
-                    parts: query.parts))
+                    field: try names.number(query.field), vector: query.vector, limit: query.limit, ef: query.ef, recallTarget: query.recallTarget,
+                    exact: query.exact, parts: query.parts))
         }
         return result
+    }
+
+    private func checkRecallTarget(_ query: NamedQuery) throws(NeedletailError) {
+        guard let target = query.recallTarget else { return }
+        guard target > 0, target < 1 else {
+            throw NeedletailError(.invalidArgument, "recall_target must be above 0 and below 1, not \(target); for all of the nearest set exact")
+        }
+        guard query.ef == nil, !query.exact else {
+            throw NeedletailError(
+                .invalidArgument, "recall_target and \(query.exact ? "exact" : "ef") both say how thoroughly to search; choose one of them")
+        }
+        guard query.limit <= Limits.recallTargetLimit else {
+            throw NeedletailError(
+                .invalidArgument, "recall_target takes a limit of at most \(Limits.recallTargetLimit), not \(query.limit); set ef instead")
+        }
     }
 
     /// Asks all nodes of a plan side by side. A node that fails is a report for each of its shards, not an error.

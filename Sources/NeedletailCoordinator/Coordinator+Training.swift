@@ -14,6 +14,15 @@ extension Coordinator {
         var field: Int
     }
 
+    /// Why a field could not be trained unasked.
+    public struct FailedTraining: Sendable {
+        public let collection: String
+        public let field: String
+        public let reason: String
+        /// It is left alone until then.
+        let pause: ContinuousClock.Instant
+    }
+
     public func train(_ request: CollectionTraining) async throws -> CollectionInfo {
         let entry = try entry(request.collection)
         let untrained = TrainingPolicy.untrained(entry)
@@ -40,18 +49,21 @@ extension Coordinator {
     }
 
     /// Trains what has enough points: called on the clock. What fails is tried again after a pause.
-    public func trainWhatIsDue() async {
+    /// - Returns: what failed, and had not failed for the same reason the last time.
+    @discardableResult public func trainWhatIsDue() async -> [FailedTraining] {
         let now = ContinuousClock.now
         let due: [(CollectionEntry, [Int])] = state.withLock { state in
-            state.trainingPauses = state.trainingPauses.filter { $0.value > now }
+            let living = Set(state.collections.values.map(\.incarnation))
+            state.failedTrainings = state.failedTrainings.filter { living.contains($0.key.incarnation) }
             return state.collections.values.compactMap { entry in
                 let points = entry.shards.reduce(0) { $0 + (state.membership.replica(entry.shardID($1), on: $1.primary)?.pointCount ?? 0) }
                 let fields = TrainingPolicy.due(entry, points: points).filter { field in
-                    state.trainingPauses[TrainedField(incarnation: entry.incarnation, field: field)] == nil
+                    state.failedTrainings[TrainedField(incarnation: entry.incarnation, field: field)].map { $0.pause <= now } ?? true
                 }
                 return fields.isEmpty ? nil : (entry, fields)
             }
         }
+        var failures: [FailedTraining] = []
         for (entry, fields) in due {
             for field in fields {
                 let key = TrainedField(incarnation: entry.incarnation, field: field)
@@ -61,11 +73,17 @@ extension Coordinator {
                     // Points may lack the field: then there are fewer vectors than points.
                     let least = min(Int(TrainingPolicy.points(spec)), TrainingPolicy.sampleCount(spec))
                     try await train(field, of: entry, least: least, request)
+                    state.withLock { $0.failedTrainings[key] = nil }
                 } catch {
-                    state.withLock { $0.trainingPauses[key] = .now + Self.trainingPause }
+                    let reason = Self.wrap(error).message
+                    let failure = FailedTraining(
+                        collection: entry.spec.name, field: entry.spec.fields[field].name, reason: reason, pause: .now + Self.trainingPause)
+                    let last = state.withLock { $0.failedTrainings.updateValue(failure, forKey: key) }
+                    if last?.reason != reason { failures.append(failure) }
                 }
             }
         }
+        return failures
     }
 
     /// Samples all shards, has one worker train, and stores what it learned.
@@ -129,7 +147,12 @@ extension Coordinator {
     /// What clients are told of a collection.
     func info(_ entry: CollectionEntry) -> CollectionInfo {
         let codecs = state.withLock { state in
-            TrainingPolicy.progress(entry) { state.membership.replica(entry.shardID($0), on: $0.primary) }
+            TrainingPolicy.progress(
+                entry,
+                problem: { field in
+                    state.failedTrainings[TrainedField(incarnation: entry.incarnation, field: field)].map { "training failed: \($0.reason)" } ?? ""
+                },
+                replica: { state.membership.replica(entry.shardID($0), on: $0.primary) })
         }
         return CollectionInfo(spec: entry.spec, incarnation: entry.incarnation, codecs: codecs)
     }

@@ -34,8 +34,8 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
         var busy: Set<String> = []
         /// Fields whose codec is being trained.
         var training: Set<TrainedField> = []
-        /// Until when fields that could not be trained are left alone.
-        var trainingPauses: [TrainedField: ContinuousClock.Instant] = [:]
+        /// Fields that could not be trained unasked.
+        var failedTrainings: [TrainedField: FailedTraining] = [:]
     }
 
     public let clusterID: UInt64

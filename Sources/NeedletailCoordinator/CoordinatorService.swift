@@ -102,7 +102,11 @@ public final class CoordinatorService: Service {
             }
             group.addTask {
                 while !Task.isCancelled {
-                    await coordinator.trainWhatIsDue()
+                    for failure in await coordinator.trainWhatIsDue() {
+                        self.logger.warning(
+                            "a codec could not be trained, trying again: \(failure.reason)",
+                            metadata: ["collection": "\(failure.collection)", "field": "\(failure.field)"])
+                    }
                     try? await Task.sleep(for: .milliseconds(500))
                 }
             }

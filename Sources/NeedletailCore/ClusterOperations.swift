@@ -181,14 +181,20 @@ public struct NamedQuery: Sendable {
     public var vector: DenseVector
     public var limit: Int
     public var ef: Int?
+    /// Share of the true nearest to find, above 0 and below 1, instead of `ef`; see `RecallEstimate` in the answer.
+    public var recallTarget: Double?
     public var exact: Bool
     public var parts: PointParts
 
-    public init(field: String = "", vector: DenseVector, limit: Int = 10, ef: Int? = nil, exact: Bool = false, parts: PointParts = PointParts()) {
+    public init(
+        field: String = "", vector: DenseVector, limit: Int = 10, ef: Int? = nil, recallTarget: Double? = nil, exact: Bool = false,
+        parts: PointParts = PointParts()
+    ) {
         self.field = field
         self.vector = vector
         self.limit = limit
         self.ef = ef
+        self.recallTarget = recallTarget
         self.exact = exact
         self.parts = parts
     }
@@ -233,11 +239,14 @@ public struct SearchAnswer: Sendable {
     public var results: [[NamedScoredPoint]]
     public var coverage: Coverage
     public var work: SearchWork
+    /// One a query: what becomes of its recall target; nil without one.
+    public var estimates: [RecallEstimate?]
 
-    public init(results: [[NamedScoredPoint]], coverage: Coverage, work: SearchWork) {
+    public init(results: [[NamedScoredPoint]], coverage: Coverage, work: SearchWork, estimates: [RecallEstimate?] = []) {
         self.results = results
         self.coverage = coverage
         self.work = work
+        self.estimates = estimates
     }
 }
 

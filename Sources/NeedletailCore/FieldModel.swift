@@ -53,11 +53,14 @@ public struct CodecProgress: Sendable, Hashable {
     /// Of `total` places for points, those that have codes. The graph walks on codes when all of them do.
     public var encoded: UInt64
     public var total: UInt64
+    /// Why it does not go on: training failed, or a replica has no memory for the codes. Empty when nothing is wrong.
+    public var problem: String
 
-    public init(version: UInt64 = 0, encoded: UInt64 = 0, total: UInt64 = 0) {
+    public init(version: UInt64 = 0, encoded: UInt64 = 0, total: UInt64 = 0, problem: String = "") {
         self.version = version
         self.encoded = encoded
         self.total = total
+        self.problem = problem
     }
 
     public var isDone: Bool { version > 0 && encoded >= total }

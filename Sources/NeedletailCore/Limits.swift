@@ -9,6 +9,8 @@ public enum Limits {
     public static let queriesPerBatch = 1_000
     public static let searchLimit = 10_000
     public static let ef = 65_536
+    /// Answers that a recall can be asked for: each is calibrated with breadths up to 64 times as many.
+    public static let recallTargetLimit = 1_000
     public static let idsPerRequest = 10_000
     public static let scrollPage = 10_000
     /// A gRPC message, in bytes; a little over 64 MiB so that a 64 MiB content fits with its framing.

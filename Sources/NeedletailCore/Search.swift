@@ -7,16 +7,22 @@ public struct SearchQuery: Sendable, Equatable {
     public var limit: Int
     /// Breadth of the walk; nil lets the shard choose. Raised to `limit` when smaller.
     public var ef: Int?
+    /// Share of the true nearest to find, above 0 and below 1: the shard chooses the breadth that does. Instead of `ef`.
+    public var recallTarget: Double?
     /// Compare with every point instead of walking the graph.
     public var exact: Bool
     /// What the found points carry.
     public var parts: PointParts
 
-    public init(field: Int, vector: DenseVector, limit: Int, ef: Int? = nil, exact: Bool = false, parts: PointParts = PointParts()) {
+    public init(
+        field: Int, vector: DenseVector, limit: Int, ef: Int? = nil, recallTarget: Double? = nil, exact: Bool = false,
+        parts: PointParts = PointParts()
+    ) {
         self.field = field
         self.vector = vector
         self.limit = limit
         self.ef = ef
+        self.recallTarget = recallTarget
         self.exact = exact
         self.parts = parts
     }
@@ -77,15 +83,54 @@ public struct SearchWork: Sendable, Equatable {
     }
 }
 
+/// What becomes of a query's recall target, by the calibrations of the shards that answered.
+public struct RecallEstimate: Sendable, Equatable {
+    /// Share of the true nearest that is expected to be in the answer: the mean of the shards that are calibrated.
+    public var recall: Double
+    /// False when a shard has no effort that reaches the target: it spent the greatest it tries.
+    public var isReachable: Bool
+    /// False when a shard has not been calibrated for such queries yet: it searched as without a target.
+    public var isCalibrated: Bool
+    /// Real queries that a shard's calibration rests on, of the shard with fewest; 0 when points stood in for them.
+    public var sampleQueries: Int
+    /// How many calibrated shards `recall` is the mean of.
+    public var shards: Int
+
+    public init(recall: Double, isReachable: Bool = true, isCalibrated: Bool = true, sampleQueries: Int = 0, shards: Int? = nil) {
+        self.recall = recall
+        self.isReachable = isReachable
+        self.isCalibrated = isCalibrated
+        self.sampleQueries = sampleQueries
+        self.shards = shards ?? (isCalibrated ? 1 : 0)
+    }
+
+    /// Of several shards, or groups of them, taken together; nil of none.
+    public static func merge(_ estimates: [RecallEstimate]) -> RecallEstimate? {
+        guard var merged = estimates.first else { return nil }
+        for estimate in estimates.dropFirst() {
+            let shards = merged.shards + estimate.shards
+            let sum = merged.recall * Double(merged.shards) + estimate.recall * Double(estimate.shards)
+            merged = RecallEstimate(
+                recall: shards > 0 ? sum / Double(shards) : 0, isReachable: merged.isReachable && estimate.isReachable,
+                isCalibrated: merged.isCalibrated && estimate.isCalibrated,
+                sampleQueries: min(merged.sampleQueries, estimate.sampleQueries), shards: shards)
+        }
+        return merged
+    }
+}
+
 /// The merged answer of a node's shards: for each query at most `limit` points, best first.
 public struct NodeSearchResponse: Sendable {
     public var results: [[ScoredPoint]]
     public var reports: [ShardReport]
     public var work: SearchWork
+    /// One a query: what becomes of its recall target; nil without one. Empty when nothing was found out.
+    public var estimates: [RecallEstimate?]
 
-    public init(results: [[ScoredPoint]], reports: [ShardReport], work: SearchWork = SearchWork()) {
+    public init(results: [[ScoredPoint]], reports: [ShardReport], work: SearchWork = SearchWork(), estimates: [RecallEstimate?] = []) {
         self.results = results
         self.reports = reports
         self.work = work
+        self.estimates = estimates
     }
 }

@@ -44,12 +44,18 @@ final class FieldIndex: Sendable {
     /// The state of the codes; nil before there is a model.
     var codecMark: CodecMark? { coding.withLock { $0?.mark } }
 
+    /// Version of the codec that the graph walks on; 0 while it walks on the vectors themselves.
+    var walkedVersion: UInt64 { codecMark.map { $0.isDone ? $0.version : 0 } ?? 0 }
+
     var isEncoding: Bool { codecMark.map { !$0.isDone } ?? false }
 
     /// How far the codes are; nil for a field without a codec.
-    var codecProgress: CodecProgress? {
+    /// - Parameter slots: places for points there are. Those from the mark's bound on were written in both forms.
+    func codecProgress(slots: Int) -> CodecProgress? {
         guard graph.field.index.needsTraining else { return nil }
-        return codecMark.map { CodecProgress(version: $0.version, encoded: UInt64($0.next), total: UInt64($0.bound)) } ?? CodecProgress()
+        guard let mark = codecMark else { return CodecProgress() }
+        let total = max(slots, mark.bound)
+        return CodecProgress(version: mark.version, encoded: UInt64(total - mark.bound + mark.next), total: UInt64(total))
     }
 
     /// The codec that a model is for.

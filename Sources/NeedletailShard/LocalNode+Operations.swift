@@ -35,6 +35,8 @@ private final class NodeSearch: Sendable {
     private struct State {
         /// By query, then one list a shard that has answered.
         var lists: [[[ScoredPoint]]]
+        /// The same of recall targets.
+        var estimates: [[RecallEstimate]]
         var reports: [ShardReport] = []
         var work = SearchWork()
         var refusal: NeedletailError?
@@ -50,7 +52,8 @@ private final class NodeSearch: Sendable {
         self.request = request
         self.completion = completion
         var found: [Replica] = []
-        var state = State(lists: Array(repeating: [], count: request.queries.count), remaining: 0)
+        let none = request.queries.count
+        var state = State(lists: Array(repeating: [], count: none), estimates: Array(repeating: [], count: none), remaining: 0)
         for shard in request.shards {
             do throws(NeedletailError) {
                 found.append(try node.replica(shard))
@@ -82,18 +85,21 @@ private final class NodeSearch: Sendable {
         let shard = replica.assignment.shard
         let applied = replica.appliedSequence.load(ordering: .acquiring)
         do {
-            var found: [[ScoredPoint]] = []
+            var found: [ShardHits] = []
             var work = SearchWork()
             var isTruncated = false
             for query in request.queries {
                 let hits = try replica.search(query, deadline: request.deadline, scratch: &scratch)
-                found.append(hits.points)
+                found.append(hits)
                 if !hits.isTruncated { replica.sample(query, found: hits.points) }
                 work += hits.work
                 isTruncated = isTruncated || hits.isTruncated
             }
             state.withLock { state in
-                for (query, points) in found.enumerated() { state.lists[query].append(points) }
+                for (query, hits) in found.enumerated() {
+                    state.lists[query].append(hits.points)
+                    if let estimate = hits.estimate { state.estimates[query].append(estimate) }
+                }
                 state.work += work
                 state.reports.append(ShardReport(shard: shard, outcome: isTruncated ? .truncated : .complete, appliedSequence: applied))
             }
@@ -120,7 +126,9 @@ private final class NodeSearch: Sendable {
                 let results = try zip(request.queries, state.lists).map { query, lists in
                     try complete(lists.isEmpty ? [] : TopMerge.merge(lists, limit: query.limit), query.parts)
                 }
-                return NodeSearchResponse(results: results, reports: state.reports.sorted { $0.shard < $1.shard }, work: state.work)
+                return NodeSearchResponse(
+                    results: results, reports: state.reports.sorted { $0.shard < $1.shard }, work: state.work,
+                    estimates: state.estimates.map(RecallEstimate.merge))
             })
     }
 

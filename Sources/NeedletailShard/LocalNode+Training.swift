@@ -12,7 +12,7 @@ extension LocalNode {
 
     public func train(_ request: CodecTrainingRequest) async throws -> [UInt8] {
         try request.field.validate()
-        return try await resources.maintenancePool.run { _ in
+        return try await resources.trainingPool.run { _ in
             try request.deadline?.check(before: "the codec of field \"\(request.field.name)\" was trained")
             let dimensions = request.field.dimensions
             let sample = try VectorSample(request.sample.floats, dimensions: dimensions)

@@ -1,3 +1,4 @@
+public import NeedletailCore
 public import NeedletailStorage
 
 /// The threads and limits that all replicas of a node share.
@@ -10,9 +11,13 @@ public final class NodeResources: Sendable {
     let intakePool: WorkerPool
     /// Writing checkpoints, where nobody else wants the processor.
     let checkpointPool: WorkerPool
+    /// Learning codecs, which may take minutes: nothing else waits behind it.
+    let trainingPool: WorkerPool
+    /// Putting codec models on disk. Heartbeats wait for it, so it does nothing else.
+    let modelPool: WorkerPool
     /// Loading and dropping, and checkpoints that take too long where they began: one replica at a time.
     let maintenancePool: WorkerPool
-    /// Asking sampled queries again exactly.
+    /// Asking sampled queries again exactly, and calibrating recall targets.
     let samplingPool: WorkerPool
     /// Syncing logs that are synced by interval.
     let syncPool: WorkerPool
@@ -25,7 +30,9 @@ public final class NodeResources: Sendable {
         intakePool = WorkerPool(threads: 1, queueLimit: 1 << 16)
         checkpointPool = WorkerPool(threads: 1, queueLimit: 1 << 20, precedence: .idle)
         maintenancePool = WorkerPool(threads: 1, queueLimit: 1 << 20, precedence: .niceness(10))
-        samplingPool = WorkerPool(threads: 1, precedence: .niceness(19))
+        trainingPool = WorkerPool(threads: 1, precedence: .niceness(10))
+        modelPool = WorkerPool(threads: 1)
+        samplingPool = WorkerPool(threads: 1, precedence: .niceness(10))
         syncPool = WorkerPool(threads: 1)
         self.configuration = configuration
         self.disk = disk
@@ -46,7 +53,7 @@ public final class NodeResources: Sendable {
 
     /// Ends all threads; the replicas that used them must be closed before.
     public func close() {
-        for pool in [intakePool, buildPool, checkpointPool, maintenancePool, syncPool, samplingPool, searchPool] { pool.close() }
+        for pool in [intakePool, buildPool, checkpointPool, maintenancePool, trainingPool, modelPool, syncPool, samplingPool, searchPool] { pool.close() }
     }
 }
 
@@ -71,6 +78,8 @@ public struct ReplicaConfiguration: Sendable {
     public var groupPoints = 2_048
     /// Bytes of writes under way in one replica before writers wait.
     public var writeBudgetBytes = 64 << 20
+    /// Asked before memory for so many bytes of codes is taken; throws `resourceExhausted` when it may not be. Tests refuse.
+    public var admitCodes: @Sendable (_ sizeBytes: Int) throws(NeedletailError) -> Void = { _ in }
     public var log = LogConfiguration()
 
     public init() {}

@@ -20,20 +20,44 @@ extension Replica {
     /// - Throws: `dataLoss` when it does not fit, what the disk says otherwise.
     func take(_ model: FieldModel) async throws {
         guard fields.indices.contains(model.field), fields[model.field].codecMark == nil, applier.failure == nil, !isClosing else { return }
-        guard !queue.withLock({ $0.models.contains { $0.model.field == model.field } }) else { return }
+        guard !queue.withLock({ $0.refused[model.field] != nil || $0.models.contains { $0.model.field == model.field } }) else { return }
         let trained = TrainedCodec(model: model, codec: try fields[model.field].codec(model))
         let (disk, path) = (resources.disk, modelPath(model.field))
         var writer = ByteWriter()
         model.encode(to: &writer)
         let bytes = writer.bytes
         // First on disk: a checkpoint with codes must find the model they are of.
-        try await resources.maintenancePool.run { _ in try disk.replaceChecked(path, with: bytes) }
+        try await resources.modelPool.run { _ in try disk.replaceChecked(path, with: bytes) }
+        begin { $0.models.append(trained) }
+    }
+
+    /// Changes what the applier has to do, and starts it if it rests.
+    private func begin(_ change: (inout ApplyQueue) -> Void) {
         let mustStart = queue.withLock { queue in
-            queue.models.append(trained)
+            change(&queue)
             defer { queue.isRunning = true }
             return !queue.isRunning
         }
         if mustStart { startApplier() }
+    }
+
+    /// Called on the clock: there may be memory now for codes that there was none for.
+    func offerRefusedModels() {
+        guard applier.failure == nil, !isClosing, queue.withLock({ !$0.refused.isEmpty && $0.models.isEmpty }) else { return }
+        begin { queue in queue.models += queue.refused.values.map(\.trained) }
+    }
+
+    /// How far the codecs are, by field.
+    func codecProgress() -> [Int: CodecProgress] {
+        let slots = points.slab.slotCount
+        var progress: [Int: CodecProgress] = [:]
+        for (number, field) in fields.enumerated() { progress[number] = field.codecProgress(slots: slots) }
+        for (number, refused) in queue.withLock({ $0.refused }) {
+            progress[number] = CodecProgress(
+                version: refused.trained.model.version, encoded: 0, total: UInt64(max(1, slots)),
+                problem: "no memory for codes, the graph walks on the vectors: \(refused.reason.message)")
+        }
+        return progress
     }
 
     /// The models beside the replica's data. One that cannot be read is left out: the coordinator sends it again.
@@ -54,10 +78,13 @@ extension Replica {
             let field = fields[trained.model.field]
             let mark = CodecMark(version: trained.model.version, next: 0, bound: points.slotBound)
             do throws(NeedletailError) {
+                try resources.configuration.admitCodes(mark.bound * trained.codec.strideBytes)
                 try field.beginCodec(trained.codec, slab: field.codes(version: mark.version, codec: trained.codec), mark: mark)
                 applier.noteChanges(1)
+                queue.withLock { $0.refused[trained.model.field] = nil }
             } catch {
-                // No memory for codes: the graph goes on with the vectors, and the coordinator offers the model again.
+                // The graph goes on with the vectors; the status says so.
+                queue.withLock { $0.refused[trained.model.field] = (trained, error) }
             }
         }
     }
@@ -82,12 +109,7 @@ extension Replica {
 
     /// Goes on with what a restart interrupted.
     func resumeEncoding() {
-        guard isEncoding else { return }
-        let mustStart = queue.withLock { queue in
-            defer { queue.isRunning = true }
-            return !queue.isRunning
-        }
-        if mustStart { startApplier() }
+        if isEncoding { begin { _ in } }
     }
 }
 

@@ -9,6 +9,8 @@ struct ShardHits: Sendable {
     var points: [ScoredPoint]
     var work: SearchWork
     var isTruncated: Bool
+    /// What became of the query's recall target; nil without one.
+    var estimate: RecallEstimate?
 }
 
 // All of these run in jobs of the search pool: while such a job runs, no slot that it has met is used for another point.
@@ -19,35 +21,20 @@ extension Replica {
             throw NeedletailError(.invalidArgument, "there is no vector field number \(query.field)")
         }
         let graph = fields[query.field].graph
+        let plan = plan(query)
         let result =
-            query.exact
+            plan.isExact
             ? try graph.exactSearch(query.vector, limit: query.limit, deadline: deadline, scratch: &scratch) { points.id($0) < points.id($1) }
             : try graph.search(
-                query.vector, limit: query.limit, ef: max(query.limit, query.ef ?? SearchQuery.defaultEf(limit: query.limit)),
-                deadline: deadline, scratch: &scratch)
+                query.vector, limit: query.limit, ef: plan.effort.ef, distanceLimit: plan.effort.distanceLimit, deadline: deadline,
+                scratch: &scratch)
         let metric = graph.field.metric
         let found = result.nearest.map { entry in
             ScoredPoint(id: points.id(entry.slot), score: metric.score(ofDistance: entry.distance), sequence: points.sequence(entry.slot))
         }
         // One list: puts ties in order of ids, and of a point that was being replaced keeps the newer version.
-        return ShardHits(points: TopMerge.merge([found, []], limit: query.limit), work: result.work, isTruncated: result.isTruncated)
-    }
-
-    /// Asks the query again exactly in the background, when it is time for a sample, and compares.
-    func sample(_ query: SearchQuery, found: [ScoredPoint]) {
-        guard sampler.claim(query) else { return }
-        do throws(NeedletailError) {
-            try resources.samplingPool.submit { [self] scratch in
-                var exact = query
-                exact.exact = true
-                let begin = ContinuousClock.now
-                guard let truth = try? search(exact, deadline: nil, scratch: &scratch) else { return sampler.abandon() }
-                sampler.finish(
-                    found: found.map(\.id), truth: truth.points, metric: fields[query.field].graph.field.metric, took: begin.duration(to: .now))
-            }
-        } catch {
-            sampler.abandon()
-        }
+        return ShardHits(
+            points: TopMerge.merge([found, []], limit: query.limit), work: result.work, isTruncated: result.isTruncated, estimate: plan.estimate)
     }
 
     /// The point as it is now; nil when there is none.

@@ -29,6 +29,7 @@ final class Replica: @unchecked Sendable {
     let checkpoints: CheckpointStore
     let budget: ByteBudget
     let sampler = RecallSampler()
+    let targets: RecallTargets
     /// Every write up to here is visible to searches.
     let appliedSequence = Atomic<UInt64>(0)
     private let committer = Mutex<GroupCommitter?>(nil)
@@ -42,6 +43,8 @@ final class Replica: @unchecked Sendable {
         var batches: [DurableBatch] = []
         /// Codec models that have come and that no code has been written with.
         var models: [TrainedCodec] = []
+        /// Models for whose codes there was no memory, by field; tried again on the clock.
+        var refused: [Int: (trained: TrainedCodec, reason: NeedletailError)] = [:]
         /// Whether an applier job is queued or running.
         var isRunning = false
         /// A checkpoint was asked for by the clock or by `close`.
@@ -73,6 +76,7 @@ final class Replica: @unchecked Sendable {
         let longest = layouts.map(\.strideBytes).max() ?? 1
         let capacity = min(configuration.capacity, configuration.reservationBytes / longest)
         fields = assignment.collection.fields.enumerated().map { FieldIndex(field: $1, number: $0, capacity: capacity) }
+        targets = RecallTargets(fields: fields.count)
         points = PointTable(capacity: capacity)
         budget = ByteBudget(bytes: configuration.writeBudgetBytes)
     }
@@ -152,6 +156,7 @@ final class Replica: @unchecked Sendable {
     /// Called on the clock: checkpoints what has been idle.
     func tick(now: ContinuousClock.Instant) {
         let configuration = resources.configuration
+        offerRefusedModels()
         let mustStart = queue.withLock { queue in
             guard !queue.isRunning, applier.isDirty, queue.lastWrite.duration(to: now) >= configuration.checkpointIdle else { return false }
             queue.wantsCheckpoint = true
@@ -221,6 +226,6 @@ final class Replica: @unchecked Sendable {
             shard: assignment.shard, state: failure == nil ? .ready : .readOnly, reason: failure?.message ?? "", epoch: assignment.epoch,
             appliedSequence: appliedSequence.load(ordering: .acquiring), pointCount: UInt64(points.count), memoryBytes: UInt64(memory),
             diskBytes: UInt64(disk), recall: sampler.sampled,
-            codecs: Dictionary(uniqueKeysWithValues: fields.indices.compactMap { field in fields[field].codecProgress.map { (field, $0) } }))
+            codecs: codecProgress())
     }
 }

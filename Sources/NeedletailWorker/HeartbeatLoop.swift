@@ -19,6 +19,7 @@ struct HeartbeatLoop: Sendable {
     /// Runs until cancelled, or until the coordinator turns out to be another cluster's.
     func run() async throws(WrongCluster) {
         var isConnected = true
+        var problems: [String] = []
         while !Task.isCancelled {
             do {
                 try await beat(isDraining: false)
@@ -34,8 +35,19 @@ struct HeartbeatLoop: Sendable {
                 isConnected = false
             }
             node.tick()
+            let present = codecProblems()
+            for problem in present where !problems.contains(problem) { logger.warning("\(problem)") }
+            problems = present
             // Faster while something changes, so that a coordinator learns soon that a replica has been loaded.
             try? await Task.sleep(for: node.isLoaded && isConnected ? .seconds(1) : .milliseconds(200))
+        }
+    }
+
+    /// What keeps codecs of replicas from going on.
+    private func codecProblems() -> [String] {
+        node.currentStatus().flatMap { replica in
+            replica.codecs.sorted { $0.key < $1.key }.filter { !$0.value.problem.isEmpty }
+                .map { "shard \(replica.shard), field number \($0.key): \($0.value.problem)" }
         }
     }
 

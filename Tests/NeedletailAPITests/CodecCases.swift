@@ -118,12 +118,13 @@ struct CodecCase: Sendable, CustomStringConvertible {
         CodecCase("found", PublicMessages.found) { generator in
             SearchAnswer(
                 results: [generator.some(5) { $0.namedScored() }], coverage: generator.coverage(),
-                work: SearchWork(distances: generator.number(), hops: generator.number()))
+                work: SearchWork(distances: generator.number(), hops: generator.number()), estimates: [generator.estimate()])
         },
         CodecCase("batchFound", PublicMessages.batchFound) { generator in
-            SearchAnswer(
-                results: generator.some(3) { $0.some(3) { $0.namedScored() } }, coverage: generator.coverage(),
-                work: SearchWork(distances: generator.number(), hops: generator.number()))
+            let results = generator.some(3) { $0.some(3) { $0.namedScored() } }
+            return SearchAnswer(
+                results: results, coverage: generator.coverage(), work: SearchWork(distances: generator.number(), hops: generator.number()),
+                estimates: results.map { _ in generator.estimate() })
         },
     ]
 
@@ -169,9 +170,10 @@ struct CodecCase: Sendable, CustomStringConvertible {
                 shards: generator.some(5) { $0.shard() }, queries: generator.some(3) { $0.searchQuery() })
         },
         CodecCase("internal found", InternalMessages.found) { generator in
-            NodeSearchResponse(
-                results: generator.some(3) { $0.some(4) { $0.scored() } }, reports: generator.some(4) { $0.report() },
-                work: SearchWork(distances: generator.number(), hops: generator.number()))
+            let results = generator.some(3) { $0.some(4) { $0.scored() } }
+            return NodeSearchResponse(
+                results: results, reports: generator.some(4) { $0.report() },
+                work: SearchWork(distances: generator.number(), hops: generator.number()), estimates: results.map { _ in generator.estimate() })
         },
         CodecCase("internal get", InternalMessages.get) { generator in
             ShardGet(shard: generator.shard(), ids: generator.some(5) { $0.id() }, parts: generator.parts())

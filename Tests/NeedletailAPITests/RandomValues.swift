@@ -60,7 +60,7 @@ extension SeededGenerator {
         CollectionInfo(spec: spec(), incarnation: Incarnation(next()), codecs: some(4) { $0.codecProgress() })
     }
 
-    mutating func codecProgress() -> CodecProgress { CodecProgress(version: number(), encoded: number(), total: number()) }
+    mutating func codecProgress() -> CodecProgress { CodecProgress(version: number(), encoded: number(), total: number(), problem: text()) }
 
     mutating func collectionModel() -> CollectionModel {
         CollectionModel(incarnation: Incarnation(next()), model: FieldModel(field: below(16), version: 1 | number(), bytes: bytes(below(50))))
@@ -134,13 +134,22 @@ extension SeededGenerator {
 
     mutating func query() -> NamedQuery {
         NamedQuery(
-            field: text(), vector: vector(), limit: 1 + below(10_000), ef: bool() ? 1 + below(1000) : nil, exact: bool(),
-            parts: parts())
+            field: text(), vector: vector(), limit: 1 + below(10_000), ef: bool() ? 1 + below(1000) : nil,
+            recallTarget: bool() ? uniform() : nil, exact: bool(), parts: parts())
     }
+
+    /// Of one shard: the public API does not say of how many.
+    mutating func estimate() -> RecallEstimate? {
+        bool() ? RecallEstimate(recall: uniform(), isReachable: bool(), isCalibrated: true, sampleQueries: below(600)) : nil
+    }
+
+    /// Above 0 and below 1.
+    private mutating func uniform() -> Double { Double(1 + below(9_999)) / 10_000 }
 
     mutating func searchQuery() -> SearchQuery {
         SearchQuery(
-            field: below(16), vector: vector(), limit: 1 + below(10_000), ef: bool() ? 1 + below(1000) : nil, exact: bool(), parts: parts())
+            field: below(16), vector: vector(), limit: 1 + below(10_000), ef: bool() ? 1 + below(1000) : nil,
+            recallTarget: bool() ? uniform() : nil, exact: bool(), parts: parts())
     }
 
     mutating func acknowledgement() -> ShardWrite.Acknowledgement { bool() ? .applied : .durable }

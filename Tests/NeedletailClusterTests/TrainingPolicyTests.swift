@@ -77,6 +77,9 @@ import Testing
         #expect(TrainingPolicy.progress(entry) { _ in nil } == [CodecProgress(), CodecProgress()])
         entry.models = [FieldModel(field: 0, version: 1, bytes: [])]
         #expect(progress(statuses) == [CodecProgress(version: 1, encoded: 40, total: 40), CodecProgress()])
+        var refused = statuses
+        refused[entry.shardID(entry.shards[2])]?.codecs[0]?.problem = "no memory"
+        #expect(progress(refused)[0].problem == "shard 2: no memory")
         statuses[entry.shardID(entry.shards[1])]?.codecs = [:]
         #expect(progress(statuses)[0] == CodecProgress(version: 1, encoded: 30, total: 42))
         statuses[entry.shardID(entry.shards[1])] = nil

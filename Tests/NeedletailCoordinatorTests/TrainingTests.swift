@@ -145,13 +145,15 @@ private final class TrainingWorker: ShardOperations {
         _ = try await coordinator.createCollection(try spec("lvq8"), deadline: nil)
         _ = try await beat(coordinator, points: 2_000)
         worker.state.withLock { $0.isRefusing = true }
-        await coordinator.trainWhatIsDue()
-        await coordinator.trainWhatIsDue()
+        let failures = await coordinator.trainWhatIsDue()
+        #expect(failures.map(\.collection) == ["c"] && failures[0].field == "v" && failures[0].reason == "cannot learn")
+        #expect(await coordinator.trainWhatIsDue().isEmpty)
         #expect(worker.state.withLock { $0.trainings.count } == 1)
-        #expect(try await coordinator.collection("c", deadline: nil).codecs[0].version == 0)
+        let codec = try await coordinator.collection("c", deadline: nil).codecs[0]
+        #expect(codec == CodecProgress(version: 0, problem: "training failed: cannot learn"))
         worker.state.withLock { $0.isRefusing = false }
         let info = try await coordinator.train(CollectionTraining(collection: "c", deadline: nil))
-        #expect(info.codecs[0].version == 1)
+        #expect(info.codecs[0].version == 1 && info.codecs[0].problem.isEmpty)
     }
 
     @Test func aCollectionWithoutCodecsHasNothingToTrain() async throws {

@@ -2,7 +2,17 @@ import NeedletailCore
 import NeedletailIndex
 @testable import NeedletailShard
 import NeedletailTestSupport
+import Synchronization
 import Testing
+
+/// Memory that there is none of until `isOver`.
+private final class Refusal: Sendable {
+    let isOver = Atomic(false)
+
+    func check(_ bytes: Int) throws(NeedletailError) {
+        if !isOver.load(ordering: .acquiring) { throw NeedletailError(.resourceExhausted, "no \(bytes) bytes in this test") }
+    }
+}
 
 /// A replica that takes to codes: its answers and scores stay those of the stored vectors, through writes, restarts and crashes.
 @Suite(.timeLimit(.minutes(2))) struct CodecReplicaTests {
@@ -90,6 +100,58 @@ import Testing
         }
         // Offered again, it is taken for known.
         try await shard.node.take(model)
+        try await Self.check(shard, &generator)
+        await shard.node.close()
+    }
+
+    /// A crash after the model was taken and before the first checkpoint: every point comes back from the log, in both forms.
+    @Test func pointsThatWereWrittenInBothFormsCountAsEncoded() async throws {
+        var generator = SeededGenerator.fresh()
+        var directory = TemporaryDirectory()
+        let spec = try Self.spec()
+        var configuration = TestShard.small()
+        configuration.checkpointPoints = 1 << 20
+        var shard = try await TestShard.open(directory, spec: spec, configuration: configuration)
+        try await Self.fill(shard, 1_000, &generator)
+        try await shard.node.take(try await Self.model(shard, spec))
+        try await Self.untilEncoded(shard)
+        shard.node.resources.close()
+        directory = try TemporaryDirectory(copyOf: directory)
+        shard = try await TestShard.open(directory, spec: spec, configuration: configuration)
+        #expect(Self.progress(shard) == CodecProgress(version: 1, encoded: 1_000, total: 1_000))
+        try await shard.write(Self.upserts(1_000..<1_100, &generator))
+        #expect(Self.progress(shard) == CodecProgress(version: 1, encoded: 1_100, total: 1_100))
+        try await Self.check(shard, &generator)
+        await shard.node.close()
+    }
+
+    /// Without memory for codes the replica says so and goes on with the vectors; when there is some, it takes to them.
+    @Test func codesThatThereIsNoMemoryForAreSpokenOfAndTriedAgain() async throws {
+        var generator = SeededGenerator.fresh()
+        let directory = TemporaryDirectory()
+        let spec = try Self.spec()
+        let refusal = Refusal()
+        var configuration = TestShard.small()
+        configuration.admitCodes = { bytes throws(NeedletailError) in try refusal.check(bytes) }
+        var shard = try await TestShard.open(directory, spec: spec, configuration: configuration)
+        try await Self.fill(shard, 1_000, &generator)
+        let model = try await Self.model(shard, spec)
+        for _ in 0..<2 {
+            try await shard.node.take(model)
+            while Self.progress(shard)?.version != 1 { try await Task.sleep(for: .milliseconds(5)) }
+            let progress = try #require(Self.progress(shard))
+            #expect(progress.problem.contains("no memory") && progress.problem.contains("in this test") && !progress.isDone)
+            #expect(try shard.node.replica(TestShard.id).fields[0].graph.codec == nil)
+            #expect(try await shard.search(generator.gaussians(24)).count == 10)
+            await shard.node.close()
+            shard = try await TestShard.open(directory, spec: spec, configuration: configuration)
+        }
+        shard.node.tick()
+        #expect(Self.progress(shard)?.problem.isEmpty == false)
+        refusal.isOver.store(true, ordering: .releasing)
+        shard.node.tick()
+        try await Self.untilEncoded(shard)
+        #expect(Self.progress(shard)?.problem == "")
         try await Self.check(shard, &generator)
         await shard.node.close()
     }

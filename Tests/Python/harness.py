@@ -15,14 +15,14 @@ BINARIES = pathlib.Path(os.environ.get("NEEDLETAIL_BIN", ROOT / ".build" / "rele
 UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 
 
-def wait_for(condition, what, seconds=30.0):
-    """Polls until `condition()` is true; the test fails with `what` when it does not become so in time."""
+def wait_for(condition, what, seconds=30.0, describe=lambda: ""):
+    """Polls until `condition()` is true; the test fails with `what`, and what `describe()` says, when it does not become so in time."""
     deadline = time.monotonic() + seconds
     while True:
         value = condition()
         if value:
             return value
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
+        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s {describe()}"
         time.sleep(0.01)
 
 
@@ -102,6 +102,13 @@ class Cluster:
 
     def wait_until_ready(self):
         wait_for(lambda: (lambda s: s.shards_ready == s.shards_total)(self.status()), "all shards serving", 60)
+
+    def describe(self):
+        """What a failed test should show: the cluster's own account, and the ends of its logs."""
+        command = [str(BINARIES / "needletail"), "status", "--endpoint", self.coordinator.address]
+        shown = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        logs = [f"--- {process.executable} {process.address}\n{process.output(1500)}" for process in [self.coordinator, *self.workers]]
+        return "\n".join(["", shown.stdout + shown.stderr, *logs])
 
     def __enter__(self):
         return self

@@ -81,8 +81,9 @@ def codec(cluster, name):
     return cluster.collections.Get(c.GetCollectionRequest(name=name), timeout=10).codecs[0]
 
 
-def wait_until_encoded(cluster, name):
-    wait_for(lambda: (lambda state: state.version == 1 and state.encoded == state.total > 0)(codec(cluster, name)), "encoding", 60)
+def wait_until_encoded(cluster, name, version=1):
+    wait_for(lambda: (lambda state: state.version == version and state.encoded == state.total > 0)(codec(cluster, name)), "encoding", 60,
+             cluster.describe)
 
 
 def check(cluster, name, queries):
@@ -112,7 +113,7 @@ def test_a_collection_is_trained_by_itself_and_stays_so_after_a_crash():
         # The codes are in the checkpoint of every replica when it comes to rest.
         folder = cluster.workers[0].folder / "data" / "replicas"
         manifests = lambda: [path / "checkpoint" / "MANIFEST" for path in folder.iterdir()]
-        wait_for(lambda: all(path.exists() and b"field-0-codes-1" in path.read_bytes() for path in manifests()), "checkpoints with codes", 60)
+        wait_for(lambda: all(path.exists() and b"field-0-codes-1" in path.read_bytes() for path in manifests()), "checkpoints with codes", 60, cluster.describe)
         before = [search(cluster, "words", query, ef=400) for query in queries]
         cluster.workers[0].kill()
         cluster.workers[0].start()
@@ -145,7 +146,7 @@ def test_a_crash_while_encoding_and_writes_to_a_trained_collection():
     with Cluster(workers=1) as cluster:
         create(cluster, "crash", shards=2, spec="lvq8")
         load(cluster, "crash", vectors[:3_000])
-        wait_for(lambda: codec(cluster, "crash").version == 1, "training", 60)
+        wait_for(lambda: codec(cluster, "crash").version == 1, "training", 60, cluster.describe)
         # Wherever the replicas are with it: what has no codes in a checkpoint is encoded again.
         for first in (3_000, 4_000):
             cluster.workers[0].kill()

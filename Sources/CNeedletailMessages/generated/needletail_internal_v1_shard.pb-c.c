@@ -457,6 +457,51 @@ void   needletail__internal__v1__query_result__free_unpacked
   assert(message->base.descriptor == &needletail__internal__v1__query_result__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   needletail__internal__v1__recall_estimate__init
+                     (Needletail__Internal__V1__RecallEstimate         *message)
+{
+  static const Needletail__Internal__V1__RecallEstimate init_value = NEEDLETAIL__INTERNAL__V1__RECALL_ESTIMATE__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__recall_estimate__get_packed_size
+                     (const Needletail__Internal__V1__RecallEstimate *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__recall_estimate__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__recall_estimate__pack
+                     (const Needletail__Internal__V1__RecallEstimate *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__recall_estimate__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__recall_estimate__pack_to_buffer
+                     (const Needletail__Internal__V1__RecallEstimate *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__recall_estimate__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__RecallEstimate *
+       needletail__internal__v1__recall_estimate__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__RecallEstimate *)
+     protobuf_c_message_unpack (&needletail__internal__v1__recall_estimate__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__recall_estimate__free_unpacked
+                     (Needletail__Internal__V1__RecallEstimate *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__recall_estimate__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   needletail__internal__v1__shard_report__init
                      (Needletail__Internal__V1__ShardReport         *message)
 {
@@ -1772,7 +1817,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__write_reply__descript
   (ProtobufCMessageInit) needletail__internal__v1__write_reply__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__query__field_descriptors[8] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__query__field_descriptors[9] =
 {
   {
     "field",
@@ -1870,6 +1915,18 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__query__field_des
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "recall_target",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__Query, recall_target),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__internal__v1__query__field_indices_by_name[] = {
   2,   /* field[2] = data */
@@ -1878,13 +1935,14 @@ static const unsigned needletail__internal__v1__query__field_indices_by_name[] =
   5,   /* field[5] = exact */
   0,   /* field[0] = field */
   3,   /* field[3] = limit */
+  8,   /* field[8] = recall_target */
   6,   /* field[6] = with_payload */
   7,   /* field[7] = with_vectors */
 };
 static const ProtobufCIntRange needletail__internal__v1__query__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 8 }
+  { 0, 9 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__query__descriptor =
 {
@@ -1894,7 +1952,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__query__descriptor =
   "Needletail__Internal__V1__Query",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__Query),
-  8,
+  9,
   needletail__internal__v1__query__field_descriptors,
   needletail__internal__v1__query__field_indices_by_name,
   1,  needletail__internal__v1__query__number_ranges,
@@ -2042,7 +2100,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__scored__descriptor =
   (ProtobufCMessageInit) needletail__internal__v1__scored__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__query_result__field_descriptors[1] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__query_result__field_descriptors[2] =
 {
   {
     "points",
@@ -2056,14 +2114,27 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__query_result__fi
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "recall",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__QueryResult, recall),
+    &needletail__internal__v1__recall_estimate__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__internal__v1__query_result__field_indices_by_name[] = {
   0,   /* field[0] = points */
+  1,   /* field[1] = recall */
 };
 static const ProtobufCIntRange needletail__internal__v1__query_result__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 1 }
+  { 0, 2 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__query_result__descriptor =
 {
@@ -2073,11 +2144,101 @@ const ProtobufCMessageDescriptor needletail__internal__v1__query_result__descrip
   "Needletail__Internal__V1__QueryResult",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__QueryResult),
-  1,
+  2,
   needletail__internal__v1__query_result__field_descriptors,
   needletail__internal__v1__query_result__field_indices_by_name,
   1,  needletail__internal__v1__query_result__number_ranges,
   (ProtobufCMessageInit) needletail__internal__v1__query_result__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__recall_estimate__field_descriptors[5] =
+{
+  {
+    "recall",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__RecallEstimate, recall),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "target_unreachable",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__RecallEstimate, target_unreachable),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "uncalibrated",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__RecallEstimate, uncalibrated),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "sample_queries",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__RecallEstimate, sample_queries),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "shards",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__RecallEstimate, shards),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__recall_estimate__field_indices_by_name[] = {
+  0,   /* field[0] = recall */
+  3,   /* field[3] = sample_queries */
+  4,   /* field[4] = shards */
+  1,   /* field[1] = target_unreachable */
+  2,   /* field[2] = uncalibrated */
+};
+static const ProtobufCIntRange needletail__internal__v1__recall_estimate__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 5 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__recall_estimate__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.RecallEstimate",
+  "RecallEstimate",
+  "Needletail__Internal__V1__RecallEstimate",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__RecallEstimate),
+  5,
+  needletail__internal__v1__recall_estimate__field_descriptors,
+  needletail__internal__v1__recall_estimate__field_indices_by_name,
+  1,  needletail__internal__v1__recall_estimate__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__recall_estimate__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor needletail__internal__v1__shard_report__field_descriptors[5] =
@@ -3389,7 +3550,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__replica_status__descr
   (ProtobufCMessageInit) needletail__internal__v1__replica_status__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__codec_progress__field_descriptors[4] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__codec_progress__field_descriptors[5] =
 {
   {
     "field",
@@ -3439,17 +3600,30 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__codec_progress__
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "problem",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__CodecProgress, problem),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__internal__v1__codec_progress__field_indices_by_name[] = {
   2,   /* field[2] = encoded */
   0,   /* field[0] = field */
+  4,   /* field[4] = problem */
   3,   /* field[3] = total */
   1,   /* field[1] = version */
 };
 static const ProtobufCIntRange needletail__internal__v1__codec_progress__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__codec_progress__descriptor =
 {
@@ -3459,7 +3633,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__codec_progress__descr
   "Needletail__Internal__V1__CodecProgress",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__CodecProgress),
-  4,
+  5,
   needletail__internal__v1__codec_progress__field_descriptors,
   needletail__internal__v1__codec_progress__field_indices_by_name,
   1,  needletail__internal__v1__codec_progress__number_ranges,

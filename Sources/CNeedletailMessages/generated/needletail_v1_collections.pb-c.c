@@ -1504,7 +1504,7 @@ const ProtobufCMessageDescriptor needletail__v1__collection__descriptor =
   (ProtobufCMessageInit) needletail__v1__collection__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__v1__codec_status__field_descriptors[3] =
+static const ProtobufCFieldDescriptor needletail__v1__codec_status__field_descriptors[4] =
 {
   {
     "version",
@@ -1542,16 +1542,29 @@ static const ProtobufCFieldDescriptor needletail__v1__codec_status__field_descri
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "problem",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__CodecStatus, problem),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__v1__codec_status__field_indices_by_name[] = {
   1,   /* field[1] = encoded */
+  3,   /* field[3] = problem */
   2,   /* field[2] = total */
   0,   /* field[0] = version */
 };
 static const ProtobufCIntRange needletail__v1__codec_status__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor needletail__v1__codec_status__descriptor =
 {
@@ -1561,7 +1574,7 @@ const ProtobufCMessageDescriptor needletail__v1__codec_status__descriptor =
   "Needletail__V1__CodecStatus",
   "needletail.v1",
   sizeof(Needletail__V1__CodecStatus),
-  3,
+  4,
   needletail__v1__codec_status__field_descriptors,
   needletail__v1__codec_status__field_indices_by_name,
   1,  needletail__v1__codec_status__number_ranges,

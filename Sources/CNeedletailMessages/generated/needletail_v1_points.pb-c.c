@@ -994,6 +994,51 @@ void   needletail__v1__search_work__free_unpacked
   assert(message->base.descriptor == &needletail__v1__search_work__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   needletail__v1__recall_estimate__init
+                     (Needletail__V1__RecallEstimate         *message)
+{
+  static const Needletail__V1__RecallEstimate init_value = NEEDLETAIL__V1__RECALL_ESTIMATE__INIT;
+  *message = init_value;
+}
+size_t needletail__v1__recall_estimate__get_packed_size
+                     (const Needletail__V1__RecallEstimate *message)
+{
+  assert(message->base.descriptor == &needletail__v1__recall_estimate__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__v1__recall_estimate__pack
+                     (const Needletail__V1__RecallEstimate *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__v1__recall_estimate__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__v1__recall_estimate__pack_to_buffer
+                     (const Needletail__V1__RecallEstimate *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__v1__recall_estimate__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__V1__RecallEstimate *
+       needletail__v1__recall_estimate__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__V1__RecallEstimate *)
+     protobuf_c_message_unpack (&needletail__v1__recall_estimate__descriptor,
+                                allocator, len, data);
+}
+void   needletail__v1__recall_estimate__free_unpacked
+                     (Needletail__V1__RecallEstimate *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__v1__recall_estimate__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   needletail__v1__search_response__init
                      (Needletail__V1__SearchResponse         *message)
 {
@@ -2504,7 +2549,7 @@ const ProtobufCMessageDescriptor needletail__v1__count_response__descriptor =
   (ProtobufCMessageInit) needletail__v1__count_response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__v1__query__field_descriptors[6] =
+static const ProtobufCFieldDescriptor needletail__v1__query__field_descriptors[7] =
 {
   {
     "field",
@@ -2578,6 +2623,18 @@ static const ProtobufCFieldDescriptor needletail__v1__query__field_descriptors[6
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "recall_target",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__Query, recall_target),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__v1__query__field_indices_by_name[] = {
   3,   /* field[3] = ef */
@@ -2585,12 +2642,13 @@ static const unsigned needletail__v1__query__field_indices_by_name[] = {
   0,   /* field[0] = field */
   2,   /* field[2] = limit */
   5,   /* field[5] = parts */
+  6,   /* field[6] = recall_target */
   1,   /* field[1] = vector */
 };
 static const ProtobufCIntRange needletail__v1__query__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 6 }
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor needletail__v1__query__descriptor =
 {
@@ -2600,7 +2658,7 @@ const ProtobufCMessageDescriptor needletail__v1__query__descriptor =
   "Needletail__V1__Query",
   "needletail.v1",
   sizeof(Needletail__V1__Query),
-  6,
+  7,
   needletail__v1__query__field_descriptors,
   needletail__v1__query__field_indices_by_name,
   1,  needletail__v1__query__number_ranges,
@@ -2927,7 +2985,84 @@ const ProtobufCMessageDescriptor needletail__v1__search_work__descriptor =
   (ProtobufCMessageInit) needletail__v1__search_work__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__v1__search_response__field_descriptors[3] =
+static const ProtobufCFieldDescriptor needletail__v1__recall_estimate__field_descriptors[4] =
+{
+  {
+    "recall",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__RecallEstimate, recall),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "target_unreachable",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__RecallEstimate, target_unreachable),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "uncalibrated",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__RecallEstimate, uncalibrated),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "sample_queries",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__RecallEstimate, sample_queries),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__v1__recall_estimate__field_indices_by_name[] = {
+  0,   /* field[0] = recall */
+  3,   /* field[3] = sample_queries */
+  1,   /* field[1] = target_unreachable */
+  2,   /* field[2] = uncalibrated */
+};
+static const ProtobufCIntRange needletail__v1__recall_estimate__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor needletail__v1__recall_estimate__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.v1.RecallEstimate",
+  "RecallEstimate",
+  "Needletail__V1__RecallEstimate",
+  "needletail.v1",
+  sizeof(Needletail__V1__RecallEstimate),
+  4,
+  needletail__v1__recall_estimate__field_descriptors,
+  needletail__v1__recall_estimate__field_indices_by_name,
+  1,  needletail__v1__recall_estimate__number_ranges,
+  (ProtobufCMessageInit) needletail__v1__recall_estimate__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__v1__search_response__field_descriptors[4] =
 {
   {
     "points",
@@ -2965,16 +3100,29 @@ static const ProtobufCFieldDescriptor needletail__v1__search_response__field_des
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "recall",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__SearchResponse, recall),
+    &needletail__v1__recall_estimate__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__v1__search_response__field_indices_by_name[] = {
   1,   /* field[1] = coverage */
   0,   /* field[0] = points */
+  3,   /* field[3] = recall */
   2,   /* field[2] = work */
 };
 static const ProtobufCIntRange needletail__v1__search_response__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor needletail__v1__search_response__descriptor =
 {
@@ -2984,7 +3132,7 @@ const ProtobufCMessageDescriptor needletail__v1__search_response__descriptor =
   "Needletail__V1__SearchResponse",
   "needletail.v1",
   sizeof(Needletail__V1__SearchResponse),
-  3,
+  4,
   needletail__v1__search_response__field_descriptors,
   needletail__v1__search_response__field_indices_by_name,
   1,  needletail__v1__search_response__number_ranges,
@@ -3119,7 +3267,7 @@ const ProtobufCMessageDescriptor needletail__v1__search_batch_response__descript
   (ProtobufCMessageInit) needletail__v1__search_batch_response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__v1__search_result__field_descriptors[1] =
+static const ProtobufCFieldDescriptor needletail__v1__search_result__field_descriptors[2] =
 {
   {
     "points",
@@ -3133,14 +3281,27 @@ static const ProtobufCFieldDescriptor needletail__v1__search_result__field_descr
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "recall",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__SearchResult, recall),
+    &needletail__v1__recall_estimate__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__v1__search_result__field_indices_by_name[] = {
   0,   /* field[0] = points */
+  1,   /* field[1] = recall */
 };
 static const ProtobufCIntRange needletail__v1__search_result__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 1 }
+  { 0, 2 }
 };
 const ProtobufCMessageDescriptor needletail__v1__search_result__descriptor =
 {
@@ -3150,7 +3311,7 @@ const ProtobufCMessageDescriptor needletail__v1__search_result__descriptor =
   "Needletail__V1__SearchResult",
   "needletail.v1",
   sizeof(Needletail__V1__SearchResult),
-  1,
+  2,
   needletail__v1__search_result__field_descriptors,
   needletail__v1__search_result__field_indices_by_name,
   1,  needletail__v1__search_result__number_ranges,

@@ -71,7 +71,9 @@ extension ReplicaStatus {
     private static func codecs(_ replica: Needletail__Internal__V1__ReplicaStatus) throws(NeedletailError) -> [Int: CodecProgress] {
         try limited(replica.n_codecs, Limits.fieldsPerCollection, "codecs")
         let codecs = try messages(replica.codecs, replica.n_codecs) { codec throws(NeedletailError) in
-            (Int(codec.pointee.field), CodecProgress(version: codec.pointee.version, encoded: codec.pointee.encoded, total: codec.pointee.total))
+            let progress = CodecProgress(
+                version: codec.pointee.version, encoded: codec.pointee.encoded, total: codec.pointee.total, problem: string(codec.pointee.problem))
+            return (Int(codec.pointee.field), progress)
         }
         return Dictionary(codecs) { $1 }
     }
@@ -151,6 +153,7 @@ extension MessageArena {
         message.pointee.version = codec.value.version
         message.pointee.encoded = codec.value.encoded
         message.pointee.total = codec.value.total
+        message.pointee.problem = try text(codec.value.problem.withoutNUL)
         return message
     }
 }

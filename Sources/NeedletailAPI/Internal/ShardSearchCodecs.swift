@@ -29,10 +29,13 @@ extension InternalMessages {
         write: { response, arena throws(NeedletailError) in
             let message = try arena.make(Needletail__Internal__V1__SearchReply.self)
             message.pointee.n_results = response.results.count
-            message.pointee.results = try arena.list(response.results) { points throws(NeedletailError) in
+            message.pointee.results = try arena.list(Array(response.results.enumerated())) { index, points throws(NeedletailError) in
                 let result = try arena.make(Needletail__Internal__V1__QueryResult.self)
                 result.pointee.n_points = points.count
                 result.pointee.points = try arena.list(points, arena.internalScored)
+                if response.estimates.indices.contains(index), let estimate = response.estimates[index] {
+                    result.pointee.recall = try arena.internalEstimate(estimate)
+                }
                 return result
             }
             message.pointee.n_reports = response.reports.count
@@ -48,9 +51,10 @@ extension InternalMessages {
                     try ScoredPoint(point)
                 }
             }
+            let estimates = try messages(reply.results, reply.n_results) { result in RecallEstimate(internal: result.pointee.recall) }
             let reports = try messages(reply.reports, reply.n_reports) { report throws(NeedletailError) in try ShardReport(report) }
             return NodeSearchResponse(
-                results: results, reports: reports, work: SearchWork(distances: reply.distances, hops: reply.hops))
+                results: results, reports: reports, work: SearchWork(distances: reply.distances, hops: reply.hops), estimates: estimates)
         })
 }
 
@@ -63,8 +67,19 @@ extension SearchQuery {
         self.init(
             field: Int(query.field),
             vector: DenseVector(element: try VectorElement(number: query.element), bytes: byteArray(query.data)),
-            limit: Int(query.limit), ef: query.ef == 0 ? nil : Int(query.ef), exact: query.exact != 0,
+            limit: Int(query.limit), ef: query.ef == 0 ? nil : Int(query.ef),
+            recallTarget: query.recall_target == 0 ? nil : query.recall_target, exact: query.exact != 0,
             parts: PointParts(payload: query.with_payload != 0, vectors: query.with_vectors != 0))
+    }
+}
+
+extension RecallEstimate {
+    /// nil when there is none.
+    fileprivate init?(internal message: UnsafePointer<Needletail__Internal__V1__RecallEstimate>?) {
+        guard let estimate = message?.pointee else { return nil }
+        self.init(
+            recall: estimate.recall, isReachable: estimate.target_unreachable == 0, isCalibrated: estimate.uncalibrated == 0,
+            sampleQueries: Int(estimate.sample_queries), shards: Int(estimate.shards))
     }
 }
 
@@ -103,9 +118,22 @@ extension MessageArena {
         message.pointee.data = try bytes(query.vector.bytes)
         message.pointee.limit = try positive(query.limit, "limit")
         if let ef = query.ef { message.pointee.ef = try positive(ef, "ef") }
+        message.pointee.recall_target = query.recallTarget ?? 0
         message.pointee.exact = query.exact ? 1 : 0
         message.pointee.with_payload = query.parts.payload ? 1 : 0
         message.pointee.with_vectors = query.parts.vectors ? 1 : 0
+        return message
+    }
+
+    fileprivate func internalEstimate(
+        _ estimate: RecallEstimate
+    ) throws(NeedletailError) -> UnsafeMutablePointer<Needletail__Internal__V1__RecallEstimate> {
+        let message = try make(Needletail__Internal__V1__RecallEstimate.self)
+        message.pointee.recall = estimate.recall
+        message.pointee.target_unreachable = estimate.isReachable ? 0 : 1
+        message.pointee.uncalibrated = estimate.isCalibrated ? 0 : 1
+        message.pointee.sample_queries = UInt32(clamping: estimate.sampleQueries)
+        message.pointee.shards = UInt32(clamping: estimate.shards)
         return message
     }
 

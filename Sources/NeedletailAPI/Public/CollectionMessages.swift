@@ -69,7 +69,8 @@ extension CollectionInfo {
             shardCount: Int(collection.shard_count), replicationFactor: Int(collection.replication_factor),
             durability: try Durability.read(collection.durability) ?? .everyCommit)
         let codecs = try messages(collection.codecs, collection.n_codecs) { codec throws(NeedletailError) in
-            CodecProgress(version: codec.pointee.version, encoded: codec.pointee.encoded, total: codec.pointee.total)
+            CodecProgress(
+                version: codec.pointee.version, encoded: codec.pointee.encoded, total: codec.pointee.total, problem: string(codec.pointee.problem))
         }
         self.init(spec: spec, incarnation: Incarnation(try hexadecimal(string(collection.incarnation), "incarnation")), codecs: codecs)
     }
@@ -132,6 +133,7 @@ extension MessageArena {
         message.pointee.version = codec.version
         message.pointee.encoded = codec.encoded
         message.pointee.total = codec.total
+        message.pointee.problem = try text(codec.problem.withoutNUL)
         return message
     }
 }

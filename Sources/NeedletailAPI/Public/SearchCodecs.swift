@@ -32,12 +32,14 @@ extension PublicMessages {
             message.pointee.points = try arena.list(points, arena.scored)
             message.pointee.coverage = try arena.coverage(answer.coverage)
             message.pointee.work = try arena.work(answer.work)
+            message.pointee.recall = try answer.estimate(0).map(arena.estimate)
             return message
         },
         read: { (message: UnsafePointer<Needletail__V1__SearchResponse>) throws(NeedletailError) in
             SearchAnswer(
                 results: [try NamedScoredPoint.list(message.pointee.points, message.pointee.n_points)],
-                coverage: try Coverage(message.pointee.coverage), work: SearchWork(message.pointee.work))
+                coverage: try Coverage(message.pointee.coverage), work: SearchWork(message.pointee.work),
+                estimates: [RecallEstimate(message.pointee.recall)])
         })
 
     public static let searchBatch = MessageCodec<PointsSearch>(
@@ -64,10 +66,11 @@ extension PublicMessages {
         write: { answer, arena throws(NeedletailError) in
             let message = try arena.make(Needletail__V1__SearchBatchResponse.self)
             message.pointee.n_results = answer.results.count
-            message.pointee.results = try arena.list(answer.results) { points throws(NeedletailError) in
+            message.pointee.results = try arena.list(Array(answer.results.enumerated())) { index, points throws(NeedletailError) in
                 let result = try arena.make(Needletail__V1__SearchResult.self)
                 result.pointee.n_points = points.count
                 result.pointee.points = try arena.list(points, arena.scored)
+                result.pointee.recall = try answer.estimate(index).map(arena.estimate)
                 return result
             }
             message.pointee.coverage = try arena.coverage(answer.coverage)
@@ -78,8 +81,13 @@ extension PublicMessages {
             let results = try messages(message.pointee.results, message.pointee.n_results) { result throws(NeedletailError) in
                 try NamedScoredPoint.list(result.pointee.points, result.pointee.n_points)
             }
+            let estimates = try messages(message.pointee.results, message.pointee.n_results) { result in RecallEstimate(result.pointee.recall) }
             return SearchAnswer(
                 results: results, coverage: try Coverage(message.pointee.coverage),
-                work: SearchWork(message.pointee.work))
+                work: SearchWork(message.pointee.work), estimates: estimates)
         })
+}
+
+extension SearchAnswer {
+    fileprivate func estimate(_ query: Int) -> RecallEstimate? { estimates.indices.contains(query) ? estimates[query] : nil }
 }

@@ -9,8 +9,8 @@ extension NamedQuery {
         let query = message.pointee
         self.init(
             field: string(query.field), vector: try DenseVector(try need(query.vector, "the query's vector")),
-            limit: query.limit == 0 ? 10 : Int(query.limit), ef: query.ef == 0 ? nil : Int(query.ef), exact: query.exact != 0,
-            parts: PointParts(query.parts))
+            limit: query.limit == 0 ? 10 : Int(query.limit), ef: query.ef == 0 ? nil : Int(query.ef),
+            recallTarget: query.recall_target == 0 ? nil : query.recall_target, exact: query.exact != 0, parts: PointParts(query.parts))
     }
 }
 
@@ -30,6 +30,16 @@ extension NamedScoredPoint {
     }
 }
 
+extension RecallEstimate {
+    /// nil when there is none. Of how many shards it speaks is not in the public API.
+    init?(_ message: UnsafePointer<Needletail__V1__RecallEstimate>?) {
+        guard let estimate = message?.pointee else { return nil }
+        self.init(
+            recall: estimate.recall, isReachable: estimate.target_unreachable == 0, isCalibrated: estimate.uncalibrated == 0,
+            sampleQueries: Int(estimate.sample_queries))
+    }
+}
+
 extension SearchWork {
     init(_ message: UnsafeMutablePointer<Needletail__V1__SearchWork>?) {
         self.init(distances: message?.pointee.distances ?? 0, hops: message?.pointee.hops ?? 0)
@@ -43,6 +53,7 @@ extension MessageArena {
         message.pointee.vector = try vector(query.vector)
         message.pointee.limit = try positive(query.limit, "limit")
         if let ef = query.ef { message.pointee.ef = try positive(ef, "ef") }
+        message.pointee.recall_target = query.recallTarget ?? 0
         message.pointee.exact = query.exact ? 1 : 0
         message.pointee.parts = try parts(query.parts)
         return message
@@ -57,6 +68,15 @@ extension MessageArena {
         message.pointee.vectors = try vectors(point.vectors)
         (message.pointee.n_payload, message.pointee.payload) = try PayloadWriter.entries(point.payload, in: self)
         message.pointee.sequence = point.sequence
+        return message
+    }
+
+    func estimate(_ estimate: RecallEstimate) throws(NeedletailError) -> UnsafeMutablePointer<Needletail__V1__RecallEstimate> {
+        let message = try make(Needletail__V1__RecallEstimate.self)
+        message.pointee.recall = estimate.recall
+        message.pointee.target_unreachable = estimate.isReachable ? 0 : 1
+        message.pointee.uncalibrated = estimate.isCalibrated ? 0 : 1
+        message.pointee.sample_queries = UInt32(clamping: estimate.sampleQueries)
         return message
     }
 

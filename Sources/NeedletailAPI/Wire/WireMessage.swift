@@ -184,6 +184,9 @@ extension Needletail__V1__ScoredPoint: WireMessage {
 extension Needletail__V1__SearchWork: WireMessage {
     static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__search_work__init(message) }
 }
+extension Needletail__V1__RecallEstimate: WireMessage {
+    static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__recall_estimate__init(message) }
+}
 extension Needletail__V1__SearchResponse: WireMessage {
     static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__search_response__init(message) }
 }
@@ -256,6 +259,9 @@ extension Needletail__Internal__V1__Scored: WireMessage {
 }
 extension Needletail__Internal__V1__QueryResult: WireMessage {
     static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__query_result__init(message) }
+}
+extension Needletail__Internal__V1__RecallEstimate: WireMessage {
+    static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__recall_estimate__init(message) }
 }
 extension Needletail__Internal__V1__ShardReport: WireMessage {
     static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__shard_report__init(message) }

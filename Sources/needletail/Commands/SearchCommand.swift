@@ -20,6 +20,7 @@ struct SearchCommand: AsyncParsableCommand {
     @Option(help: "The field to search; needed when the collection has several.") var field = ""
     @Option(help: "Points wanted.") var limit = 10
     @Option(help: "Breadth of the walk: larger finds more of the true neighbours and takes longer.") var ef: Int?
+    @Option(help: ArgumentHelp("Share of the true neighbours to find, such as 0.95, instead of --ef.", valueName: "share")) var recall: Double?
     @Flag(help: "Compare with every point: the true nearest neighbours.") var exact = false
     @Flag(help: "Print payloads.") var withPayload = false
     @Flag(help: "Print vectors.") var withVectors = false
@@ -32,6 +33,10 @@ struct SearchCommand: AsyncParsableCommand {
         }
         guard (1...Limits.searchLimit).contains(limit) else { throw ValidationError("--limit is 1 to \(Limits.searchLimit).") }
         if let ef, !(1...Limits.ef).contains(ef) { throw ValidationError("--ef is 1 to \(Limits.ef).") }
+        if let recall {
+            guard recall > 0, recall < 1 else { throw ValidationError("--recall is above 0 and below 1, such as 0.95.") }
+            guard ef == nil, !exact else { throw ValidationError("--recall, --ef and --exact each say how thoroughly to search; choose one.") }
+        }
         if let id, PointID(id) == nil { throw ValidationError("\"\(id)\" is no id: write a whole number from 0, or a UUID.") }
     }
 
@@ -39,7 +44,7 @@ struct SearchCommand: AsyncParsableCommand {
         try await options.withCluster { cluster in
             let fields = try await cluster.collection(collection, deadline: options.deadline).spec.fields
             let query = NamedQuery(
-                field: field, vector: try await queryVector(cluster, fields), limit: limit, ef: ef, exact: exact,
+                field: field, vector: try await queryVector(cluster, fields), limit: limit, ef: ef, recallTarget: recall, exact: exact,
                 parts: PointParts(payload: withPayload, vectors: withVectors))
             let start = ContinuousClock.now
             let answer = try await cluster.search(
@@ -73,6 +78,21 @@ struct SearchCommand: AsyncParsableCommand {
         return named.vector
     }
 
+    /// To the error output, so that what reads the points is not disturbed.
+    private func show(_ estimate: RecallEstimate, target: Double) {
+        let percent = "\(Readable.tenths(estimate.recall * 100)) %"
+        let basis = estimate.sampleQueries > 0 ? "\(estimate.sampleQueries) queries" : "points standing in for queries"
+        let text =
+            if !estimate.isCalibrated {
+                "recall \(target) is not calibrated for this limit yet, or much has changed since: searched with the usual ef; ask again in a while"
+            } else if !estimate.isReachable {
+                "recall \(target) is out of reach: expected \(percent), by \(basis); a codec with more bits or a larger rescore could reach it"
+            } else {
+                "recall expected: \(percent), by \(basis)"
+            }
+        FileHandle.standardError.write(Data("needletail: \(text)\n".utf8))
+    }
+
     private func show(_ answer: SearchAnswer, _ fields: [VectorField], took: Duration) throws {
         let points = answer.results.first ?? []
         if options.json {
@@ -95,6 +115,7 @@ struct SearchCommand: AsyncParsableCommand {
             table.print()
             print("\(points.count) points in \(Readable.tenths(took.milliseconds)) ms, \(answer.work.distances) distances computed")
         }
+        if let recall, let estimate = answer.estimates.first ?? nil { show(estimate, target: recall) }
         let missing = answer.coverage.shards.count - answer.coverage.answeredCount
         if missing > 0 {
             FileHandle.standardError.write(Data("needletail: \(missing) shards did not answer; their points are missing\n".utf8))

@@ -92,8 +92,8 @@ extension Durability {
 
 extension CodecProgress {
     var option: String {
-        if version == 0 { return "untrained" }
-        return isDone ? "trained version \(version)" : "trained version \(version), encoding \(encoded) of \(total)"
+        let state = version == 0 ? "untrained" : "trained version \(version)" + (isDone ? "" : ", encoding \(encoded) of \(total)")
+        return problem.isEmpty ? state : "\(state); \(problem)"
     }
 }
 

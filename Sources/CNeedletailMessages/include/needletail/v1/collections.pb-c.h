@@ -347,10 +347,15 @@ struct  Needletail__V1__CodecStatus
    */
   uint64_t encoded;
   uint64_t total;
+  /*
+   * Why it does not go on: the last training that the cluster began by itself failed, or a shard has no memory for the codes (then its
+   * graph walks on the stored vectors, and it tries again). Empty when nothing is wrong.
+   */
+  char *problem;
 };
 #define NEEDLETAIL__V1__CODEC_STATUS__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__codec_status__descriptor) \
-    , 0, 0, 0 }
+    , 0, 0, 0, (char *)protobuf_c_empty_string }
 
 
 struct  Needletail__V1__TrainCollectionRequest

@@ -44,6 +44,7 @@ typedef struct Needletail__V1__ScoredPoint Needletail__V1__ScoredPoint;
 typedef struct Needletail__V1__ScoredPoint__VectorsEntry Needletail__V1__ScoredPoint__VectorsEntry;
 typedef struct Needletail__V1__ScoredPoint__PayloadEntry Needletail__V1__ScoredPoint__PayloadEntry;
 typedef struct Needletail__V1__SearchWork Needletail__V1__SearchWork;
+typedef struct Needletail__V1__RecallEstimate Needletail__V1__RecallEstimate;
 typedef struct Needletail__V1__SearchResponse Needletail__V1__SearchResponse;
 typedef struct Needletail__V1__SearchBatchRequest Needletail__V1__SearchBatchRequest;
 typedef struct Needletail__V1__SearchBatchResponse Needletail__V1__SearchBatchResponse;
@@ -428,10 +429,16 @@ struct  Needletail__V1__Query
    */
   protobuf_c_boolean exact;
   Needletail__V1__PointParts *parts;
+  /*
+   * Share of the true nearest points to find, above 0 and below 1, instead of `ef` or `exact` (INVALID_ARGUMENT with both; `limit` is at
+   * most 1,000 then): each shard chooses the least effort that does, by what it measured on a sample of the queries it is asked. The
+   * answer's RecallEstimate says what to expect, and whether the target is out of reach. 0: no target.
+   */
+  double recall_target;
 };
 #define NEEDLETAIL__V1__QUERY__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__query__descriptor) \
-    , (char *)protobuf_c_empty_string, NULL, 0, 0, 0, NULL }
+    , (char *)protobuf_c_empty_string, NULL, 0, 0, 0, NULL, 0 }
 
 
 struct  Needletail__V1__SearchRequest
@@ -518,6 +525,37 @@ struct  Needletail__V1__SearchWork
     , 0, 0 }
 
 
+/*
+ * What became of a query's `recall_target`.
+ */
+struct  Needletail__V1__RecallEstimate
+{
+  ProtobufCMessage base;
+  /*
+   * Share of the true nearest points that is expected to be in the answer, by what the shards measured on a sample of queries; a point at
+   * the same distance as one of them is as good. Means nothing while no shard is calibrated.
+   */
+  double recall;
+  /*
+   * A shard has no effort that reaches the target; it spent the greatest that it tries.
+   */
+  protobuf_c_boolean target_unreachable;
+  /*
+   * A shard has not been calibrated yet for this field and limit, or much has changed since; it searched as without a target. The
+   * query has set the calibration going; it takes seconds for a hundred thousand points.
+   */
+  protobuf_c_boolean uncalibrated;
+  /*
+   * Real queries that the estimate rests on, in the shard with fewest. 0: there were less than 200, and points of the collection,
+   * moved a little, stood in for them.
+   */
+  uint32_t sample_queries;
+};
+#define NEEDLETAIL__V1__RECALL_ESTIMATE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__recall_estimate__descriptor) \
+    , 0, 0, 0, 0 }
+
+
 struct  Needletail__V1__SearchResponse
 {
   ProtobufCMessage base;
@@ -528,10 +566,14 @@ struct  Needletail__V1__SearchResponse
   Needletail__V1__ScoredPoint **points;
   Needletail__V1__Coverage *coverage;
   Needletail__V1__SearchWork *work;
+  /*
+   * Only for a query with a recall target.
+   */
+  Needletail__V1__RecallEstimate *recall;
 };
 #define NEEDLETAIL__V1__SEARCH_RESPONSE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__search_response__descriptor) \
-    , 0,NULL, NULL, NULL }
+    , 0,NULL, NULL, NULL, NULL }
 
 
 struct  Needletail__V1__SearchBatchRequest
@@ -571,10 +613,14 @@ struct  Needletail__V1__SearchResult
   ProtobufCMessage base;
   size_t n_points;
   Needletail__V1__ScoredPoint **points;
+  /*
+   * Only for a query with a recall target.
+   */
+  Needletail__V1__RecallEstimate *recall;
 };
 #define NEEDLETAIL__V1__SEARCH_RESULT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__search_result__descriptor) \
-    , 0,NULL }
+    , 0,NULL, NULL }
 
 
 /* Needletail__V1__Point__VectorsEntry methods */
@@ -997,6 +1043,25 @@ Needletail__V1__SearchWork *
 void   needletail__v1__search_work__free_unpacked
                      (Needletail__V1__SearchWork *message,
                       ProtobufCAllocator *allocator);
+/* Needletail__V1__RecallEstimate methods */
+void   needletail__v1__recall_estimate__init
+                     (Needletail__V1__RecallEstimate         *message);
+size_t needletail__v1__recall_estimate__get_packed_size
+                     (const Needletail__V1__RecallEstimate   *message);
+size_t needletail__v1__recall_estimate__pack
+                     (const Needletail__V1__RecallEstimate   *message,
+                      uint8_t             *out);
+size_t needletail__v1__recall_estimate__pack_to_buffer
+                     (const Needletail__V1__RecallEstimate   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__V1__RecallEstimate *
+       needletail__v1__recall_estimate__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__v1__recall_estimate__free_unpacked
+                     (Needletail__V1__RecallEstimate *message,
+                      ProtobufCAllocator *allocator);
 /* Needletail__V1__SearchResponse methods */
 void   needletail__v1__search_response__init
                      (Needletail__V1__SearchResponse         *message);
@@ -1159,6 +1224,9 @@ typedef void (*Needletail__V1__ScoredPoint_Closure)
 typedef void (*Needletail__V1__SearchWork_Closure)
                  (const Needletail__V1__SearchWork *message,
                   void *closure_data);
+typedef void (*Needletail__V1__RecallEstimate_Closure)
+                 (const Needletail__V1__RecallEstimate *message,
+                  void *closure_data);
 typedef void (*Needletail__V1__SearchResponse_Closure)
                  (const Needletail__V1__SearchResponse *message,
                   void *closure_data);
@@ -1317,6 +1385,7 @@ extern const ProtobufCMessageDescriptor needletail__v1__scored_point__descriptor
 extern const ProtobufCMessageDescriptor needletail__v1__scored_point__vectors_entry__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__scored_point__payload_entry__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__search_work__descriptor;
+extern const ProtobufCMessageDescriptor needletail__v1__recall_estimate__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__search_response__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__search_batch_request__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__search_batch_response__descriptor;

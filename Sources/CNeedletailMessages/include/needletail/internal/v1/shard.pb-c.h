@@ -25,6 +25,7 @@ typedef struct Needletail__Internal__V1__Query Needletail__Internal__V1__Query;
 typedef struct Needletail__Internal__V1__SearchRequest Needletail__Internal__V1__SearchRequest;
 typedef struct Needletail__Internal__V1__Scored Needletail__Internal__V1__Scored;
 typedef struct Needletail__Internal__V1__QueryResult Needletail__Internal__V1__QueryResult;
+typedef struct Needletail__Internal__V1__RecallEstimate Needletail__Internal__V1__RecallEstimate;
 typedef struct Needletail__Internal__V1__ShardReport Needletail__Internal__V1__ShardReport;
 typedef struct Needletail__Internal__V1__SearchReply Needletail__Internal__V1__SearchReply;
 typedef struct Needletail__Internal__V1__GetRequest Needletail__Internal__V1__GetRequest;
@@ -151,10 +152,14 @@ struct  Needletail__Internal__V1__Query
   protobuf_c_boolean exact;
   protobuf_c_boolean with_payload;
   protobuf_c_boolean with_vectors;
+  /*
+   * 0: none.
+   */
+  double recall_target;
 };
 #define NEEDLETAIL__INTERNAL__V1__QUERY__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__query__descriptor) \
-    , 0, 0, {0,NULL}, 0, 0, 0, 0, 0 }
+    , 0, 0, {0,NULL}, 0, 0, 0, 0, 0, 0 }
 
 
 struct  Needletail__Internal__V1__SearchRequest
@@ -190,10 +195,34 @@ struct  Needletail__Internal__V1__QueryResult
   ProtobufCMessage base;
   size_t n_points;
   Needletail__Internal__V1__Scored **points;
+  /*
+   * Absent without a recall target.
+   */
+  Needletail__Internal__V1__RecallEstimate *recall;
 };
 #define NEEDLETAIL__INTERNAL__V1__QUERY_RESULT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__query_result__descriptor) \
-    , 0,NULL }
+    , 0,NULL, NULL }
+
+
+struct  Needletail__Internal__V1__RecallEstimate
+{
+  ProtobufCMessage base;
+  /*
+   * Mean of the shards that are calibrated.
+   */
+  double recall;
+  protobuf_c_boolean target_unreachable;
+  protobuf_c_boolean uncalibrated;
+  uint32_t sample_queries;
+  /*
+   * How many are calibrated.
+   */
+  uint32_t shards;
+};
+#define NEEDLETAIL__INTERNAL__V1__RECALL_ESTIMATE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__recall_estimate__descriptor) \
+    , 0, 0, 0, 0, 0 }
 
 
 struct  Needletail__Internal__V1__ShardReport
@@ -468,10 +497,11 @@ struct  Needletail__Internal__V1__CodecProgress
   uint64_t version;
   uint64_t encoded;
   uint64_t total;
+  char *problem;
 };
 #define NEEDLETAIL__INTERNAL__V1__CODEC_PROGRESS__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__codec_progress__descriptor) \
-    , 0, 0, 0, 0 }
+    , 0, 0, 0, 0, (char *)protobuf_c_empty_string }
 
 
 /*
@@ -733,6 +763,25 @@ Needletail__Internal__V1__QueryResult *
                       const uint8_t       *data);
 void   needletail__internal__v1__query_result__free_unpacked
                      (Needletail__Internal__V1__QueryResult *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__RecallEstimate methods */
+void   needletail__internal__v1__recall_estimate__init
+                     (Needletail__Internal__V1__RecallEstimate         *message);
+size_t needletail__internal__v1__recall_estimate__get_packed_size
+                     (const Needletail__Internal__V1__RecallEstimate   *message);
+size_t needletail__internal__v1__recall_estimate__pack
+                     (const Needletail__Internal__V1__RecallEstimate   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__recall_estimate__pack_to_buffer
+                     (const Needletail__Internal__V1__RecallEstimate   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__RecallEstimate *
+       needletail__internal__v1__recall_estimate__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__recall_estimate__free_unpacked
+                     (Needletail__Internal__V1__RecallEstimate *message,
                       ProtobufCAllocator *allocator);
 /* Needletail__Internal__V1__ShardReport methods */
 void   needletail__internal__v1__shard_report__init
@@ -1184,6 +1233,9 @@ typedef void (*Needletail__Internal__V1__Scored_Closure)
 typedef void (*Needletail__Internal__V1__QueryResult_Closure)
                  (const Needletail__Internal__V1__QueryResult *message,
                   void *closure_data);
+typedef void (*Needletail__Internal__V1__RecallEstimate_Closure)
+                 (const Needletail__Internal__V1__RecallEstimate *message,
+                  void *closure_data);
 typedef void (*Needletail__Internal__V1__ShardReport_Closure)
                  (const Needletail__Internal__V1__ShardReport *message,
                   void *closure_data);
@@ -1389,6 +1441,7 @@ extern const ProtobufCMessageDescriptor needletail__internal__v1__query__descrip
 extern const ProtobufCMessageDescriptor needletail__internal__v1__search_request__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__scored__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__query_result__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__recall_estimate__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__shard_report__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__search_reply__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__get_request__descriptor;
