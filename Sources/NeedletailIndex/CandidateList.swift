@@ -24,6 +24,7 @@ struct CandidateList: ~Copyable {
     private var answerCount = 0
     private var breadth = 0
     private var cursor = 0
+    private var reach = WalkReach.unlimited
 
     init() {
         capacity = 512
@@ -33,7 +34,7 @@ struct CandidateList: ~Copyable {
     deinit { entries.deallocate() }
 
     /// Empties the list for a walk of this breadth.
-    mutating func reset(breadth: Int) {
+    mutating func reset(breadth: Int, reach: WalkReach = .unlimited) {
         // Room for the nodes that only lead on: when more are waiting, the farthest go.
         let needed = breadth * 2 + 64
         if needed > capacity {
@@ -43,11 +44,20 @@ struct CandidateList: ~Copyable {
         }
         (count, answerCount, cursor) = (0, 0, 0)
         self.breadth = breadth
+        self.reach = reach
     }
 
     /// Nodes at this distance or beyond cannot improve the answer.
     @inline(__always) var threshold: Float {
-        answerCount < breadth ? .infinity : entries[count - 1].distance
+        min(answerCount < breadth ? .infinity : entries[count &- 1].distance, distanceReached)
+    }
+
+    /// Nodes farther than this are out of reach: see `WalkReach`.
+    @inline(__always) private var distanceReached: Float {
+        if answerCount < reach.rank { return .infinity }
+        // Estimates of small distances may fall below zero.
+        let last = entries[reach.rank &- 1].distance
+        return last > 0 ? last * reach.ratio : .infinity
     }
 
     /// Inserts a node that is nearer than `threshold`.
@@ -81,6 +91,7 @@ struct CandidateList: ~Copyable {
         while cursor < count {
             let entry = entries[cursor]
             if !entry.isExpanded {
+                if entry.distance > distanceReached { return nil }
                 if entry.isAnswer {
                     entries[cursor].tagged |= Self.expanded
                     cursor &+= 1

@@ -53,7 +53,7 @@ extension HNSWIndex {
         var next = 0
         var active = 0
         for lane in lanes.lanes where next < batch.count {
-            try begin(batch, next, ef: ef, lane, &results[next], pointers)
+            try begin(batch, next, limit: limit, ef: ef, lane, &results[next], pointers)
             next += 1
             active += 1
         }
@@ -66,7 +66,7 @@ extension HNSWIndex {
                 }
                 try finish(batch[index], limit: limit, rescore: rescore, lane, &results[index], pointers)
                 if next < batch.count {
-                    try begin(batch, next, ef: ef, lane, &results[next], pointers)
+                    try begin(batch, next, limit: limit, ef: ef, lane, &results[next], pointers)
                     next += 1
                     lane.count = gather(&lane.state, pointers: pointers, scratch: &lane.scratch) ?? 0
                 } else {
@@ -84,7 +84,7 @@ extension HNSWIndex {
 
     /// Takes a query up: down to the base level by itself, which is a small part of the work.
     private func begin(
-        _ batch: [DenseVector], _ index: Int, ef: Int, _ lane: WalkLanes.Lane, _ result: inout WalkResult, _ pointers: GraphPointers
+        _ batch: [DenseVector], _ index: Int, limit: Int, ef: Int, _ lane: WalkLanes.Lane, _ result: inout WalkResult, _ pointers: GraphPointers
     ) throws(NeedletailError) {
         let entry = entry.load(ordering: .acquiring)
         lane.scratch.prepare(slots: slotBound.load(ordering: .acquiring), queryBytes: pointers.queryBytes)
@@ -93,7 +93,7 @@ extension HNSWIndex {
         position = descend(
             query, from: position, levels: stride(from: Int(entry >> 32), to: 0, by: -1), pointers: pointers, scratch: &lane.scratch,
             work: &result.work)
-        lane.state = beginWalk(from: position, level: 0, breadth: ef, admitted: live, pointers: pointers, scratch: &lane.scratch)
+        lane.state = beginWalk(from: position, level: 0, breadth: ef, reach: reach(limit: limit, ef: ef), admitted: live, pointers: pointers, scratch: &lane.scratch)
         lane.query = query
         lane.index = index
         lane.count = 0

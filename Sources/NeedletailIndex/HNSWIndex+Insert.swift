@@ -44,6 +44,7 @@ extension HNSWIndex {
             for neighbour in neighbours { addLink(from: neighbour, to: slot, level: level, pointers: pointers, scratch: &scratch) }
         }
         raiseEntry(to: slot, level: level)
+        noteLink(scratch: &scratch)
     }
 
     /// Up to how many quarters of a list are filled with refused candidates.

@@ -55,7 +55,7 @@ extension HNSWIndex {
             (result.isTruncated, least) = (end.isTruncated, end.rescore)
         } else {
             result.isTruncated = walk(
-                query, from: position, level: 0, breadth: ef, admitted: live, distanceLimit: distanceLimit, deadline: deadline, pointers: pointers,
+                query, from: position, level: 0, breadth: ef, reach: reach(limit: limit, ef: ef), admitted: live, distanceLimit: distanceLimit, deadline: deadline, pointers: pointers,
                 scratch: &scratch, work: &result.work)
         }
         result.nearest = scratch.candidates.answers()

@@ -49,6 +49,8 @@ extension HNSWIndex {
         guard state.entry == 0 || (top < slots && pointers.level(UInt32(top)) == Int(state.entry >> 32)) else { throw damaged(top) }
         reclaim(unused: used)
         entry.store(state.entry, ordering: .releasing)
+        var scratch = SearchScratch()
+        measureGrowth(scratch: &scratch)
     }
 
     private func checkNode(

@@ -18,10 +18,10 @@ struct WalkState {
 extension HNSWIndex {
     /// Begins a walk at `start`.
     func beginWalk(
-        from start: SlotDistance, level: Int, breadth: Int, admitted: SlotBits, distanceLimit: Int = .max, pointers: GraphPointers,
-        scratch: inout SearchScratch
+        from start: SlotDistance, level: Int, breadth: Int, reach: WalkReach = .unlimited, admitted: SlotBits, distanceLimit: Int = .max,
+        pointers: GraphPointers, scratch: inout SearchScratch
     ) -> WalkState {
-        scratch.candidates.reset(breadth: breadth)
+        scratch.candidates.reset(breadth: reach.rank == .max ? breadth : breadth * WalkReach.room, reach: reach)
         _ = scratch.visited.insert(start.slot)
         scratch.candidates.insert(slot: start.slot, distance: start.distance, isAnswer: admitted[Int(start.slot)])
         return WalkState(
@@ -68,11 +68,11 @@ extension HNSWIndex {
     /// Walks until the `breadth` best admitted nodes are all expanded. The result stays in `scratch.candidates`. Returns whether the deadline
     /// cut it short.
     func walk(
-        _ query: PreparedQuery, from start: SlotDistance, level: Int, breadth: Int, admitted: SlotBits, distanceLimit: Int = .max,
-        deadline: Deadline?, pointers: GraphPointers, scratch: inout SearchScratch, work: inout SearchWork
+        _ query: PreparedQuery, from start: SlotDistance, level: Int, breadth: Int, reach: WalkReach = .unlimited, admitted: SlotBits,
+        distanceLimit: Int = .max, deadline: Deadline?, pointers: GraphPointers, scratch: inout SearchScratch, work: inout SearchWork
     ) -> Bool {
         var state = beginWalk(
-            from: start, level: level, breadth: breadth, admitted: admitted, distanceLimit: distanceLimit, pointers: pointers,
+            from: start, level: level, breadth: breadth, reach: reach, admitted: admitted, distanceLimit: distanceLimit, pointers: pointers,
             scratch: &scratch)
         defer { scratch.visited.clear() }
         var isTruncated = false

@@ -35,6 +35,11 @@ public final class HNSWIndex: @unchecked Sendable {
     /// Every slot ever used lies below this.
     let slotBound = Atomic<Int>(0)
 
+    /// The power with which distances grow, as the bits of a Double; 0 while it is not known. See `reach`.
+    let distanceGrowth = Atomic<UInt64>(0)
+    /// Nodes linked since the index was made or restored.
+    let linkCount = Atomic<Int>(0)
+
     private let levelFactor: Double
 
     struct Growth {
