@@ -76,8 +76,10 @@ public enum TrainingPolicy {
         for entry in entries where !entry.models.isEmpty && entry.state != .deleting {
             let statuses = entry.shards.filter { $0.primary == node }.compactMap { replicas[entry.shardID($0)] }
             for model in entry.models {
+                // One at a time: a replica that is still encoding for an earlier one has to finish that.
                 let isMissing = statuses.contains { status in
-                    status.state == .ready && status.codecs[model.field]?.version ?? 0 < model.version
+                    let codec = status.codecs[model.field] ?? CodecProgress()
+                    return status.state == .ready && codec.version < model.version && (codec.version == 0 || codec.isDone)
                 }
                 guard isMissing, bytes == 0 || bytes + model.bytes.count <= limitBytes else { continue }
                 bytes += model.bytes.count

@@ -25,17 +25,11 @@ extension Coordinator {
 
     public func train(_ request: CollectionTraining) async throws -> CollectionInfo {
         let entry = try entry(request.collection)
-        let untrained = TrainingPolicy.untrained(entry)
-        var fields = untrained
+        var fields = TrainingPolicy.untrained(entry)
         if !request.field.isEmpty {
             let number = try FieldNames(entry.spec).number(request.field)
             guard entry.spec.fields[number].index.needsTraining else {
                 throw NeedletailError(.invalidArgument, "field \"\(request.field)\" has no codec: there is nothing to train")
-            }
-            guard untrained.contains(number) else {
-                throw NeedletailError(
-                    .failedPrecondition,
-                    "field \"\(request.field)\" is trained already, and this version keeps to its first model; make the collection again for another")
             }
             fields = [number]
         }
@@ -94,7 +88,8 @@ extension Coordinator {
             throw NeedletailError(.aborted, "field \"\(field.name)\" is being trained; ask for its state with `needletail collection show`")
         }
         defer { state.withLock { _ = $0.training.remove(key) } }
-        let sample = try await sample(number, of: entry, request.deadline)
+        let version = entry.model(field: number)?.version ?? 0
+        let sample = try await sample(number, of: entry, seed: version, request.deadline)
         let count = sample.count / (4 * field.dimensions)
         guard count >= least else {
             throw NeedletailError(
@@ -105,11 +100,12 @@ extension Coordinator {
         let bytes = try await ask(place.primary, about: [entry.shardID(place)]) { try await $0.train(training) }
         try await exclusively(entry.spec.name, request.deadline) {
             let present = try self.entry(entry.spec.name)
-            guard present.incarnation == entry.incarnation, present.model(field: number) == nil else {
+            guard present.incarnation == entry.incarnation, present.model(field: number)?.version ?? 0 == version else {
                 throw NeedletailError(.aborted, "collection \"\(entry.spec.name)\" was changed while its codec was trained; try again")
             }
             var trained = present
-            trained.models.append(FieldModel(field: number, version: 1, bytes: bytes))
+            trained.models.removeAll { $0.field == number }
+            trained.models.append(FieldModel(field: number, version: version + 1, bytes: bytes))
             guard try await store(trained, replacing: present) else {
                 throw NeedletailError(.aborted, "collection \"\(entry.spec.name)\" was changed by another coordinator; try again")
             }
@@ -117,13 +113,14 @@ extension Coordinator {
     }
 
     /// Vectors of all shards, in proportion to their points; shards follow one another by number.
-    private func sample(_ field: Int, of entry: CollectionEntry, _ deadline: Deadline?) async throws -> [UInt8] {
+    /// - Parameter seed: another one draws other vectors.
+    private func sample(_ field: Int, of entry: CollectionEntry, seed: UInt64, _ deadline: Deadline?) async throws -> [UInt8] {
         let points = try await ofEachShard(entry) { worker, shard in try await worker.count(shard, deadline: deadline).count }
         let shares = TrainingPolicy.shares(of: TrainingPolicy.sampleCount(entry.spec.fields[field]), points: points)
         let wanted = Dictionary(uniqueKeysWithValues: zip(entry.shards.map(entry.shardID), shares))
         let parts = try await ofEachShard(entry) { worker, shard -> [UInt8] in
             guard let count = wanted[shard], count > 0 else { return [] }
-            let request = ShardSample(shard: shard, field: field, count: count, seed: UInt64(shard.number), deadline: deadline)
+            let request = ShardSample(shard: shard, field: field, count: count, seed: seed << 32 | UInt64(shard.number), deadline: deadline)
             return try await worker.sample(request)
         }
         return Array(parts.joined())

@@ -10,7 +10,7 @@ public protocol ClusterOperations: Sendable {
     func updateCollection(_ name: String, durability: Durability?, deadline: Deadline?) async throws -> CollectionInfo
     /// Returns whether there was one; throws `notFound` instead of false unless `ignoreMissing`.
     func deleteCollection(_ name: String, ignoreMissing: Bool, deadline: Deadline?) async throws -> Bool
-    /// Trains the codecs that have no model; returns when the models are stored, while shards begin to encode.
+    /// Trains the codecs that have no model, or the one of the field named anew; returns when the models are stored, while shards begin to encode.
     func train(_ request: CollectionTraining) async throws -> CollectionInfo
 
     func write(_ request: PointsWrite) async throws -> WriteSummary

@@ -103,7 +103,7 @@ public struct CodecTrainingRequest: Sendable {
 /// Which fields of a collection are to be trained now, whatever the number of its points.
 public struct CollectionTraining: Sendable {
     public var collection: String
-    /// Empty: all that have a codec and no model.
+    /// Empty: all that have a codec and no model. One that is named is trained again if it has one.
     public var field: String
     /// As in `CodecTrainingRequest`.
     public var queries: [UInt8]

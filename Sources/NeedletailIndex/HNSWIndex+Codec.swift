@@ -2,54 +2,74 @@ public import NeedletailCore
 public import NeedletailVectors
 internal import Synchronization
 
-// Taking to a codec while searches and writes go on: from `beginCodec` on new vectors are written in both forms, `encode` brings the
-// older ones up, and with `adoptCodec` the graph walks on codes. The links stay: they join the same points.
+// Taking to a codec, or from one to another, while searches and writes go on: from `beginCodec` on new vectors are written in the new
+// form too, `encode` brings the older ones up, and with `adoptCodec` the graph walks on the new codes. The links stay: they join the same
+// points.
 extension HNSWIndex {
-    /// The codec and the memory for its rows, and whether walks use them.
+    /// A codec and the memory for its rows.
+    struct Codes {
+        let codec: any RowCodec
+        let memory: any SlotMemory
+    }
+
     struct Coding {
-        var codec: (any RowCodec)?
-        var codes: (any SlotMemory)?
-        var isAdopted = true
+        /// What walks are on; nil while they are on the vectors themselves.
+        var walked: Codes?
+        /// What is being written, to be walked on later.
+        var coming: Codes?
+        /// What walks were on before: one under way may still be.
+        var former: [Codes] = []
+        /// What a new vector is written in beside itself.
+        var written: [Codes] { [walked, coming].compactMap(\.self) }
     }
 
     /// The codec that the graph walks on; nil while it walks on the vectors themselves.
-    public var codec: (any RowCodec)? { coding.withLock { $0.isAdopted ? $0.codec : nil } }
+    public var codec: (any RowCodec)? { coding.withLock { $0.walked?.codec } }
 
-    /// Begins to write codes beside vectors. The graph has no codec so far; no `store` is under way.
+    /// Begins to write codes beside what is there. None are being made; no `store` is under way.
     /// - Throws: `resourceExhausted` when there is no memory for the codes.
     public func beginCodec(_ codec: any RowCodec, codes: any SlotMemory) throws(NeedletailError) {
         try codes.ensureCapacity(slots: slotBound.load(ordering: .acquiring))
         coding.withLock {
-            precondition($0.codec == nil, "the graph has a codec already")
-            $0 = Coding(codec: codec, codes: codes, isAdopted: false)
+            precondition($0.coming == nil, "codes are being made already")
+            $0.coming = Codes(codec: codec, memory: codes)
         }
     }
 
     /// Writes the codes of slots that were stored before `beginCodec`. On any number of threads for different slots, beside searches; not
     /// beside a `store` of the same slots.
     public func encode(slots: Range<Int>, scratch: inout SearchScratch) {
-        let coding = coding.withLock { $0 }
-        guard let pointers, let codec = coding.codec, let codes = coding.codes else { return }
+        guard let pointers, let coming = coding.withLock({ $0.coming }) else { return }
         for slot in slots where pointers.level(UInt32(slot)) >= 0 {
-            encode(distance.floats(distance.load(pointers.row(UInt32(slot))).bytes), slot: UInt32(slot), codec, codes, scratch: &scratch)
+            encode(distance.floats(distance.load(pointers.row(UInt32(slot))).bytes), slot: UInt32(slot), coming, scratch: &scratch)
         }
     }
 
-    /// Makes searches and insertions walk on the codes: every slot below `slotBound` that has a node has been encoded.
-    public func adoptCodec() {
+    /// Makes searches and insertions walk on the codes begun: every slot below `slotBound` that has a node has been encoded.
+    /// - Returns: whether walks were on other codes before: then `releaseFormerCodes` must follow.
+    @discardableResult public func adoptCodec() -> Bool {
         coding.withLock {
-            guard $0.codec != nil, !$0.isAdopted else { return }
-            $0.isAdopted = true
-            if pointers != nil { usePointers(codec: $0.codec, codes: $0.codes) }
+            guard let coming = $0.coming else { return false }
+            if let walked = $0.walked { $0.former.append(walked) }
+            ($0.walked, $0.coming) = (coming, nil)
+            if pointers != nil { usePointers(coming) }
+            return !$0.former.isEmpty
         }
     }
 
-    func encode(_ values: [Float], slot: UInt32, _ codec: any RowCodec, _ codes: any SlotMemory, scratch: inout SearchScratch) {
+    /// Lets go of codes that walks were on before. Every operation that began before `adoptCodec` has ended.
+    public func releaseFormerCodes() {
+        coding.withLock { $0.former = [] }
+        releaseFormerPointers()
+    }
+
+    func encode(_ values: [Float], slot: UInt32, _ codes: Codes, scratch: inout SearchScratch) {
+        let codec = codes.codec
         scratch.prepare(slots: 0, queryBytes: codec.scratchBytes)
-        codes.willWrite(slot: Int(slot))
+        codes.memory.willWrite(slot: Int(slot))
         values.withUnsafeBufferPointer {
             codec.encode(
-                $0.baseAddress.unsafelyUnwrapped, at: codes.base + Int(slot) * codec.strideBytes, scratch: scratch.query.pointer)
+                $0.baseAddress.unsafelyUnwrapped, at: codes.memory.base + Int(slot) * codec.strideBytes, scratch: scratch.query.pointer)
         }
     }
 }

@@ -22,7 +22,7 @@ public final class HNSWIndex: @unchecked Sendable {
     let growth = Mutex(Growth())
     /// The present one; none before the first slot.
     private let current = Atomic<Unmanaged<GraphPointers>?>(nil)
-    /// Owns every one there was: an operation may still work with an earlier one, and they are few.
+    /// Owns the present one, and those before it until nothing works with them.
     private let owned = Mutex<[GraphPointers]>([])
     let coding: Mutex<Coding>
 
@@ -55,7 +55,9 @@ public final class HNSWIndex: @unchecked Sendable {
         field: VectorField, codec: (any RowCodec)? = nil, memory: GraphMemory, capacity: Int, level: KernelLevel = .best
     ) {
         precondition((codec == nil) == (memory.codes == nil), "a codec needs memory for its rows, and nothing else does")
-        coding = Mutex(Coding(codec: codec, codes: memory.codes))
+        var walked: Codes?
+        if let codec, let codes = memory.codes { walked = Codes(codec: codec, memory: codes) }
+        coding = Mutex(Coding(walked: walked))
         precondition(capacity < Int(CandidateList.slotMask), "a partition numbers its slots in 30 bits")
         self.field = field
         self.memory = memory
@@ -73,32 +75,37 @@ public final class HNSWIndex: @unchecked Sendable {
             throw NeedletailError(.resourceExhausted, "the partition is full at \(live.capacity) points; use more shards")
         }
         try memory.rows.ensureCapacity(slots: slots)
-        try coding.withLock { coding throws(NeedletailError) in try coding.codes?.ensureCapacity(slots: slots) }
+        for codes in coding.withLock({ $0.written }) { try codes.memory.ensureCapacity(slots: slots) }
         try memory.links.ensureCapacity(slots: slots)
         try memory.nodes.ensureCapacity(slots: slots)
         try growth.withLock { growth throws(NeedletailError) in try memory.upper.ensureCapacity(slots: growth.upperCount + 1) }
         if slots > slotBound.load(ordering: .relaxed) { slotBound.store(slots, ordering: .releasing) }
-        if pointers == nil { coding.withLock { usePointers(codec: $0.isAdopted ? $0.codec : nil, codes: $0.isAdopted ? $0.codes : nil) } }
+        if pointers == nil { coding.withLock { usePointers($0.walked) } }
     }
 
     var pointers: GraphPointers? {
-        // Owned for as long as the index lives.
+        // Owned until every operation that may have read it has ended.
         current.load(ordering: .acquiring)?.takeUnretainedValue()
     }
 
-    /// Makes later operations work with this codec. Its memory has addresses: capacity was ensured before.
-    func usePointers(codec: (any RowCodec)?, codes: (any SlotMemory)?) {
-        let made = GraphPointers(memory: memory, m: field.graph.m, distance: distance, codec: codec, codes: codes)
+    /// Makes later operations work with these codes. Their memory has addresses: capacity was ensured before.
+    func usePointers(_ codes: Codes?) {
+        let made = GraphPointers(memory: memory, m: field.graph.m, distance: distance, codec: codes?.codec, codes: codes?.memory)
         owned.withLock { $0.append(made) }
         current.store(Unmanaged.passUnretained(made), ordering: .releasing)
     }
+
+    /// No operation works with any but the present ones.
+    func releaseFormerPointers() { owned.withLock { $0 = Array($0.suffix(1)) } }
 
     /// Writes the slot's vector, converted by `VectorLayout.convert`. The slot must be unused: nobody reads it yet.
     public func store(_ vector: [UInt8], slot: UInt32, scratch: inout SearchScratch) {
         memory.rows.willWrite(slot: Int(slot))
         distance.store(vector, at: memory.rows.base + Int(slot) * distance.layout.strideBytes)
-        let (codec, codes) = coding.withLock { ($0.codec, $0.codes) }
-        if let codec, let codes { encode(distance.floats(vector), slot: slot, codec, codes, scratch: &scratch) }
+        let written = coding.withLock { $0.written }
+        if written.isEmpty { return }
+        let values = distance.floats(vector)
+        for codes in written { encode(values, slot: slot, codes, scratch: &scratch) }
     }
 
     /// The vector of a slot as it was given; nil when the point has none in this field.

@@ -10,13 +10,22 @@ final class FieldIndex: Sendable {
     private let number: Int
     private let capacity: Int
     private let uncoded: [SlabArray]
-    private let coding = Mutex<Coding?>(nil)
+    private let coding = Mutex(Coding())
 
-    /// The codes of a field and how far they are: slots below `bound` were stored before the codec came, those below `next` of them
-    /// have been encoded since. Changed by the applier only.
-    private struct Coding {
+    /// The codes of one model and how far they are: slots below `bound` were stored before it came, those below `next` of them have been
+    /// encoded since.
+    private struct Codes {
         let slab: SlabArray
         var mark: CodecMark
+    }
+
+    /// Changed by the applier only.
+    private struct Coding {
+        /// What the graph walks on.
+        var walked: Codes?
+        /// What is being made.
+        var coming: Codes?
+        var all: [Codes] { [walked, coming].compactMap(\.self) }
     }
 
     init(field: VectorField, number: Int, capacity: Int) {
@@ -34,26 +43,29 @@ final class FieldIndex: Sendable {
         graph = HNSWIndex(field: field, memory: memory, capacity: capacity)
     }
 
-    var slabs: [SlabArray] { coding.withLock { $0.map { uncoded + [$0.slab] } ?? uncoded } }
+    var slabs: [SlabArray] { uncoded + coding.withLock { $0.all.map(\.slab) } }
 
     /// Where the codes of a model of this version belong.
     func codes(version: UInt64, codec: any RowCodec) -> SlabArray {
         SlabArray(name: "field-\(number)-codes-\(version)", strideBytes: codec.strideBytes, capacity: capacity, usesHugePages: true)
     }
 
-    /// The state of the codes; nil before there is a model.
-    var codecMark: CodecMark? { coding.withLock { $0?.mark } }
+    /// The state of the codes: those that are walked on first, then those being made.
+    var codecMarks: [CodecMark] { coding.withLock { $0.all.map(\.mark) } }
+
+    /// Of the newest model taken; 0 before there is one.
+    var newestVersion: UInt64 { codecMarks.last?.version ?? 0 }
 
     /// Version of the codec that the graph walks on; 0 while it walks on the vectors themselves.
-    var walkedVersion: UInt64 { codecMark.map { $0.isDone ? $0.version : 0 } ?? 0 }
+    var walkedVersion: UInt64 { coding.withLock { $0.walked?.mark.version ?? 0 } }
 
-    var isEncoding: Bool { codecMark.map { !$0.isDone } ?? false }
+    var isEncoding: Bool { coding.withLock { $0.coming != nil } }
 
     /// How far the codes are; nil for a field without a codec.
     /// - Parameter slots: places for points there are. Those from the mark's bound on were written in both forms.
     func codecProgress(slots: Int) -> CodecProgress? {
         guard graph.field.index.needsTraining else { return nil }
-        guard let mark = codecMark else { return CodecProgress() }
+        guard let mark = codecMarks.last else { return CodecProgress() }
         let total = max(slots, mark.bound)
         return CodecProgress(version: mark.version, encoded: UInt64(total - mark.bound + mark.next), total: UInt64(total))
     }
@@ -69,26 +81,30 @@ final class FieldIndex: Sendable {
         return learned.rowCodec()
     }
 
-    /// Writes codes beside vectors from now on. No write is under way. `slab` holds what `mark` says.
+    /// Writes codes beside what is there from now on. No write is under way, none are being made. `slab` holds what `mark` says.
+    /// - Returns: as `encoded(upTo:)`.
     /// - Throws: `resourceExhausted` when there is no memory for them.
-    func beginCodec(_ codec: any RowCodec, slab: SlabArray, mark: CodecMark) throws(NeedletailError) {
+    @discardableResult func beginCodec(_ codec: any RowCodec, slab: SlabArray, mark: CodecMark) throws(NeedletailError) -> Bool {
         try graph.beginCodec(codec, codes: SlabSlotMemory(slab))
-        coding.withLock { $0 = Coding(slab: slab, mark: mark) }
-        if mark.isDone { graph.adoptCodec() }
+        coding.withLock { $0.coming = Codes(slab: slab, mark: mark) }
+        return encoded(upTo: mark.next)
     }
 
     /// The next slots to encode, at most `count`.
     func slotsToEncode(_ count: Int) -> Range<Int> {
-        codecMark.map { $0.next..<min($0.bound, $0.next + count) } ?? 0..<0
+        coding.withLock { $0.coming.map { $0.mark.next..<min($0.mark.bound, $0.mark.next + count) } ?? 0..<0 }
     }
 
-    /// Slots below `slot` have been encoded. With the last of them the graph walks on codes.
-    func encoded(upTo slot: Int) {
+    /// Slots below `slot` have been encoded. With the last of them the graph walks on the new codes.
+    /// - Returns: whether it walked on others before, which it is to let go of when every search that might be on them has ended.
+    @discardableResult func encoded(upTo slot: Int) -> Bool {
         let isDone = coding.withLock { coding in
-            coding?.mark.next = slot
-            return coding?.mark.isDone ?? false
+            coding.coming?.mark.next = slot
+            guard let coming = coding.coming, coming.mark.isDone else { return false }
+            coding = Coding(walked: coming)
+            return true
         }
-        if isDone { graph.adoptCodec() }
+        return isDone ? graph.adoptCodec() : false
     }
 }
 

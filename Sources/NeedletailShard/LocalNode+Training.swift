@@ -23,7 +23,7 @@ extension LocalNode {
 }
 
 extension LocalNode {
-    /// Hands a codec's model to the replicas of its collection that are here and have none; they encode in the background.
+    /// Hands a codec's model to the replicas of its collection that are here and have no later one; they encode in the background.
     /// - Throws: `dataLoss` when it does not fit the field, what the disk says otherwise.
     public func take(_ model: CollectionModel) async throws {
         for case .ready(let replica) in replicas.withLock({ Array($0.values) })

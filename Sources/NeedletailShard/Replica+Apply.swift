@@ -13,6 +13,8 @@ final class Applier: @unchecked Sendable {
     /// Retired slots that the graph still links to.
     var retired: [UInt32] = []
     var repair: GraphRepair?
+    /// Codes that graphs walked on before are let go of when readers have passed this.
+    var formerCodes: NodeResources.ReaderMark?
 
     var isDirty: Bool { changes.load(ordering: .relaxed) > 0 }
     var changeCount: Int { changes.load(ordering: .relaxed) }
@@ -71,7 +73,9 @@ extension Replica {
         apply(group, scratch: &scratch)
         maintain(wantsCheckpoint: wantsCheckpoint, scratch: &scratch)
         let waiters: [CheckedContinuation<Void, Never>]? = queue.withLock { queue in
-            if !queue.batches.isEmpty || !queue.models.isEmpty || queue.wantsCheckpoint || applier.repair != nil || isEncoding { return nil }
+            if !queue.batches.isEmpty || !queue.models.isEmpty || queue.wantsCheckpoint || applier.repair != nil || isEncoding || applier.formerCodes != nil {
+                return nil
+            }
             queue.isRunning = false
             defer { queue.idleWaiters = [] }
             return queue.idleWaiters

@@ -14,6 +14,7 @@ extension Replica {
         if (isDue || wantsCheckpoint) && applier.isDirty && !applier.isCheckpointing.load(ordering: .acquiring) { beginCheckpoint() }
         stepRepair(scratch: &scratch)
         stepEncoding(scratch: &scratch)
+        releaseFormerCodes()
     }
 
     /// The barrier of a checkpoint: takes about as long as marking the dirty slabs. The writing happens beside later groups, which
@@ -24,11 +25,13 @@ extension Replica {
         let changes = applier.takeChanges()
         for slab in slabs { slab.beginCheckpoint() }
         payloads.freeze()
-        let state = CheckpointState(indexes: fields.map(\.graph.state), codecs: fields.map(\.codecMark)).encoded
+        let marks = fields.map(\.codecMarks)
+        let state = CheckpointState(indexes: fields.map(\.graph.state), codecs: marks).encoded
         let write = checkpoints.begin(sequence: sequence, epoch: assignment.epoch, metadata: state, arrays: slabs)
         do {
             try resources.checkpointPool.submit { [self] _ in
-                continueCheckpoint(write, sequence: sequence, changes: changes, until: .now + resources.configuration.checkpointPatience)
+                continueCheckpoint(
+                    write, sequence: sequence, changes: changes, marks: marks, until: .now + resources.configuration.checkpointPatience)
             }
         } catch {
             for slab in slabs { slab.abandonCheckpoint() }
@@ -38,12 +41,14 @@ extension Replica {
 
     /// Writes on until `end`; then the rest is for a thread that does not stand behind all others, since a log that grows and grows
     /// would cost more than the checkpoint disturbs.
-    private func continueCheckpoint(_ write: CheckpointWrite, sequence: UInt64, changes: Int, until end: ContinuousClock.Instant?) {
+    private func continueCheckpoint(
+        _ write: CheckpointWrite, sequence: UInt64, changes: Int, marks: [[CodecMark]], until end: ContinuousClock.Instant?
+    ) {
         do {
             if try !write.advance(until: end) {
                 do {
                     return try resources.maintenancePool.submit { [self] _ in
-                        continueCheckpoint(write, sequence: sequence, changes: changes, until: nil)
+                        continueCheckpoint(write, sequence: sequence, changes: changes, marks: marks, until: nil)
                     }
                 } catch {
                     // The pool is closing: then it is this thread's to finish.
@@ -56,6 +61,7 @@ extension Replica {
                 try payloads.store.commit(sequence: sequence, changes: payloads.frozenChanges())
             }
             payloads.dropFrozen()
+            removeOldModels(marks)
             // Records before the checkpoint are no longer needed; failing to remove them only costs space.
             try? log.truncatePrefix(upTo: sequence)
             endCheckpoint(nil, changes: changes)
@@ -128,13 +134,13 @@ struct GraphRepair {
 
 /// The part of a checkpoint that is not in slabs: format version, then the state of each field's index.
 struct CheckpointState {
-    /// 1: without codecs.
-    private static let version: UInt8 = 2
+    /// 1: without codecs; 2: with codes of one model a field.
+    private static let version: UInt8 = 3
     var indexes: [IndexState]
-    /// One a field; nil for those without codes.
-    var codecs: [CodecMark?]
+    /// By field, as `FieldIndex.codecMarks`.
+    var codecs: [[CodecMark]]
 
-    init(indexes: [IndexState], codecs: [CodecMark?]) {
+    init(indexes: [IndexState], codecs: [[CodecMark]]) {
         self.indexes = indexes
         self.codecs = codecs
     }
@@ -147,10 +153,13 @@ struct CheckpointState {
             writer.u64(index.entry)
             writer.u64(UInt64(index.upperCount))
         }
-        for codec in codecs {
-            writer.u64(codec?.version ?? 0)
-            writer.u64(UInt64(codec?.next ?? 0))
-            writer.u64(UInt64(codec?.bound ?? 0))
+        for marks in codecs {
+            writer.varint(UInt64(marks.count))
+            for mark in marks {
+                writer.u64(mark.version)
+                writer.u64(UInt64(mark.next))
+                writer.u64(UInt64(mark.bound))
+            }
         }
         return writer.bytes
     }
@@ -169,8 +178,11 @@ struct CheckpointState {
             }
             indexes.append(IndexState(entry: entry, upperCount: upperCount))
         }
-        codecs = Array(repeating: nil, count: indexes.count)
-        if version >= 2 { for field in indexes.indices { codecs[field] = try Self.codec(&reader) } }
+        codecs = Array(repeating: [], count: indexes.count)
+        for field in indexes.indices where version >= 2 {
+            let count = version == 2 ? 1 : try reader.count(minimumItemBytes: 24)
+            for _ in 0..<count { if let mark = try Self.codec(&reader) { codecs[field].append(mark) } }
+        }
         try reader.expectEnd()
     }
 

@@ -28,13 +28,13 @@ extension Replica {
 
     private func recover(scratch: inout SearchScratch) throws {
         var sequence: UInt64 = 0
-        let models = storedModels()
+        let models = try storedModels()
         if let manifest = checkpoints.manifest {
             try loadCheckpoint(manifest, models)
             sequence = manifest.sequence
         }
         // Of models that the checkpoint has no codes of, or that came before the first one.
-        beginCodecs(models.values.sorted { $0.model.field < $1.model.field })
+        beginCodecs(models.values.compactMap(\.last).sorted { $0.model.field < $1.model.field })
         appliedSequence.store(sequence, ordering: .releasing)
         if log.lastSequence < sequence {
             // Cut short by a repair: the checkpoint holds more than the log does. Otherwise the log always reaches at least that far.
@@ -50,7 +50,7 @@ extension Replica {
         if let failure = applier.failure { throw failure }
     }
 
-    private func loadCheckpoint(_ manifest: Manifest, _ models: [Int: TrainedCodec]) throws {
+    private func loadCheckpoint(_ manifest: Manifest, _ models: [Int: [TrainedCodec]]) throws {
         let state = try CheckpointState(encoded: manifest.metadata)
         guard state.indexes.count == fields.count else {
             throw NeedletailError(
@@ -66,12 +66,11 @@ extension Replica {
         for (field, index) in zip(fields, state.indexes) {
             try field.graph.restore(index, slots: points.slotBound) { points.state(UInt32($0)) == .current }
         }
-        for (number, trained) in models {
-            guard let slab = codes[number], let mark = state.codecs[number] else { continue }
+        for (trained, slab, mark) in codes.wanted {
             guard mark.bound <= points.slotBound else {
                 throw NeedletailError(.dataLoss, "the checkpoint's codec state is damaged; \(NeedletailError.damagedReplicaAdvice)", location: directory)
             }
-            try fields[number].beginCodec(trained.codec, slab: slab, mark: mark)
+            try fields[trained.model.field].beginCodec(trained.codec, slab: slab, mark: mark)
         }
     }
 

@@ -19,6 +19,9 @@ extension Disk {
         try syncDirectory(String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)]))
     }
 
+    /// A missing file is no error.
+    public func removeFile(_ path: String) throws { try remove(path) }
+
     /// Renames the folder out of the way, durably, so that a crash in the middle of removing it leaves nothing that looks whole; then
     /// removes it.
     public func removeDirectory(_ path: String) throws {

@@ -66,6 +66,11 @@ import Testing
         var loading = without
         for shard in loading.keys { loading[shard]?.state = .loading }
         #expect(TrainingPolicy.models(for: NodeID(1), of: [entry], replicas: loading).isEmpty)
+        // Trained again, it goes to whoever has finished the version before.
+        var retrained = entry
+        retrained.models = [FieldModel(field: 0, version: 2, bytes: [8])]
+        #expect(TrainingPolicy.models(for: NodeID(1), of: [retrained], replicas: replicas(entry, version: 1, encoded: 10)).map(\.model.version) == [2])
+        #expect(TrainingPolicy.models(for: NodeID(1), of: [retrained], replicas: replicas(entry, version: 1, encoded: 9)).isEmpty)
         // One at least, and no second one beyond the limit.
         #expect(TrainingPolicy.models(for: NodeID(1), of: [entry, entry], replicas: without, limitBytes: 150) == [expected])
     }

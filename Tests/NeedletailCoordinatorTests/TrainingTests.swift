@@ -134,9 +134,17 @@ private final class TrainingWorker: ShardOperations {
         let field = try spec("leanvec1(queries),lvq8").fields[0]
         #expect(training.queries == [7, 7] && training.field == field)
         #expect(training.sample.count >= 20_000 * 8 && training.sample.count <= 20_003 * 8)
-        #expect(await code { try await train("v", []) } == .failedPrecondition)
         try await train("", [])
         #expect(worker.state.withLock { $0.trainings.count } == 1)
+        // A field that is named is trained again, on other vectors.
+        let seeds = Set(worker.state.withLock { $0.samples.map(\.seed) })
+        try await train("v", [8, 8])
+        #expect(worker.state.withLock { $0.trainings.count } == 2)
+        #expect(seeds.isDisjoint(with: worker.state.withLock { $0.samples.suffix(3).map(\.seed) }))
+        #expect(try await coordinator.collection("c", deadline: nil).codecs[0].version == 2)
+        #expect(try await beat(coordinator, points: 9_999, version: 1).models.map(\.model.version) == [2])
+        #expect(try await beat(coordinator, points: 9_999, version: 2).models.isEmpty)
+        #expect(try await coordinator.collection("c", deadline: nil).codecs[0].isDone)
     }
 
     @Test func aTrainingThatFailsChangesNothingAndRests() async throws {

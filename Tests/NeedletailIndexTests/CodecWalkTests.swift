@@ -51,9 +51,37 @@ import Testing
         #expect(after >= min(0.97, before - 0.02))
     }
 
+    @Test func aGraphGoesFromOneCodecToAnother() throws {
+        var generator = SeededGenerator.fresh()
+        let base = vectors(4_000, &generator)
+        let field = try field("lvq8", .l2)
+        let index = try TestIndex(field: field, vectors: Array(base[..<3_000]), capacity: base.count)
+        var scratch = SearchScratch()
+        var memories: [WeakMemory] = []
+        for round in 0..<3 {
+            let sample = Array(base.shuffled(using: &generator)[..<1_000])
+            let codec = try CodecTraining.train(field, sample: VectorSample(sample.flatMap(\.self), dimensions: 48)).rowCodec()
+            let memory = PlainSlotMemory(strideBytes: codec.strideBytes, capacity: base.count)
+            try index.graph.beginCodec(codec, codes: memory)
+            memories.append(WeakMemory(memory: memory))
+            for slot in 3_000 + round * 300..<3_200 + round * 300 { try index.insert(base[slot], slot: slot) }
+            for start in stride(from: 0, to: 3_000 + round * 300, by: 300) { index.graph.encode(slots: start..<start + 300, scratch: &scratch) }
+            #expect(index.graph.adoptCodec() == (round > 0))
+            for slot in 3_200 + round * 300..<3_300 + round * 300 { try index.insert(base[slot], slot: slot) }
+            try #expect(index.recall(Array(base[..<(3_300 + round * 300)].shuffled(using: &generator)[..<100]), ef: 64) >= 0.97)
+            index.graph.releaseFormerCodes()
+            #expect(memories.dropLast().allSatisfy { $0.memory == nil } && memories.last?.memory != nil)
+            try #expect(index.recall(Array(base[..<100]), ef: 64) >= 0.97)
+        }
+    }
+
     private func field(_ spec: String, _ metric: NeedletailCore.Metric) throws -> VectorField {
         VectorField(name: "v", dimensions: 48, metric: metric, index: try IndexSpec(text: spec))
     }
+}
+
+private struct WeakMemory {
+    weak var memory: PlainSlotMemory?
 }
 
 /// A batch of queries in one call.

@@ -1,9 +1,17 @@
 import NeedletailCore
 import NeedletailIndex
 @testable import NeedletailShard
+import NeedletailStorage
 import NeedletailTestSupport
 import Synchronization
 import Testing
+
+/// Opens once.
+private final class Gate: Sendable {
+    private let state = Atomic(false)
+    var isOpen: Bool { state.load(ordering: .acquiring) }
+    func open() { state.store(true, ordering: .releasing) }
+}
 
 /// Memory that there is none of until `isOver`.
 private final class Refusal: Sendable {
@@ -30,17 +38,17 @@ private final class Refusal: Sendable {
         for begin in stride(from: 0, to: count, by: 100) { try await shard.write(upserts(begin..<min(count, begin + 100), &generator)) }
     }
 
-    private static func model(_ shard: TestShard, _ spec: CollectionSpec) async throws -> CollectionModel {
-        let sample = try await shard.node.sample(ShardSample(shard: TestShard.id, field: 0, count: 500, seed: 3))
+    private static func model(_ shard: TestShard, _ spec: CollectionSpec, version: UInt64 = 1) async throws -> CollectionModel {
+        let sample = try await shard.node.sample(ShardSample(shard: TestShard.id, field: 0, count: 500, seed: version))
         #expect(sample.count == 500 * 24 * 4)
         let bytes = try await shard.node.train(CodecTrainingRequest(field: spec.fields[0], sample: sample))
-        return CollectionModel(incarnation: TestShard.id.incarnation, model: FieldModel(field: 0, version: 1, bytes: bytes))
+        return CollectionModel(incarnation: TestShard.id.incarnation, model: FieldModel(field: 0, version: version, bytes: bytes))
     }
 
     private static func progress(_ shard: TestShard) -> CodecProgress? { shard.node.currentStatus()[0].codecs[0] }
 
-    private static func untilEncoded(_ shard: TestShard) async throws {
-        while progress(shard)?.isDone != true { try await Task.sleep(for: .milliseconds(5)) }
+    private static func untilEncoded(_ shard: TestShard, version: UInt64 = 1) async throws {
+        while progress(shard)?.isDone != true || progress(shard)?.version != version { try await Task.sleep(for: .milliseconds(5)) }
     }
 
     /// The graph walks on codes; what it finds is nearly what there is, with the very scores of an exact search.
@@ -172,6 +180,114 @@ private final class Refusal: Sendable {
         await shard.node.close()
         shard = try await TestShard.open(directory, spec: spec)
         #expect(Self.progress(shard)?.isDone == true)
+        try await Self.check(shard, &generator)
+        await shard.node.close()
+    }
+
+    private static func modelFiles(_ directory: TemporaryDirectory) throws -> [String] {
+        let disk = Disk.real
+        let replicas = directory.path + "/replicas"
+        return try disk.list(replicas).flatMap { try disk.list(replicas + "/" + $0) }.filter { $0.hasPrefix("codec-") }
+    }
+
+    /// From model to model while it is searched and written, with crashes at any moment; what is no longer needed goes.
+    @Test(arguments: ["lvq8", "pca24,f16,rescore60"]) func laterModelsTakeOver(index: String) async throws {
+        var generator = SeededGenerator.fresh()
+        var directory = TemporaryDirectory()
+        let spec = try Self.spec(index)
+        var shard = try await TestShard.open(directory, spec: spec)
+        try await Self.fill(shard, 1_500, &generator)
+        for version in 1...4 as ClosedRange<UInt64> {
+            let model = try await Self.model(shard, spec, version: version)
+            try await shard.node.take(model)
+            for round in 0..<3 {
+                let first = Int(version) * 1_000 + round * 90
+                try await shard.write(Self.upserts(first..<first + 200, &generator))
+                // Walks on what it has all the while: the codes of the version before.
+                if version > 1 { try await Self.check(shard, &generator) }
+                shard.node.resources.close()
+                directory = try TemporaryDirectory(copyOf: directory)
+                shard = try await TestShard.open(directory, spec: spec)
+            }
+            // What had not been taken before the crash is offered again.
+            try await shard.node.take(model)
+            try await Self.untilEncoded(shard, version: version)
+            try await Self.check(shard, &generator)
+            #expect(try shard.node.replica(TestShard.id).fields[0].walkedVersion == version)
+        }
+        // An older one, or the same, changes nothing.
+        try await shard.node.take(try await Self.model(shard, spec, version: 2))
+        await shard.node.close()
+        #expect(try Self.modelFiles(directory) == ["codec-0-4"])
+        shard = try await TestShard.open(directory, spec: spec)
+        #expect(Self.progress(shard)?.version == 4 && Self.progress(shard)?.isDone == true)
+        let slabs = try shard.node.replica(TestShard.id).slabs.map(\.name)
+        #expect(slabs.filter { $0.contains("codes") } == ["field-0-codes-4"])
+        try await Self.check(shard, &generator)
+        await shard.node.close()
+    }
+
+    /// From before a field could be trained again: one mark a field, a model's file without a version.
+    @Test func earlierFormsAreRead() async throws {
+        var writer = ByteWriter()
+        writer.u8(2)
+        writer.varint(2)
+        for value in [7, 1, 9, 3] as [UInt64] { writer.u64(value) }
+        for value in [1, 20, 30, 0, 0, 0] as [UInt64] { writer.u64(value) }
+        let state = try CheckpointState(encoded: writer.bytes)
+        #expect(state.indexes == [IndexState(entry: 7, upperCount: 1), IndexState(entry: 9, upperCount: 3)])
+        #expect(state.codecs == [[CodecMark(version: 1, next: 20, bound: 30)], []])
+
+        var generator = SeededGenerator.fresh()
+        let (directory, spec) = (TemporaryDirectory(), try Self.spec())
+        var shard = try await TestShard.open(directory, spec: spec)
+        try await Self.fill(shard, 1_000, &generator)
+        try await shard.node.take(try await Self.model(shard, spec))
+        try await Self.untilEncoded(shard)
+        await shard.node.close()
+        let replica = directory.path + "/replicas/" + (try Disk.real.list(directory.path + "/replicas")[0])
+        try Disk.real.replaceFile(replica + "/codec-0", with: try #require(try Disk.real.readFile(replica + "/codec-0-1")))
+        try Disk.real.removeFile(replica + "/codec-0-1")
+        shard = try await TestShard.open(directory, spec: spec)
+        try await Self.check(shard, &generator)
+        try await shard.node.take(try await Self.model(shard, spec, version: 2))
+        try await Self.untilEncoded(shard, version: 2)
+        await shard.node.close()
+        #expect(try Self.modelFiles(directory) == ["codec-0-2"])
+    }
+
+    /// Searches and writes on other threads while models come one after the other.
+    @Test func searchesGoOnWhileModelsChange() async throws {
+        var generator = SeededGenerator.fresh()
+        let directory = TemporaryDirectory()
+        let spec = try Self.spec()
+        let shard = try await TestShard.open(directory, spec: spec)
+        try await Self.fill(shard, 1_500, &generator)
+        let isOver = Gate()
+        let seed = generator.next()
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for task in 0..<2 as Range<UInt64> {
+                group.addTask {
+                    var generator = SeededGenerator(seed: seed &+ task)
+                    var hits = 0
+                    var count = 0
+                    while !isOver.isOpen {
+                        if task == 1 { try await shard.write(Self.upserts(5_000..<5_050, &generator)) }
+                        let query = generator.gaussians(24)
+                        let best = Set(try await shard.search(query, exact: true).map(\.id))
+                        hits += try await shard.search(query).count { best.contains($0.id) }
+                        count += 1
+                    }
+                    #expect(Double(hits) >= 9.3 * Double(count))
+                }
+            }
+            for version in 1...5 as ClosedRange<UInt64> {
+                try await shard.node.take(try await Self.model(shard, spec, version: version))
+                try await Self.untilEncoded(shard, version: version)
+            }
+            isOver.open()
+            try await group.waitForAll()
+        }
         try await Self.check(shard, &generator)
         await shard.node.close()
     }

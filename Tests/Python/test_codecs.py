@@ -155,3 +155,26 @@ def test_a_crash_while_encoding_and_writes_to_a_trained_collection():
             wait_until_encoded(cluster, "crash")
             load(cluster, "crash", vectors[first:first + 1_000], first=first)
             check(cluster, "crash", queries[:100])
+
+
+def test_a_field_is_trained_again_while_it_serves():
+    vectors, queries = sample("vectors.f16bin"), sample("queries.f16bin")
+    with Cluster(workers=2) as cluster:
+        create(cluster, "again", shards=2, spec="pca96,lvq8")
+        load(cluster, "again", vectors[:4_000])
+        wait_until_encoded(cluster, "again")
+        check(cluster, "again", queries[:50])
+        for version, killed in ((2, cluster.workers[0]), (3, cluster.workers[1]), (4, None)):
+            command = [BINARIES / "needletail", "collection", "train", "again", "--field", "v", "--endpoint", cluster.coordinator.address]
+            trained = subprocess.run(command, capture_output=True, text=True, timeout=60)
+            assert trained.returncode == 0 and f"trained version {version}" in trained.stdout, trained.stdout + trained.stderr
+            load(cluster, "again", vectors[4_000:4_500] + np.float32(version / 100), first=10_000 * version)
+            check(cluster, "again", queries[:50])
+            if killed:
+                # In the middle of it, or before, or after: the workers have the model with their next heartbeat.
+                killed.kill()
+                killed.start()
+                cluster.wait_until_ready()
+                check(cluster, "again", queries[:50])
+            wait_until_encoded(cluster, "again", version)
+            check(cluster, "again", queries[:100])

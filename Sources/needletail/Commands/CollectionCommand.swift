@@ -130,6 +130,7 @@ struct CollectionCommand: AsyncParsableCommand {
             discussion: """
                 Without this it happens by itself when the collection has enough points: 2,000, or four for each dimension that the
                 transform leaves if that is more. Shards then encode in the background; `collection show` tells how far they are.
+                With --field a codec that is trained is trained anew, on a new sample: worth it when the vectors have become others.
                 """)
         @Argument var name: String
         @Option(help: "The field; all that are not trained when left out.") var field = ""

@@ -333,7 +333,8 @@ struct  Needletail__V1__Collection
 
 
 /*
- * How far the codec of a field is. Until its shards have codes for all points, graphs walk on the stored vectors.
+ * How far the codec of a field is. Until a shard has codes for all points, its graph walks on those of the version before, or on the
+ * stored vectors.
  */
 struct  Needletail__V1__CodecStatus
 {
@@ -363,7 +364,7 @@ struct  Needletail__V1__TrainCollectionRequest
   ProtobufCMessage base;
   char *name;
   /*
-   * Empty: all fields that have a codec and are not trained.
+   * Empty: all fields that have a codec and are not trained. A field that is named is trained again, on a new sample.
    */
   char *field;
   /*
