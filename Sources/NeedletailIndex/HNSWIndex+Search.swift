@@ -25,8 +25,8 @@ public struct WalkResult: Sendable {
 }
 
 extension HNSWIndex {
-    /// The nearest published slots that a walk of breadth `ef` finds, with their distances in full precision: all `ef` of them, or with a
-    /// codec the `rescore` nearest by its estimate (at least `limit`; the codec's choice when nil). With a `filter` only slots that it
+    /// The nearest published slots that a walk of breadth `ef` finds, with their distances in full precision: at least `limit`, unless there
+    /// are fewer, and as many more as the walk came by, or with a codec the `rescore` nearest by its estimate (the codec's choice when nil). With a `filter` only slots that it
     /// admits. `distanceLimit` ends an unfiltered walk early, when fewer answers need to be right.
     /// - Throws: `invalidArgument` for a query that does not fit the field.
     public func search(

@@ -6,17 +6,22 @@ public struct IndexState: Sendable, Equatable {
     /// `HNSWIndex.entry`.
     public var entry: UInt64
     public var upperCount: Int
+    /// The power with which distances grow, so that a copy of the graph answers as the original does; 0 when it is not known.
+    public var distanceGrowth: Double
 
-    public init(entry: UInt64 = 0, upperCount: Int = 0) {
+    public init(entry: UInt64 = 0, upperCount: Int = 0, distanceGrowth: Double = 0) {
         self.entry = entry
         self.upperCount = upperCount
+        self.distanceGrowth = distanceGrowth
     }
 }
 
 extension HNSWIndex {
     /// Taken while no insertion runs.
     public var state: IndexState {
-        IndexState(entry: entry.load(ordering: .acquiring), upperCount: growth.withLock { $0.upperCount })
+        IndexState(
+            entry: entry.load(ordering: .acquiring), upperCount: growth.withLock { $0.upperCount },
+            distanceGrowth: Double(bitPattern: distanceGrowth.load(ordering: .relaxed)))
     }
 
     /// Memory that the lists of the upper levels take.
@@ -49,8 +54,13 @@ extension HNSWIndex {
         guard state.entry == 0 || (top < slots && pointers.level(UInt32(top)) == Int(state.entry >> 32)) else { throw damaged(top) }
         reclaim(unused: used)
         entry.store(state.entry, ordering: .releasing)
-        var scratch = SearchScratch()
-        measureGrowth(scratch: &scratch)
+        linkCount.store(slots, ordering: .relaxed)
+        distanceGrowth.store(state.distanceGrowth.bitPattern, ordering: .relaxed)
+        if state.distanceGrowth == 0 {
+            // From before it was kept.
+            var scratch = SearchScratch()
+            measureGrowth(scratch: &scratch)
+        }
     }
 
     private func checkNode(

@@ -134,7 +134,7 @@ struct GraphRepair {
 
 /// The part of a checkpoint that is not in slabs: format version, then the state of each field's index.
 struct CheckpointState {
-    /// 1: without codecs; 2: with codes of one model a field.
+    /// 1: without codecs; 2: with codes of one model a field, and without the growth of distances.
     private static let version: UInt8 = 3
     var indexes: [IndexState]
     /// By field, as `FieldIndex.codecMarks`.
@@ -152,6 +152,7 @@ struct CheckpointState {
         for index in indexes {
             writer.u64(index.entry)
             writer.u64(UInt64(index.upperCount))
+            writer.u64(index.distanceGrowth.bitPattern)
         }
         for marks in codecs {
             writer.varint(UInt64(marks.count))
@@ -176,7 +177,11 @@ struct CheckpointState {
             guard let upperCount = Int(exactly: try reader.u64()), upperCount < 1 << 40 else {
                 throw NeedletailError(.dataLoss, "the checkpoint's index state is damaged; \(NeedletailError.damagedReplicaAdvice)")
             }
-            indexes.append(IndexState(entry: entry, upperCount: upperCount))
+            let growth = version >= 3 ? Double(bitPattern: try reader.u64()) : 0
+            guard growth >= 0, growth.isFinite else {
+                throw NeedletailError(.dataLoss, "the checkpoint's index state is damaged; \(NeedletailError.damagedReplicaAdvice)")
+            }
+            indexes.append(IndexState(entry: entry, upperCount: upperCount, distanceGrowth: growth))
         }
         codecs = Array(repeating: [], count: indexes.count)
         for field in indexes.indices where version >= 2 {

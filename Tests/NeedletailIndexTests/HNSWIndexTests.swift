@@ -103,7 +103,7 @@ import Testing
             }
             #expect(hits >= 970, "\(metric), \(what): recall \(Double(hits) / 1_000)")
             if metric != .dot {
-                let reached = try index.search(random[0], ef: vectors.count).count
+                let reached = try index.search(random[0], limit: vectors.count, ef: vectors.count).count
                 #expect(reached >= vectors.count * 99 / 100, "\(metric), \(what): \(reached) of \(vectors.count) reached")
             }
         }

@@ -24,9 +24,9 @@ struct TestIndex: Sendable {
         graph.publish(slot: UInt32(slot))
     }
 
-    func search(_ query: [Float], ef: Int) throws -> [SlotDistance] {
+    func search(_ query: [Float], limit: Int = 10, ef: Int) throws -> [SlotDistance] {
         var scratch = SearchScratch()
-        return try graph.search(DenseVector(query), limit: 10, ef: ef, deadline: nil, scratch: &scratch).nearest
+        return try graph.search(DenseVector(query), limit: limit, ef: ef, deadline: nil, scratch: &scratch).nearest
     }
 
     func exact(_ query: [Float], limit: Int) throws -> [SlotDistance] {
