@@ -15,8 +15,8 @@ public enum CodecSpec: Sendable, Hashable {
 
     /// Levels of residual quantisation that there may be: the products of all centroids with one another are kept in memory.
     public static let residualLevels = 1...16
-    /// Subspaces that there may be.
-    public static let subspaces = 1...1024
+    /// Subspaces that there may be: the same goes for the centroids of each.
+    public static let subspaces = 1...256
 
     /// The name that stands for the codec in the text of an index spec.
     public var name: String {
