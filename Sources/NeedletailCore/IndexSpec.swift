@@ -28,6 +28,9 @@ public struct IndexSpec: Sendable, Hashable {
         self.rescore = rescore
     }
 
+    /// The vectors that a sample must have at least for the transform and the codec to be learned.
+    public var leastSample: Int { max((transform.map.outputDimensions ?? 0) + 2, codec.centroids) }
+
     /// Whether the graph walks on something other than the stored vectors, whose parameters are learned from a sample.
     public var needsTraining: Bool { codec != .asGiven }
 }

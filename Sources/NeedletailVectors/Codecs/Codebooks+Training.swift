@@ -4,8 +4,8 @@ extension CodecSpec {
     /// Books, centroids of each and how they are put together; nil for a codec without codebooks.
     var codebooks: (kind: Codebooks.Kind, books: Int, centroids: Int)? {
         switch self {
-        case .pq(let subspaces, let bits): (.product, subspaces, 1 << bits)
-        case .rq(let levels): (.residual, levels, 256)
+        case .pq(let subspaces, _): (.product, subspaces, centroids)
+        case .rq(let levels): (.residual, levels, centroids)
         case .asGiven, .f32, .f16, .lvq8, .lvq4, .lvq4x8, .rabitq: nil
         }
     }
@@ -111,7 +111,7 @@ extension Codebooks {
         guard let (kind, books, centroids) = codec.codebooks, codec.problem(dimensions: dimensions) == nil else {
             throw NeedletailError(.dataLoss, "a codec's parameters are damaged: \(codec.name) does not fit \(dimensions) dimensions")
         }
-        let count = Self.valueCount(kind: kind, books: books, centroids: centroids, dimensions: dimensions)
+        let count = codec.centroidValues(dimensions: dimensions)
         guard count <= reader.remaining / 4 else {
             throw NeedletailError(.dataLoss, "a codec's parameters are damaged: \(count) values are wanted and \(reader.remaining) bytes are left")
         }

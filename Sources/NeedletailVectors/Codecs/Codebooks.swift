@@ -49,11 +49,6 @@ struct Codebooks: Sendable, Hashable {
         self.halves = halves
     }
 
-    /// Values that `rows` of `init` has.
-    static func valueCount(kind: Kind, books: Int, centroids: Int, dimensions: Int) -> Int {
-        (kind == .product ? 1 : books) * centroids * dimensions
-    }
-
     /// As `init` takes them.
     var rows: [Float] { matrices.flatMap(\.rows) }
 

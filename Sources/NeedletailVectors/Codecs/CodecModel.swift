@@ -84,9 +84,7 @@ public enum CodecTraining {
     public static let sampleCount = 20_000
 
     /// The vectors that a sample must have at least, for the spec of a field.
-    public static func leastSample(_ field: VectorField) -> Int {
-        max((field.index.transform.map.outputDimensions ?? 0) + 2, field.index.codec.codebooks?.centroids ?? 0)
-    }
+    public static func leastSample(_ field: VectorField) -> Int { field.index.leastSample }
 
     /// - Parameters:
     ///   - sample: vectors of the field, drawn evenly.
