@@ -56,6 +56,14 @@ public struct TransformSpec: Sendable, Hashable {
         /// The lowest frequencies, for comparison.
         case fourier(Int)
 
+        /// Whether its directions are learned from the covariances of a sample.
+        var isFitted: Bool {
+            switch self {
+            case .pca, .leanVec, .whitening: true
+            case .none, .rotation, .fourier: false
+            }
+        }
+
         /// Dimensions that come out, when the stage names them.
         public var outputDimensions: Int? {
             switch self {
@@ -72,6 +80,8 @@ public struct TransformSpec: Sendable, Hashable {
     }
 
     public static let defaultSeed: UInt64 = 1
+    /// Dimensions of vectors (after the prefix) that directions are fitted to at most: their covariances are kept in float64.
+    public static let fittedDimensions = 4096
 }
 
 /// How the nearest by estimate are measured again.
@@ -107,6 +117,9 @@ extension IndexSpec {
         let prepared = transform.prefix ?? dimensions
         if let outputs = transform.map.outputDimensions, !(1...prepared).contains(outputs) {
             throw refuse("a transform to \(outputs) dimensions does not fit \(prepared); use 1 to \(prepared)")
+        }
+        guard !transform.map.isFitted || prepared <= TransformSpec.fittedDimensions else {
+            throw refuse("directions are fitted to at most \(TransformSpec.fittedDimensions) dimensions, not \(prepared); put a prefix before, or rotate")
         }
         if case .whitening = transform.map, metric == .dot {
             throw refuse("whitening changes inner products into others; use pca with metric dot")
