@@ -84,6 +84,9 @@ let package = Package(
             dependencies: ["NeedletailCore", "NeedletailVectors", "NeedletailStorage", "NeedletailIndex", "NeedletailQuery"],
             swiftSettings: strict),
 
+        .target(
+            name: "NeedletailTuning", dependencies: ["NeedletailCore", "NeedletailVectors", "NeedletailIndex"], swiftSettings: strict),
+
         // Layer 5.
         .target(
             name: "NeedletailWorker",
@@ -109,8 +112,8 @@ let package = Package(
         .executableTarget(
             name: "needletail",
             dependencies: [
-                "NeedletailClient", "NeedletailAPI", "NeedletailCoordinator", "NeedletailWorker", "NeedletailCore", "NeedletailTelemetry", arguments,
-                lifecycle, signals, logging,
+                "NeedletailClient", "NeedletailAPI", "NeedletailCoordinator", "NeedletailWorker", "NeedletailTuning", "NeedletailCore",
+                "NeedletailTelemetry", arguments, lifecycle, signals, logging,
             ],
             resources: [.copy("Resources/sample")], swiftSettings: strict),
         .executableTarget(
@@ -150,6 +153,7 @@ let package = Package(
         .testTarget(
             name: "NeedletailIndexTests",
             dependencies: ["NeedletailIndex", "NeedletailVectors", "NeedletailSyntheticSets", "NeedletailTestSupport"], swiftSettings: strict),
+        .testTarget(name: "NeedletailTuningTests", dependencies: ["NeedletailTuning", "NeedletailTestSupport"], swiftSettings: strict),
         .testTarget(
             name: "NeedletailAPITests",
             dependencies: ["NeedletailAPI", "NeedletailGRPC", "NeedletailTestSupport", nio, nioPosix], swiftSettings: strict),

@@ -13,7 +13,7 @@ LAYER = {
     "NeedletailVectors": 2, "NeedletailStorage": 2, "NeedletailHTTP2": 2, "NeedletailCluster": 2, "NeedletailQuery": 2,
     "NeedletailTelemetry": 2, "NeedletailSyntheticSets": 2,
     "NeedletailIndex": 3, "NeedletailGRPC": 3, "NeedletailMetadata": 3,
-    "NeedletailAPI": 4, "NeedletailAdmin": 4, "NeedletailShard": 4,
+    "NeedletailAPI": 4, "NeedletailAdmin": 4, "NeedletailShard": 4, "NeedletailTuning": 4,
     "NeedletailWorker": 5, "NeedletailCoordinator": 5, "NeedletailClient": 5,
     "needletail": 6, "needletail-coordinator": 6, "needletail-shard": 6, "needletail-bench": 6,
 }
@@ -24,6 +24,7 @@ FORBIDDEN = {
     "NeedletailMetadata": {"NeedletailVectors"},
     "NeedletailAPI": {"NeedletailIndex", "NeedletailStorage", "NeedletailVectors"},
     "NeedletailShard": {"NeedletailGRPC", "NeedletailHTTP2", "NeedletailCluster"},
+    "NeedletailTuning": {"NeedletailGRPC", "NeedletailStorage", "NeedletailHTTP2", "NeedletailCluster"},
     "NeedletailCoordinator": {"NeedletailShard", "NeedletailIndex", "NeedletailStorage", "NeedletailVectors"},
     "NeedletailClient": {"NeedletailShard", "NeedletailIndex", "NeedletailStorage", "NeedletailVectors"},
 }

@@ -106,13 +106,64 @@ static inline float nt_rabitq_symmetric(const nt_rabitq_query *query, const nt_r
         hammings(p, row, bytes, sums, scan, 1);                                                                                    \
     }
 
+static inline float nt_fold16(const float sums[16]) {
+    float s[8];
+    for (size_t l = 0; l < 8; l++) s[l] = sums[l] + sums[l + 8];
+    return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
+}
+
+// One load after the other, sixteen sums in flight, at every level: gathers are slower (AVX-512 on Zen 5: 12.9 ns for 32 codes, this 8.9).
+// `offsets` is NULL, a constant, when the tables lie one after the other.
+static inline NT_DOTS float nt_lookup_sum(const float *tables, const uint32_t *offsets, const uint8_t *codes, size_t code_bytes) {
+    float sums[16] = {0};
+    size_t i = 0;
+#define NT_LOOKUP(i) tables[(offsets == NULL ? (i) * 256 : offsets[i]) + codes[i]]
+    for (; i + 16 <= code_bytes; i += 16)
+#pragma clang loop unroll(full)
+        for (size_t l = 0; l < 16; l++) sums[l] += NT_LOOKUP(i + l);
+    const size_t rest = code_bytes - i;
+    // Unrolled, so that the sums stay in registers.
+#pragma clang loop unroll(full)
+    for (size_t l = 0; l < 16; l++)
+        if (l < rest) sums[l] += NT_LOOKUP(i + l);
+#undef NT_LOOKUP
+    return nt_fold16(sums);
+}
+
+// Rows of codes that name centroids.
+#define NT_LOOKUP_ROWS(name)                                                                                                \
+    static inline NT_DOTS void name##_tables(const nt_lookup_query *query, const uint32_t *offsets, const void *base,      \
+                                             size_t stride, const uint32_t *rows, size_t count, size_t code_bytes,         \
+                                             float *out) {                                                                 \
+        const uint8_t *b = (const uint8_t *)base;                                                                          \
+        const size_t bytes = sizeof(float) + code_bytes;                                                                   \
+        enum { ahead = 8 };                                                                                                \
+        if (rows != NULL)                                                                                                  \
+            for (size_t i = 0; i < ahead && i < count; i++) nt_prefetch_row(b + (size_t)rows[i] * stride, bytes);          \
+        for (size_t i = 0; i < count; i++) {                                                                               \
+            const uint8_t *row = b + (rows == NULL ? i : (size_t)rows[i]) * stride;                                        \
+            if (rows == NULL) nt_prefetch_scan(row, bytes);                                                                \
+            else if (i + ahead < count) nt_prefetch_row(b + (size_t)rows[i + ahead] * stride, bytes);                      \
+            float norm, sum = nt_lookup_sum(query->tables, offsets, row + sizeof(float), code_bytes);                      \
+            float product = query->scale * sum;                                                                            \
+            memcpy(&norm, row, sizeof norm);                                                                               \
+            out[i] = (query->offset + norm) - product;                                                                     \
+        }                                                                                                                  \
+    }                                                                                                                      \
+    static void name(const nt_lookup_query *query, const void *base, size_t stride, const uint32_t *rows, size_t count,    \
+                     size_t code_bytes, float *out) {                                                                      \
+        if (query->offsets == NULL) name##_tables(query, NULL, base, stride, rows, count, code_bytes, out);                \
+        else name##_tables(query, query->offsets, base, stride, rows, count, code_bytes, out);                             \
+    }
+
 #define NT_ALL_CODES                   \
     NT_LVQ_ROWS(rows_lvq8, lvq8_dots)  \
     NT_LVQ_ROWS(rows_lvq4, lvq4_dots)  \
     NT_LVQ_REFINE(rows_lvq4x8, lvq4_dots, lvq8_dots) \
     NT_RABITQ_BITS(rows_rabitq1, bits_dots, bit_dots) \
     NT_RABITQ_ROWS(rows_rabitq2, pairs_dots, NT_RABITQ_DOT) \
-    NT_RABITQ_ROWS(rows_rabitq4, lvq4_dots, NT_RABITQ_DOT)
+    NT_RABITQ_ROWS(rows_rabitq4, lvq4_dots, NT_RABITQ_DOT) \
+    NT_LOOKUP_ROWS(rows_lookup)
 
 enum { NT_CODES_AT = sizeof(nt_lvq_constants) };
 _Static_assert(sizeof(nt_rabitq_constants) == NT_CODES_AT, "codes begin at the same place in all rows");

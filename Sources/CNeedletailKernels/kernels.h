@@ -98,7 +98,7 @@ typedef uint64_t nt_line __attribute__((vector_size(NT_LINE), aligned(1), may_al
                                .hamming = rows_hamming, .widen_f16 = widen_f16, .widen_u8 = widen_u8,                  \
                                .lvq8 = rows_lvq8, .lvq4 = rows_lvq4, .lvq4x8 = rows_lvq4x8,                            \
                                .rabitq1 = rows_rabitq1, .rabitq2 = rows_rabitq2, .rabitq4 = rows_rabitq4,              \
-                               .read = read_all};
+                               .lookup = rows_lookup, .read = read_all};
 
 // IEEE half to float32 by bits: exact, subnormals, infinities and NaN included.
 static inline float nt_widen_half(uint16_t half) {

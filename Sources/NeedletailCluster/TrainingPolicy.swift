@@ -25,7 +25,7 @@ public enum TrainingPolicy {
     }
 
     /// Vectors without which training is refused.
-    public static func leastSample(_ field: VectorField) -> Int { (field.index.transform.map.outputDimensions ?? 0) + 2 }
+    public static func leastSample(_ field: VectorField) -> Int { field.index.leastSample }
 
     /// - Throws: `unimplemented` for what shards cannot do, `invalidArgument` for a codec whose parameters are too large to hand out.
     public static func check(_ field: VectorField) throws(NeedletailError) {
@@ -34,17 +34,14 @@ public enum TrainingPolicy {
                 .unimplemented,
                 "field \"\(field.name)\": this version of the cluster measures again from memory only; leave \"file\" out of rescore")
         }
-        switch field.index.codec {
-        case .pq, .rq: throw NeedletailError(.unimplemented, "field \"\(field.name)\": codec \(field.index.codec.name) is not built yet; use lvq8 or lvq4")
-        default: break
-        }
         let prepared = field.index.transform.prefix ?? field.dimensions
-        let bytes = 4 * prepared * (field.index.transform.map.outputDimensions ?? 0)
+        let centroids = field.index.codec.centroidValues(dimensions: outputDimensions(field))
+        let bytes = 4 * (prepared * (field.index.transform.map.outputDimensions ?? 0) + centroids)
         guard bytes <= modelBytes else {
             throw NeedletailError(
                 .invalidArgument,
-                "field \"\(field.name)\": a projection of \(bytes >> 20) MiB is too large for the cluster's metadata (\(modelBytes >> 20) MiB); "
-                    + "use fewer output dimensions, or a prefix")
+                "field \"\(field.name)\": a projection and centroids of \(bytes >> 20) MiB are too large for the cluster's metadata "
+                    + "(\(modelBytes >> 20) MiB); use fewer output dimensions, a prefix, or fewer levels")
         }
     }
 

@@ -15,8 +15,8 @@ public enum CodecSpec: Sendable, Hashable {
 
     /// Levels of residual quantisation that there may be: the products of all centroids with one another are kept in memory.
     public static let residualLevels = 1...16
-    /// Subspaces that there may be.
-    public static let subspaces = 1...1024
+    /// Subspaces that there may be: the same goes for the centroids of each.
+    public static let subspaces = 1...256
 
     /// The name that stands for the codec in the text of an index spec.
     public var name: String {
@@ -76,6 +76,23 @@ public enum CodecSpec: Sendable, Hashable {
 
     /// Whether it counts on a random rotation, and so has one when the spec names none.
     public var rotates: Bool { if case .rabitq = self { true } else { false } }
+
+    /// Centroids of each book of codes that name centroids; 0 for other codecs.
+    public var centroids: Int {
+        switch self {
+        case .pq(_, let bits): 1 << max(0, min(bits, 8))
+        case .rq: 256
+        case .asGiven, .f32, .f16, .lvq8, .lvq4, .lvq4x8, .rabitq: 0
+        }
+    }
+
+    /// float32 values of all centroids, for vectors of so many dimensions after their transform.
+    public func centroidValues(dimensions: Int) -> Int {
+        switch self {
+        case .rq(let levels): levels * centroids * dimensions
+        default: centroids * dimensions
+        }
+    }
 
     /// What is wrong with the numbers of the codec for vectors of so many dimensions after their transform; nil when nothing is.
     public func problem(dimensions: Int) -> String? {

@@ -28,6 +28,9 @@ public struct IndexSpec: Sendable, Hashable {
         self.rescore = rescore
     }
 
+    /// The vectors that a sample must have at least for the transform and the codec to be learned.
+    public var leastSample: Int { max((transform.map.outputDimensions ?? 0) + 2, codec.centroids) }
+
     /// Whether the graph walks on something other than the stored vectors, whose parameters are learned from a sample.
     public var needsTraining: Bool { codec != .asGiven }
 }
@@ -53,6 +56,14 @@ public struct TransformSpec: Sendable, Hashable {
         /// The lowest frequencies, for comparison.
         case fourier(Int)
 
+        /// Whether its directions are learned from the covariances of a sample.
+        var isFitted: Bool {
+            switch self {
+            case .pca, .leanVec, .whitening: true
+            case .none, .rotation, .fourier: false
+            }
+        }
+
         /// Dimensions that come out, when the stage names them.
         public var outputDimensions: Int? {
             switch self {
@@ -69,6 +80,8 @@ public struct TransformSpec: Sendable, Hashable {
     }
 
     public static let defaultSeed: UInt64 = 1
+    /// Dimensions of vectors (after the prefix) that directions are fitted to at most: their covariances are kept in float64.
+    public static let fittedDimensions = 4096
 }
 
 /// How the nearest by estimate are measured again.
@@ -104,6 +117,9 @@ extension IndexSpec {
         let prepared = transform.prefix ?? dimensions
         if let outputs = transform.map.outputDimensions, !(1...prepared).contains(outputs) {
             throw refuse("a transform to \(outputs) dimensions does not fit \(prepared); use 1 to \(prepared)")
+        }
+        guard !transform.map.isFitted || prepared <= TransformSpec.fittedDimensions else {
+            throw refuse("directions are fitted to at most \(TransformSpec.fittedDimensions) dimensions, not \(prepared); put a prefix before, or rotate")
         }
         if case .whitening = transform.map, metric == .dot {
             throw refuse("whitening changes inner products into others; use pca with metric dot")

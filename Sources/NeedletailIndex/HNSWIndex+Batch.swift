@@ -93,7 +93,9 @@ extension HNSWIndex {
         position = descend(
             query, from: position, levels: stride(from: Int(entry >> 32), to: 0, by: -1), pointers: pointers, scratch: &lane.scratch,
             work: &result.work)
-        lane.state = beginWalk(from: position, level: 0, breadth: ef, reach: reach(limit: limit, ef: ef), admitted: live, pointers: pointers, scratch: &lane.scratch)
+        lane.state = beginWalk(
+            from: position, level: 0, breadth: ef, reach: reach(limit: limit, ef: ef), admitted: live, pointers: pointers,
+            scratch: &lane.scratch)
         lane.query = query
         lane.index = index
         lane.count = 0

@@ -25,13 +25,14 @@ public struct WalkResult: Sendable {
 }
 
 extension HNSWIndex {
-    /// The nearest published slots that a walk of breadth `ef` finds, with their distances in full precision: at least `limit`, unless there
-    /// are fewer, and as many more as the walk came by, or with a codec the `rescore` nearest by its estimate (the codec's choice when nil). With a `filter` only slots that it
-    /// admits. `distanceLimit` ends an unfiltered walk early, when fewer answers need to be right.
+    /// The nearest published slots that a walk of breadth `ef` finds, with their distances in full precision: at least `limit`, unless
+    /// there are fewer, and as many more as the walk came by, or with a codec the `rescore` nearest by its estimate (the codec's choice
+    /// when nil). With a `filter` only slots that it admits. `distanceLimit` ends an unfiltered walk early, when fewer answers need to be
+    /// right.
     /// - Throws: `invalidArgument` for a query that does not fit the field.
     public func search(
-        _ vector: DenseVector, limit: Int, ef: Int, rescore: Int? = nil, distanceLimit: Int = .max, filter: SlotFilter? = nil, deadline: Deadline?,
-        scratch: inout SearchScratch
+        _ vector: DenseVector, limit: Int, ef: Int, rescore: Int? = nil, distanceLimit: Int = .max, filter: SlotFilter? = nil,
+        deadline: Deadline?, scratch: inout SearchScratch
     ) throws(NeedletailError) -> WalkResult {
         let entry = entry.load(ordering: .acquiring)
         var result = WalkResult()
@@ -55,8 +56,8 @@ extension HNSWIndex {
             (result.isTruncated, least) = (end.isTruncated, end.rescore)
         } else {
             result.isTruncated = walk(
-                query, from: position, level: 0, breadth: ef, reach: reach(limit: limit, ef: ef), admitted: live, distanceLimit: distanceLimit, deadline: deadline, pointers: pointers,
-                scratch: &scratch, work: &result.work)
+                query, from: position, level: 0, breadth: ef, reach: reach(limit: limit, ef: ef), admitted: live,
+                distanceLimit: distanceLimit, deadline: deadline, pointers: pointers, scratch: &scratch, work: &result.work)
         }
         result.nearest = scratch.candidates.answers()
         try measureNearest(

@@ -37,6 +37,16 @@ final class EncodedSet {
 
     func prepare(_ query: DenseVector) throws -> PreparedQuery { try scorer.prepare(query, field: "v", scratch: scratch) }
 
+    /// Lets a vector stand as a query in the form of the rows: only with a codec.
+    func withEncoded(_ values: [Float], _ body: (PreparedQuery) -> Void) {
+        guard let codec = scorer as? any RowCodec else { return }
+        withUnsafeTemporaryAllocation(byteCount: codec.strideBytes, alignment: 64) { row in
+            guard let row = row.baseAddress else { return }
+            values.withUnsafeBufferPointer { codec.encode($0.baseAddress.unsafelyUnwrapped, at: row, scratch: scratch) }
+            body(codec.asQuery(row, scratch: scratch))
+        }
+    }
+
     /// Distances from the query to every row, in order.
     func scan(_ query: PreparedQuery) -> [Float] {
         pass(query)

@@ -96,7 +96,8 @@ import Testing
         let field = { (text: String) in VectorField(name: "v", dimensions: 16_384, metric: .l2, index: try IndexSpec(text: text)) }
         #expect(throws: NeedletailError.self) { try TrainingPolicy.check(try field("lvq8,rescore(file)")) }
         #expect(throws: NeedletailError.self) { try TrainingPolicy.check(try field("pca2048,lvq8")) }
-        #expect(throws: NeedletailError.self) { try TrainingPolicy.check(try field("pq32")) }
+        #expect(throws: NeedletailError.self) { try TrainingPolicy.check(try field("rq8")) }
+        try TrainingPolicy.check(try field("pq32"))
         try TrainingPolicy.check(try field("pca128,lvq8,rescore50"))
     }
 

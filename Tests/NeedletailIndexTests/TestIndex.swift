@@ -1,18 +1,27 @@
 import NeedletailCore
 import NeedletailIndex
+import NeedletailTestSupport
 import NeedletailVectors
 
 /// An index over plain memory whose slots are the vectors' positions.
 struct TestIndex: Sendable {
     let graph: HNSWIndex
 
-    /// With `training` the graph walks on the field's codec from the beginning.
-    init(field: VectorField, vectors: [[Float]], capacity: Int? = nil, training: [[Float]]? = nil) throws {
+    /// With `training` the graph walks on the field's codec from the beginning. Of specs that say so the vectors lie in a mapped file.
+    init(field: VectorField, vectors: [[Float]], capacity: Int? = nil, training: [[Float]]? = nil, queries: [[Float]]? = nil) throws {
         let capacity = capacity ?? vectors.count
-        let codec = try training.map {
-            try CodecTraining.train(field, sample: VectorSample($0.flatMap(\.self), dimensions: field.dimensions)).rowCodec()
+        func sample(_ rows: [[Float]]) throws -> VectorSample { try VectorSample(rows.flatMap(\.self), dimensions: field.dimensions) }
+        let codec = try training.map { try CodecTraining.train(field, sample: sample($0), queries: try queries.map(sample)).rowCodec() }
+        var rows: MappedSlotMemory?
+        if field.index.rescore.source == .file {
+            let directory = TemporaryDirectory()
+            // The mapping outlives its name.
+            rows = try withExtendedLifetime(directory) {
+                try MappedSlotMemory(path: directory.path + "/rows", strideBytes: VectorLayout(field: field).strideBytes, capacity: capacity)
+            }
         }
-        graph = HNSWIndex(field: field, codec: codec, memory: .plain(field: field, codec: codec, capacity: capacity), capacity: capacity)
+        let memory = GraphMemory.plain(field: field, codec: codec, capacity: capacity, rows: rows)
+        graph = HNSWIndex(field: field, codec: codec, memory: memory, capacity: capacity)
         try graph.ensureCapacity(slots: capacity)
         for (slot, vector) in vectors.enumerated() { try insert(vector, slot: slot) }
     }

@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import pytest
-from harness import BINARIES, Cluster, wait_for
+from harness import BINARIES, ROOT, Cluster, wait_for
 from needletail.v1 import cluster_pb2
 
 
@@ -184,3 +184,41 @@ def test_collections_are_listed_while_a_worker_is_down():
         # The coordinator did answer: nothing is wrong with the endpoint.
         error = run("search", "both", "--vector", "[1, 2]", code=1)
         assert "1 of 2 shards did not answer: shard worker " in error and "--endpoint" not in error, error
+
+
+def test_tuning_finds_a_spec_for_the_sample(tmp_path):
+    sample = ROOT / "Sources" / "needletail" / "Resources" / "sample"
+
+    def tune(*arguments, code=0):
+        command = [BINARIES / "needletail", "tune", *map(str, arguments)]
+        result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300)
+        assert result.returncode == code, f"{arguments}: {result.returncode}\n{result.stdout}\n{result.stderr}"
+        return result.stdout if code == 0 else result.stderr
+
+    specs = [argument for spec in ("none", "lvq8", "lvq4", "rabitq1") for argument in ("--spec", spec)]
+    base = [sample / "vectors.f16bin", "--queries", sample / "queries.f16bin", "--metric", "cosine", *specs]
+    entries = [json.loads(line) for line in tune(*base, "--json", "--recall", "0.95").splitlines()]
+    assert {entry["spec"] for entry in entries} == {"hnsw,none", "hnsw,lvq8", "hnsw,lvq4", "hnsw,rabitq1"}
+    best, = [entry for entry in entries if entry["suggested"]]
+    assert best["pareto"] and best["recall"] >= 0.95 and best["reaches_recall"] and best["qps"] > 0
+    assert best["qps"] == max(entry["qps"] for entry in entries if entry["recall"] >= 0.95)
+    for entry in entries:
+        beaten = any(other["memory_bytes_per_vector"] <= entry["memory_bytes_per_vector"] and other["qps"] > entry["qps"]
+                     and other["recall"] >= entry["recall"] for other in entries)
+        assert not (beaten and entry["pareto"])
+    # 384 halves, an inverse norm, rounded up to cache lines; 128 bytes of links, 12 of nodes and upper levels.
+    assert {entry["memory_bytes_per_vector"] for entry in entries if entry["spec"] == "hnsw,none"} == {832 + 140}
+
+    table = tune(*base, "--memory-bytes-per-vector", "360")
+    assert "*  hnsw,lvq4,rescore(file)" in table and "348 B" in table and "Not measured" in table and "hnsw,none" in table
+    # Without queries some of the vectors are asked for.
+    assert "hnsw,lvq8" in tune(sample / "vectors.f16bin", "--metric", "cosine", "--sample", 1_000, "--spec", "lvq8")
+    assert "no spec fits" in tune(*base, "--memory-bytes-per-vector", "10", code=1)
+    assert "l2, cosine or dot" in tune(base[0], "--metric", "hamming", code=64)
+    assert "is no stage" in tune(base[0], "--metric", "l2", "--spec", "lvq9", code=1)
+    write_matrix(tmp_path / "other.fbin", np.zeros((3, 5), "f4"))
+    assert "must agree" in tune(base[0], "--metric", "l2", "--queries", tmp_path / "other.fbin", code=1)
+    write_matrix(tmp_path / "nan.fbin", np.full((30, 5), np.nan, "f4"))
+    assert "must be finite" in tune(tmp_path / "nan.fbin", "--metric", "l2", code=1)
+    write_matrix(tmp_path / "few.fbin", np.ones((2, 5), "f4"))
+    assert "at least one of each" in tune(tmp_path / "few.fbin", "--metric", "l2", code=1)

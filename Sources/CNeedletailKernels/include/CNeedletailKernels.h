@@ -80,6 +80,21 @@ typedef struct {
 typedef void (*nt_rabitq_rows_fn)(const nt_rabitq_query *query, const void *base, size_t stride, const uint32_t *rows, size_t count,
                                   size_t code_bytes, float *out);
 
+/// A query against rows of codes that name centroids: `tables + offsets[i]` has 256 products with the query, one a value of code byte i;
+/// with `offsets == NULL` that is `tables + 256·i`.
+///
+/// distance(row) = offset + row.norm − scale·Σᵢ tables[offsets[i] + codeᵢ]. Sum l of 16 takes every i ≡ l (mod 16) in rising order; then sum
+/// l takes sum l+8, l+4, l+2, l+1.
+typedef struct {
+    float offset, scale;
+    const float *tables;
+    const uint32_t *offsets;
+} nt_lookup_query;
+
+/// Scores rows of a float32 norm and `code_bytes` of codes, 4-byte aligned. `rows` as in `nt_rows_fn`.
+typedef void (*nt_lookup_rows_fn)(const nt_lookup_query *query, const void *base, size_t stride, const uint32_t *rows, size_t count,
+                                  size_t code_bytes, float *out);
+
 /// Reads `bytes` bytes once, in order, and returns a sum of them: what a scan could reach that did nothing else.
 typedef uint64_t (*nt_read_fn)(const void *source, size_t bytes);
 
@@ -98,6 +113,7 @@ typedef struct {
     nt_lvq_refine_fn lvq4x8;
     /// Low bit first. Blocks of 16 bytes hold 64 coordinates of 2 bits (the lowest pairs the first 16) or 32 of 4 bits, as `lvq4`.
     nt_rabitq_rows_fn rabitq1, rabitq2, rabitq4;
+    nt_lookup_rows_fn lookup;
     nt_read_fn read;
 } nt_kernels;
 
@@ -146,6 +162,9 @@ float nt_rabitq_planes(float *values, size_t count, size_t code_bytes, uint8_t *
 
 /// Puts a query's signed bytes in the order that rows of 2 or 4 bits need.
 void nt_rabitq_arrange(const int8_t *codes, size_t count, int bits, size_t code_bytes, int8_t *arranged);
+
+/// The i < count for which halves[i] − products[i] is least, the lowest of several. `count` is a multiple of 16.
+size_t nt_nearest_centroid(const float *products, const float *halves, size_t count);
 
 /// Rows about to be scored.
 typedef struct {

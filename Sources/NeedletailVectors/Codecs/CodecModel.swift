@@ -5,11 +5,14 @@ public struct CodecModel: Sendable, Hashable {
     public let codec: CodecSpec
     public let metric: Metric
     public let transform: VectorTransform
+    /// For product and residual quantisation.
+    let codebooks: Codebooks?
 
-    init(codec: CodecSpec, metric: Metric, transform: VectorTransform) {
+    init(codec: CodecSpec, metric: Metric, transform: VectorTransform, codebooks: Codebooks? = nil) {
         self.codec = codec
         self.metric = metric
         self.transform = transform
+        self.codebooks = codebooks
     }
 
     /// The codec, bound to the kernels of this processor.
@@ -22,8 +25,23 @@ public struct CodecModel: Sendable, Hashable {
         case .lvq4: LVQCodec(metric: metric, bits: .four, transform: transform, level: level)
         case .lvq4x8: LVQCodec(metric: metric, bits: .four, refinement: true, transform: transform, level: level)
         case .rabitq(let bits): RaBitQCodec(metric: metric, bits: bits, transform: transform, level: level)
-        case .pq, .rq: preconditionFailure("no model of this codec is made")
+        case .pq, .rq: codebookCodec(level: level)
         }
+    }
+}
+
+extension CodecModel {
+    /// With the books that a model of such a codec has.
+    private func codebookCodec(level: KernelLevel) -> CodebookCodec {
+        guard let codebooks else { preconditionFailure("a model of \(codec.name) has codebooks") }
+        return CodebookCodec(metric: metric, codebooks: codebooks, transform: transform, level: level)
+    }
+
+    /// How well the centroids of each codebook are used when a sample is encoded; empty for codecs without codebooks.
+    public func codebookHealth(of sample: VectorSample) -> [CodebookHealth] {
+        guard codebooks != nil else { return [] }
+        precondition(sample.dimensions == transform.inputDimensions, "a sample of the field's dimensions")
+        return codebookCodec(level: .best).health(of: sample)
     }
 }
 
@@ -36,6 +54,7 @@ extension CodecModel {
         codec.encode(to: &writer)
         writer.u8(metric.rawValue)
         transform.encode(to: &writer)
+        codebooks?.encode(to: &writer)
         return writer.bytes
     }
 
@@ -51,7 +70,10 @@ extension CodecModel {
         guard codec != .asGiven, let metric = Metric(rawValue: try reader.u8()) else {
             throw NeedletailError(.dataLoss, "a codec's parameters are damaged: unknown codec or metric")
         }
-        self.init(codec: codec, metric: metric, transform: try VectorTransform(from: &reader))
+        let transform = try VectorTransform(from: &reader)
+        var codebooks: Codebooks?
+        if codec.codebooks != nil { codebooks = try Codebooks(from: &reader, codec: codec, dimensions: transform.outputDimensions) }
+        self.init(codec: codec, metric: metric, transform: transform, codebooks: codebooks)
         try reader.expectEnd()
     }
 }
@@ -62,7 +84,7 @@ public enum CodecTraining {
     public static let sampleCount = 20_000
 
     /// The vectors that a sample must have at least, for the spec of a field.
-    public static func leastSample(_ field: VectorField) -> Int { (field.index.transform.map.outputDimensions ?? 0) + 2 }
+    public static func leastSample(_ field: VectorField) -> Int { field.index.leastSample }
 
     /// - Parameters:
     ///   - sample: vectors of the field, drawn evenly.
@@ -79,12 +101,9 @@ public enum CodecTraining {
             throw NeedletailError(
                 .invalidArgument, "field \"\(field.name)\" has \(field.dimensions) dimensions, the sample \(sample.dimensions)")
         }
-        switch spec.codec {
-        case .pq, .rq: throw NeedletailError(.unimplemented, "codec \(spec.codec.name) is not built yet; use lvq8 or lvq4")
-        default: break
-        }
         let transform = try transform(spec, sample, queries, normalise: field.metric == .cosine)
-        return CodecModel(codec: spec.codec, metric: field.metric, transform: transform)
+        let codebooks = spec.codec.codebooks == nil ? nil : try Codebooks.train(spec.codec, transform: transform, sample: sample)
+        return CodecModel(codec: spec.codec, metric: field.metric, transform: transform, codebooks: codebooks)
     }
 
     /// The transform that the spec names, and what the codec needs beside it: the mean taken off, a random rotation at the end.

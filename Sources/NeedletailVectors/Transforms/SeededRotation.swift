@@ -20,8 +20,8 @@ public struct SeededRotation: Sendable, Hashable {
         self.seed = seed
         self.dimensions = dimensions
         let words = TransformKernels.padded(dimensions) / 16 * Self.steps(dimensions)
-        var state = seed
-        signs = (0..<words).map { _ in UInt16(truncatingIfNeeded: Self.next(&state) >> 48) }
+        var generator = SplitMix64(seed: seed)
+        signs = (0..<words).map { _ in UInt16(truncatingIfNeeded: generator.next() >> 48) }
     }
 
     public static func == (left: Self, right: Self) -> Bool { left.seed == right.seed && left.dimensions == right.dimensions }
@@ -48,14 +48,5 @@ public struct SeededRotation: Sendable, Hashable {
 
     private static func steps(_ dimensions: Int) -> Int {
         dimensions.nonzeroBitCount == 1 ? 3 : 4
-    }
-
-    /// SplitMix64 (Steele, Lea and Flood, 2014), written out because its bits are part of the format.
-    private static func next(_ state: inout UInt64) -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
     }
 }

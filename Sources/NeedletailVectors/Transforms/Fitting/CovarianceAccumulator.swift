@@ -23,7 +23,7 @@ public struct CovarianceAccumulator: Sendable {
     private var waiting = 0
 
     /// Beyond this the matrix takes more than 128 MiB and its eigenvectors minutes.
-    public static let largestDimensions = 4096
+    public static let largestDimensions = TransformSpec.fittedDimensions
 
     /// - Throws: `invalidArgument` for dimensions beyond `largestDimensions` or a prefix that does not fit.
     public init(dimensions: Int, preparation: VectorPreparation = VectorPreparation()) throws(NeedletailError) {
