@@ -27,13 +27,8 @@ public enum TrainingPolicy {
     /// Vectors without which training is refused.
     public static func leastSample(_ field: VectorField) -> Int { field.index.leastSample }
 
-    /// - Throws: `unimplemented` for what shards cannot do, `invalidArgument` for a codec whose parameters are too large to hand out.
+    /// - Throws: `invalidArgument` for a codec whose parameters are too large to hand out.
     public static func check(_ field: VectorField) throws(NeedletailError) {
-        guard field.index.rescore.source == .memory else {
-            throw NeedletailError(
-                .unimplemented,
-                "field \"\(field.name)\": this version of the cluster measures again from memory only; leave \"file\" out of rescore")
-        }
         let prepared = field.index.transform.prefix ?? field.dimensions
         let centroids = field.index.codec.centroidValues(dimensions: outputDimensions(field))
         let bytes = 4 * (prepared * (field.index.transform.map.outputDimensions ?? 0) + centroids)

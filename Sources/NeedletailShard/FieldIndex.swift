@@ -28,11 +28,14 @@ final class FieldIndex: Sendable {
         var all: [Codes] { [walked, coming].compactMap(\.self) }
     }
 
-    init(field: VectorField, number: Int, capacity: Int) {
+    /// `folder` is where the vectors lie when the field's spec leaves them in a file.
+    init(field: VectorField, number: Int, capacity: Int, folder: SlabFolder) {
         self.number = number
         self.capacity = capacity
         let strides = GraphMemory.strides(field: field)
-        let rows = SlabArray(name: "field-\(number)-rows", strideBytes: strides.rows, capacity: capacity, usesHugePages: true)
+        let rows = SlabArray(
+            name: "field-\(number)-rows", strideBytes: strides.rows, capacity: capacity, usesHugePages: true,
+            folder: field.index.rescore.source == .file ? folder : nil)
         let links = SlabArray(name: "field-\(number)-links", strideBytes: strides.links, capacity: capacity, usesHugePages: true)
         let nodes = SlabArray(name: "field-\(number)-nodes", strideBytes: strides.nodes, capacity: capacity)
         let upper = SlabArray(

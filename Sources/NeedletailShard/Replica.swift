@@ -75,7 +75,8 @@ final class Replica: @unchecked Sendable {
         layouts = assignment.collection.fields.map(VectorLayout.init)
         let longest = layouts.map(\.strideBytes).max() ?? 1
         let capacity = min(configuration.capacity, configuration.reservationBytes / longest)
-        fields = assignment.collection.fields.enumerated().map { FieldIndex(field: $1, number: $0, capacity: capacity) }
+        let folder = SlabFolder(path: directory, disk: resources.disk)
+        fields = assignment.collection.fields.enumerated().map { FieldIndex(field: $1, number: $0, capacity: capacity, folder: folder) }
         targets = RecallTargets(fields: fields.count)
         points = PointTable(capacity: capacity)
         budget = ByteBudget(bytes: configuration.writeBudgetBytes)
@@ -220,8 +221,9 @@ final class Replica: @unchecked Sendable {
 
     func status() -> ReplicaStatus {
         let failure = applier.failure ?? log.readOnlyReason ?? applier.checkpointProblem
-        let memory = slabs.reduce(0) { $0 + $1.slotCount * $1.strideBytes } + points.mapBytes + payloads.sizeBytes
-        let disk = log.sizeBytes + ((try? checkpoints.sizeBytes()) ?? 0) + ((try? payloads.store.sizeBytes()) ?? 0)
+        func bytes(_ slabs: [SlabArray]) -> Int { slabs.reduce(0) { $0 + $1.slotCount * $1.strideBytes } }
+        let memory = bytes(slabs.filter { $0.folder == nil }) + points.mapBytes + payloads.sizeBytes
+        let disk = bytes(slabs.filter { $0.folder != nil }) + log.sizeBytes + ((try? checkpoints.sizeBytes()) ?? 0) + ((try? payloads.store.sizeBytes()) ?? 0)
         return ReplicaStatus(
             shard: assignment.shard, state: failure == nil ? .ready : .readOnly, reason: failure?.message ?? "", epoch: assignment.epoch,
             appliedSequence: appliedSequence.load(ordering: .acquiring), pointCount: UInt64(points.count), memoryBytes: UInt64(memory),

@@ -33,6 +33,8 @@ public final class SlabArray: @unchecked Sendable {
     /// The most slots the array can ever hold.
     public let capacity: Int
     let usesHugePages: Bool
+    /// Where the slots lie in a file instead of memory that only swapping could take back; nil: in memory.
+    public let folder: SlabFolder?
 
     @usableFromInline let shift = 17
     @usableFromInline let stride: Int
@@ -43,6 +45,8 @@ public final class SlabArray: @unchecked Sendable {
     private let used = Atomic<Int>(0)
     private struct Growth {
         var mapping: UnsafeMutableRawBufferPointer?
+        /// The file of an array with a folder, open for as long as the array lives.
+        var file: File?
         var slabCount = 0
     }
     private let growth = Mutex<UnsafeBox<Growth>>(UnsafeBox(Growth()))
@@ -50,14 +54,16 @@ public final class SlabArray: @unchecked Sendable {
     let sideImages = SlabSideImages()
 
     /// An array of at most `capacity` slots of `strideBytes` (1 byte to 128 KiB) each. `usesHugePages` asks the kernel for 2 MiB pages.
-    public init(name: String, strideBytes: Int, capacity: Int, usesHugePages: Bool = false) {
+    /// With a `folder` the slots lie in a mapped file there, which has no name and goes with the array: it is memory, not storage.
+    public init(name: String, strideBytes: Int, capacity: Int, usesHugePages: Bool = false, folder: SlabFolder? = nil) {
         precondition(strideBytes > 0 && strideBytes <= Self.slabBytes, "a slot has 1 byte to 128 KiB")
         precondition(capacity >= 0 && !capacity.multipliedReportingOverflow(by: strideBytes).overflow, "the capacity overflows")
         self.name = name
         self.strideBytes = strideBytes
         stride = strideBytes
         self.capacity = capacity
-        self.usesHugePages = usesHugePages
+        self.usesHugePages = usesHugePages && folder == nil
+        self.folder = folder
     }
 
     deinit {
@@ -93,7 +99,11 @@ public final class SlabArray: @unchecked Sendable {
                 // Inside the reservation: it was made for the capacity, rounded up to slabs.
                 let start = base + box.value.slabCount * Self.slabBytes
                 let range = UnsafeMutableRawBufferPointer(start: start, count: (wanted - box.value.slabCount) * Self.slabBytes)
-                try SystemMemory.commit(range, hugePages: usesHugePages, location: name)
+                if let file = box.value.file {
+                    try file.map(range, at: box.value.slabCount * Self.slabBytes)
+                } else {
+                    try SystemMemory.commit(range, hugePages: usesHugePages, location: name)
+                }
                 box.value.slabCount = wanted
             }
             if slots > used.load(ordering: .relaxed) { used.store(slots, ordering: .releasing) }
@@ -101,14 +111,16 @@ public final class SlabArray: @unchecked Sendable {
     }
 
     /// How many slabs to commit when `needed` are. A huge page is given only to memory that was committed in one piece around it, so an
-    /// array that wants them grows by a quarter, in pairs of slabs, once it is large enough for the waste not to matter.
+    /// array that wants them grows by a quarter, in pairs of slabs, once it is large enough for the waste not to matter. So does a file,
+    /// for the sake of few mappings.
     private func commitment(needed: Int, committed: Int) -> Int {
-        guard usesHugePages, needed > 64 else { return needed }
+        guard usesHugePages || folder != nil, needed > 64 else { return needed }
         let generous = (max(needed, committed + committed / 4) + 15) & ~15
         return min(generous, Self.slabCount(slots: capacity, strideBytes: strideBytes))
     }
 
     private func reserve(_ growth: inout Growth) throws {
+        if let folder, growth.file == nil { growth.file = try folder.disk.openUnnamed("\(folder.path)/\(name).memory") }
         let slabs = Self.slabCount(slots: capacity, strideBytes: strideBytes)
         let (mapping, start) = try SystemMemory.reserve(slabs * Self.slabBytes, location: name)
         growth.mapping = mapping
@@ -151,6 +163,17 @@ public final class SlabArray: @unchecked Sendable {
             }
             state.pointee.store(SlabState.dirty, ordering: .releasing)
         }
+    }
+}
+
+/// A folder for the files of arrays whose slots are not to stay in memory.
+public struct SlabFolder: Sendable {
+    public let path: String
+    let disk: Disk
+
+    public init(path: String, disk: Disk) {
+        self.path = path
+        self.disk = disk
     }
 }
 

@@ -171,6 +171,18 @@ public final class Disk: Sendable {
         guard descriptor >= 0 else { throw systemError("open", errno, path) }
         return File(descriptor: descriptor, path: path, disk: self)
     }
+
+    /// An empty file for memory that is given out piece by piece. It has no name any more, so nothing is left of it once it is closed.
+    func openUnnamed(_ path: String) throws -> File {
+        // One of a process that ended between the two calls below.
+        try remove(path)
+        try check(.open, path, call: "open")
+        let descriptor = Glibc.open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw systemError("open", errno, path) }
+        let file = File(descriptor: descriptor, path: path, disk: self)
+        try remove(path)
+        return file
+    }
 }
 
 /// An open file: owns the descriptor and closes it. All positions are explicit, so one file may be read by several threads.
@@ -191,6 +203,22 @@ final class File: Sendable {
         var status = stat()
         if fstat(descriptor, &status) != 0 { throw systemError("fstat", errno, path) }
         return Int(status.st_size)
+    }
+
+    /// Lets a page-aligned part of a reservation be the bytes from `offset` on, which are zeros when the file ended there.
+    ///
+    /// The disk's blocks are claimed first: a page that finds no room when it is written back would end the process.
+    func map(_ range: UnsafeMutableRawBufferPointer, at offset: Int) throws {
+        try disk.check(.write, path, call: "posix_fallocate")
+        var code: Int32
+        repeat { code = posix_fallocate(descriptor, off_t(offset), off_t(range.count)) } while code == EINTR
+        if code != 0 { throw systemError("posix_fallocate", code, path) }
+        let flags = MAP_SHARED | MAP_FIXED
+        guard mmap(range.baseAddress, range.count, PROT_READ | PROT_WRITE, flags, descriptor, off_t(offset)) != MAP_FAILED else {
+            throw systemError("mmap", errno, path)
+        }
+        // Single rows all over the file are read: reading ahead would only fill memory. Advice only.
+        madvise(range.baseAddress, range.count, MADV_RANDOM)
     }
 
     /// Fills `buffer` from `offset` on; returns how many bytes there were before the end of the file.

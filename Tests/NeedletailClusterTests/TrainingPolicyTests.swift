@@ -92,12 +92,12 @@ import Testing
         #expect(!progress(statuses)[0].isDone)
     }
 
-    @Test func whatShardsCannotDoIsRefused() throws {
+    @Test func modelsTooLargeToHandOutAreRefused() throws {
         let field = { (text: String) in VectorField(name: "v", dimensions: 16_384, metric: .l2, index: try IndexSpec(text: text)) }
-        #expect(throws: NeedletailError.self) { try TrainingPolicy.check(try field("lvq8,rescore(file)")) }
         #expect(throws: NeedletailError.self) { try TrainingPolicy.check(try field("pca2048,lvq8")) }
         #expect(throws: NeedletailError.self) { try TrainingPolicy.check(try field("rq8")) }
         try TrainingPolicy.check(try field("pq32"))
+        try TrainingPolicy.check(try field("lvq8,rescore(file)"))
         try TrainingPolicy.check(try field("pca128,lvq8,rescore50"))
     }
 

@@ -66,7 +66,7 @@ private final class Refusal: Sendable {
         #expect(hits >= 285)
     }
 
-    @Test(arguments: ["lvq8", "lvq4x8", "pca24,f16,rescore60"]) func walksOnCodesAndAnswersExactScores(index: String) async throws {
+    @Test(arguments: ["lvq8", "lvq4x8", "pca24,f16,rescore60", "pq12", "lvq8,rescore(file)"]) func walksOnCodesAndAnswersExactScores(index: String) async throws {
         var generator = SeededGenerator.fresh()
         let directory = TemporaryDirectory()
         let spec = try Self.spec(index)
@@ -89,10 +89,10 @@ private final class Refusal: Sendable {
     }
 
     /// At any moment of the encoding: with codes in the checkpoint, with some, with none.
-    @Test func aCrashLosesNoCodeThatIsNotMadeAgain() async throws {
+    @Test(arguments: ["lvq8", "lvq8,rescore(file)"]) func aCrashLosesNoCodeThatIsNotMadeAgain(index: String) async throws {
         var generator = SeededGenerator.fresh()
         var directory = TemporaryDirectory()
-        let spec = try Self.spec()
+        let spec = try Self.spec(index)
         var shard = try await TestShard.open(directory, spec: spec)
         try await Self.fill(shard, 1_500, &generator)
         let model = try await Self.model(shard, spec)

@@ -36,7 +36,7 @@ def test_an_index_comes_back_as_text_and_in_parts(cluster):
     ("pca500,lvq8", c.METRIC_L2, "does not fit 384", grpc.StatusCode.INVALID_ARGUMENT),
     ("pca100", c.METRIC_L2, "a transform needs a codec", grpc.StatusCode.INVALID_ARGUMENT),
     ("whiten100,lvq8", c.METRIC_DOT, "whitening changes inner products", grpc.StatusCode.INVALID_ARGUMENT),
-    ("lvq8,rescore(50,file)", c.METRIC_L2, "from memory only", grpc.StatusCode.UNIMPLEMENTED)])
+    ("rescore(file)", c.METRIC_L2, "distances are exact already", grpc.StatusCode.INVALID_ARGUMENT)])
 def test_an_index_that_cannot_be_is_refused_in_the_validators_words(cluster, spec, metric, words, code):
     with pytest.raises(grpc.RpcError) as error:
         create(cluster, "refused", metric, spec=spec)
@@ -203,3 +203,30 @@ def test_codebooks_too_large_for_the_metadata_are_refused(cluster):
     with pytest.raises(grpc.RpcError) as error:
         create(cluster, "large", dimensions=8192, spec="rq8")
     assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT and "too large" in error.value.details()
+
+
+def test_vectors_may_lie_in_a_file():
+    vectors, queries = sample("vectors.f16bin"), sample("queries.f16bin")
+
+    def mapped(worker):
+        """Bytes of files that are memory, and have no name."""
+        maps = open(f"/proc/{worker.process.pid}/maps").read().splitlines()
+        ranges = [line.split()[0].split("-") for line in maps if "-rows.memory" in line and "(deleted)" in line]
+        return sum(int(end, 16) - int(start, 16) for start, end in ranges)
+
+    with Cluster(workers=1) as cluster:
+        worker = cluster.workers[0]
+        create(cluster, "filed", shards=2, spec="lvq8,rescore(file)")
+        load(cluster, "filed", vectors[:4_000])
+        wait_until_encoded(cluster, "filed")
+        check(cluster, "filed", queries[:100])
+        assert mapped(worker) >= 4_000 * 384 * 4
+        for first in (4_000, 4_500):
+            worker.kill()
+            worker.start()
+            cluster.wait_until_ready()
+            wait_until_encoded(cluster, "filed")
+            load(cluster, "filed", vectors[first:first + 500], first=first)
+            check(cluster, "filed", queries[:100])
+        assert mapped(worker) >= 5_000 * 384 * 4
+        assert not list((worker.folder / "data").rglob("*.memory"))
