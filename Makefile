@@ -38,10 +38,18 @@ $(VENV)/ready: Tests/Python/requirements.txt
 SIFT := $(wildcard ../shared/data/sift-base.u8bin)
 BASE := $(or $(SIFT),Sources/needletail/Resources/sample/vectors.f16bin)
 QUERY := $(if $(SIFT),../shared/data/sift-query.u8bin,Sources/needletail/Resources/sample/queries.f16bin)
+SET := --base $(BASE) --query $(QUERY)
 bench: build
-	$(BUILD)/needletail-bench ann --base $(BASE) --query $(QUERY) --metric l2
-	$(BUILD)/needletail-bench shard --base $(BASE) --query $(QUERY)
-	$(BUILD)/needletail-bench cluster --base $(BASE) --query $(QUERY) --loads 3
+	for codec in none lvq8 lvq4; do $(BUILD)/needletail-bench ann $(SET) --metric l2 --codec $$codec; done
+	$(BUILD)/needletail-bench build $(SET) --codec lvq8 --rounds 1
+	$(BUILD)/needletail-bench churn $(SET) --codec lvq8 --turnovers 0.5,2
+	$(BUILD)/needletail-bench filter $(SET) --codec lvq8 --queries 100
+	$(BUILD)/needletail-bench batch $(SET) --codec lvq8
+	$(BUILD)/needletail-bench codec
+	$(BUILD)/needletail-bench kernels --rounds 3
+	$(BUILD)/needletail-bench memory $(SET) --codec "lvq8,rescore(file)"
+	$(BUILD)/needletail-bench shard $(SET)
+	$(BUILD)/needletail-bench cluster $(SET) --loads 3
 	$(BUILD)/needletail-bench rpc
 
 # The echo workload of `needletail-bench rpc` with grpc-swift-2, in turns with ours.
