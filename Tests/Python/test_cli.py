@@ -31,6 +31,9 @@ def name(cli, request):
 
 
 def write_matrix(path, rows):
+    if str(path).endswith(".fvecs"):
+        headers = np.full((len(rows), 1), rows.shape[1], "i4")
+        return np.hstack([headers.view("f4"), rows]).astype("f4").tofile(path)
     with open(path, "wb") as file:
         np.array(rows.shape, "u4").tofile(file)
         np.ascontiguousarray(rows).tofile(file)
@@ -59,7 +62,7 @@ def test_a_day_in_the_life(cli, name, tmp_path):
 
 
 @pytest.mark.parametrize("ending,kind,element", [
-    ("fbin", "f4", "f32"), ("f16bin", "f2", "f16"), ("u8bin", "u1", "u8"), ("i8bin", "i1", "f32"), ("npy", "f8", "f32"), ("npy", "f2", "f32"), ("npy", "u1", "u8")])
+    ("fbin", "f4", "f32"), ("fvecs", "f4", "f32"), ("f16bin", "f2", "f16"), ("u8bin", "u1", "u8"), ("i8bin", "i1", "f32"), ("npy", "f8", "f32"), ("npy", "f2", "f32"), ("npy", "u1", "u8")])
 def test_every_format_of_vectors(cli, name, tmp_path, rng, ending, kind, element):
     rows = rng.integers(0, 100, (500, 16)).astype(kind)
     path = tmp_path / f"rows.{ending}"
@@ -220,5 +223,12 @@ def test_tuning_finds_a_spec_for_the_sample(tmp_path):
     assert "must agree" in tune(base[0], "--metric", "l2", "--queries", tmp_path / "other.fbin", code=1)
     write_matrix(tmp_path / "nan.fbin", np.full((30, 5), np.nan, "f4"))
     assert "must be finite" in tune(tmp_path / "nan.fbin", "--metric", "l2", code=1)
+    write_matrix(tmp_path / "bad.fvecs", np.ones((30, 5), "f4"))
+    with open(tmp_path / "bad.fvecs", "r+b") as file:
+        file.seek(24 * 7)
+        file.write(b"\x06")
+    assert "row 7 is not of 5 dimensions" in tune(tmp_path / "bad.fvecs", "--metric", "l2", code=1)
+    (tmp_path / "short.fvecs").write_bytes(b"\x05\x00")
+    assert "0 dimensions" in tune(tmp_path / "short.fvecs", "--metric", "l2", code=1)
     write_matrix(tmp_path / "few.fbin", np.ones((2, 5), "f4"))
     assert "at least one of each" in tune(tmp_path / "few.fbin", "--metric", "l2", code=1)

@@ -10,6 +10,7 @@ struct ImportCommand: AsyncParsableCommand {
               .jsonl (or anything else)    {"id": 1, "vectors": {"text": [..]}, "payload": {..}} a line;
                                            "vector": [..] is the vector of --field; "-" reads standard input
               .fbin .f16bin .u8bin .i8bin  rows and dimensions as 32-bit numbers, then the rows
+              .fvecs                       float32 rows, each behind its dimensions as a 32-bit number
               .npy                         a two-dimensional array of f4, f2, u1, i1 or f8
 
             Rows of files of vectors get the ids 0, 1, 2 ... unless --first-id or --ids-from says otherwise. Points that are there

@@ -8,7 +8,7 @@ struct SearchCommand: AsyncParsableCommand {
         discussion: """
             The vector comes from one of:
               --vector '[0.1, 0.2, 0.3]'
-              --vector-file queries.fbin --row 7     (.fbin .f16bin .u8bin .i8bin .npy)
+              --vector-file queries.fbin --row 7     (.fbin .f16bin .u8bin .i8bin .fvecs .npy)
               --id 42                                (the vector of a point that is there)
             """)
 

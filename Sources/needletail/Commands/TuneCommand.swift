@@ -16,7 +16,7 @@ struct TuneCommand: AsyncParsableCommand {
             memory beside their codes they are left in a file, rescore(file); speed is then that of a file whose pages are in memory.
             """)
 
-    @Argument(help: "Vectors: .fbin .f16bin .u8bin .i8bin .npy") var vectors: String
+    @Argument(help: "Vectors: .fbin .f16bin .u8bin .i8bin .fvecs .npy") var vectors: String
     @Option(help: "A file of queries; without it some of the vectors are held out and asked for.") var queries: String?
     @Option(help: "l2, cosine or dot.") var metric: String
     @Option(help: "How the field stores vectors: f32, f16 or u8; as the file does if absent.") var element: String?

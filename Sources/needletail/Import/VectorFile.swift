@@ -1,8 +1,8 @@
 import Foundation
 import NeedletailClient
 
-/// A file of vectors, one a row: `.fbin`, `.f16bin`, `.u8bin`, `.i8bin` (two 32-bit numbers, rows and dimensions, then the rows) and
-/// `.npy` of two dimensions.
+/// A file of vectors, one a row: `.fbin`, `.f16bin`, `.u8bin`, `.i8bin` (two 32-bit numbers, rows and dimensions, then the rows),
+/// `.fvecs` (float32 rows, each behind its dimensions as a 32-bit number) and `.npy` of two dimensions.
 struct VectorFile {
     /// What the file holds.
     enum Scalar {
@@ -27,13 +27,15 @@ struct VectorFile {
         }
     }
 
-    static let extensions = ["fbin", "f16bin", "u8bin", "i8bin", "npy"]
+    static let extensions = ["fbin", "f16bin", "u8bin", "i8bin", "fvecs", "npy"]
 
     let rowCount: Int
     let dimensions: Int
     let scalar: Scalar
     private let data: Data
     private let start: Int
+    /// Bytes before each row.
+    private var rowHeaderBytes = 0
 
     static func isOne(_ path: String) -> Bool { extensions.contains(path.split(separator: ".").last.map { $0.lowercased() } ?? "") }
 
@@ -48,6 +50,17 @@ struct VectorFile {
         case "f16bin": scalar = .f16
         case "u8bin": scalar = .u8
         case "i8bin": scalar = .i8
+        case "fvecs":
+            scalar = .f32
+            dimensions = data.count < 4 ? 0 : Self.number(data, at: 0)
+            rowHeaderBytes = 4
+            start = 0
+            rowCount = data.count / (4 + 4 * max(0, dimensions))
+            try check(path)
+            for row in 0..<rowCount where Self.number(data, at: row * (4 + rowBytes)) != dimensions {
+                throw NeedletailError(.dataLoss, "\(path), row \(row) is not of \(dimensions) dimensions as row 0 is; it is damaged or of another type")
+            }
+            return
         default:
             let header = try NPYHeader(data, path: path)
             scalar = try header.vectorScalar(path: path)
@@ -60,10 +73,14 @@ struct VectorFile {
             return
         }
         guard data.count >= 8 else { throw NeedletailError(.invalidArgument, "\(path) is too short to be a file of vectors") }
-        rowCount = Int(data.withUnsafeBytes { UInt32(littleEndian: $0.loadUnaligned(as: UInt32.self)) })
-        dimensions = Int(data.withUnsafeBytes { UInt32(littleEndian: $0.loadUnaligned(fromByteOffset: 4, as: UInt32.self)) })
+        rowCount = Self.number(data, at: 0)
+        dimensions = Self.number(data, at: 4)
         start = 8
         try check(path)
+    }
+
+    private static func number(_ data: Data, at offset: Int) -> Int {
+        Int(data.withUnsafeBytes { UInt32(littleEndian: $0.loadUnaligned(fromByteOffset: offset, as: UInt32.self)) })
     }
 
     private func check(_ path: String) throws(NeedletailError) {
@@ -72,7 +89,7 @@ struct VectorFile {
                 .invalidArgument, "\(path) says its vectors have \(dimensions) dimensions; 1 to \(Limits.dimensions) are possible")
         }
         // A product of two 32-bit numbers and 8 cannot overflow; .npy shapes are checked where they are read.
-        let wanted = start + rowCount * dimensions * scalar.sizeBytes
+        let wanted = start + rowCount * (rowHeaderBytes + dimensions * scalar.sizeBytes)
         guard data.count == wanted else {
             throw NeedletailError(
                 .dataLoss, "\(path) has \(data.count) bytes where its \(rowCount) rows of this type take \(wanted); it is cut off or of another type")
@@ -90,6 +107,14 @@ struct VectorFile {
 
     /// The rows as elements that the cluster takes.
     func rows(_ range: Range<Int>) -> [UInt8] {
+        if rowHeaderBytes > 0 {
+            return data.withUnsafeBytes { data in
+                range.flatMap { row in
+                    let begin = start + row * (rowHeaderBytes + rowBytes) + rowHeaderBytes
+                    return UnsafeRawBufferPointer(rebasing: data[begin..<begin + rowBytes])
+                }
+            }
+        }
         let bytes = start + range.lowerBound * rowBytes..<start + range.upperBound * rowBytes
         switch scalar {
         case .f32, .f16, .u8: return data.withUnsafeBytes { [UInt8](UnsafeRawBufferPointer(rebasing: $0[bytes])) }
