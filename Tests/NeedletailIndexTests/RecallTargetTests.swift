@@ -6,13 +6,14 @@ import Testing
 
 /// F19: a recall target on queries that the calibration has not seen.
 @Suite struct RecallTargetTests {
-    static let sets = ["T1", "T2", "T5-32"]
+    static let sets = ["T1", "T2", "T3", "T5-32"]
 
     @Test(arguments: sets)
     func heldOutQueriesComeNearTheTarget(name: String) throws {
         let set = switch name {
         case "T1": SyntheticSets.tight(count: 10_000, queries: 4_000, seed: 1)
         case "T2": SyntheticSets.nested(count: 10_000, queries: 4_000, seed: 2)
+        case "T3": SyntheticSets.powerLaw(count: 10_000, queries: 4_000, seed: 3)
         default: SyntheticSets.subspace(rank: 32, count: 10_000, queries: 4_000, seed: 5)
         }
         let field = VectorField(name: "v", dimensions: set.base.dimensions, metric: .cosine, index: try IndexSpec(text: "lvq8"))
