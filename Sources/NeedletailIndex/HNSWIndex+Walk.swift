@@ -42,6 +42,10 @@ extension HNSWIndex {
         }
         if expanded == 0 || state.scored >= state.distanceLimit { return nil }
         state.hops &+= UInt64(expanded)
+        // While these are scored: unless one of them comes before it, the next list is this one.
+        if let likely = scratch.candidates.likelyNext {
+            pointers.gather.prefetch(list: UnsafeRawPointer(pointers.list(likely, level: state.level)), degree: state.degree)
+        }
         scratch.visited.note(scratch.rows, count: count)
         return min(count, state.distanceLimit &- state.scored)
     }

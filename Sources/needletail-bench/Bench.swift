@@ -6,8 +6,8 @@ struct Bench: AsyncParsableCommand {
         commandName: "needletail-bench",
         abstract: "Measures the engine inside one process. Prints one JSON object a line.",
         subcommands: [
-            ANN.self, BatchBenchmark.self, BuildBenchmark.self, FilterBenchmark.self, ChurnBenchmark.self, CodecBenchmark.self, KernelsBenchmark.self, MemoryBenchmark.self,
-            ShardBenchmark.self, ClusterBenchmark.self, RPC.self, Synth.self,
+            ANN.self, BatchBenchmark.self, BuildBenchmark.self, FilterBenchmark.self, ChurnBenchmark.self, CodecBenchmark.self,
+            KernelsBenchmark.self, MemoryBenchmark.self, ShardBenchmark.self, ClusterBenchmark.self, RPC.self, Synth.self,
         ])
 }
 
