@@ -17,7 +17,7 @@ struct ANN: AsyncParsableCommand {
     @Option(help: "Passes over all queries; the best one counts.") var rounds = 3
     @Option(help: "Links a node keeps on upper levels.") var m = 16
     @Option(help: "Breadth of the search for neighbours at insertion.") var efc = 120
-    @Option(help: "Search breadths, comma-separated.") var efs = "10,15,20,30,40,60,80,120,160,240,320,480"
+    @Option(help: "Search breadths, comma-separated.") var efs = "10,11,12,13,15,17,20,25,30,40,60,80,120,160,240,320,480"
     @Option(help: "Index spec, such as lvq8 or pq32; f32 walks on the vectors themselves.") var codec = "f32"
 
     func run() async throws {

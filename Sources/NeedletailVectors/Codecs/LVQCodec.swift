@@ -77,7 +77,7 @@ public struct LVQCodec: RowCodec {
 
     public func rescoreCount(limit: Int) -> Int {
         if !transform.keepsDistances { return 5 * limit }
-        return bits == .eight ? limit + limit / 2 : 3 * limit
+        return bits == .eight ? limit + max(2, limit / 4) : 3 * limit
     }
 
     public func encode(_ vector: UnsafePointer<Float>, at row: UnsafeMutableRawPointer, scratch: UnsafeMutableRawPointer) {
