@@ -1,27 +1,33 @@
 public import NeedletailCore
 
-/// Names a shard worker for life: made when its data folder is first used.
-public struct NodeID: Sendable, Hashable, Comparable, CustomStringConvertible {
-    public var value: UInt64
-    public init(_ value: UInt64) { self.value = value }
-    public var description: String { Incarnation(value).description }
-    public static func < (left: NodeID, right: NodeID) -> Bool { left.value < right.value }
-}
-
-/// Where one shard lives.
+/// Where one shard lives. Changed by compare-and-swap in the metadata store only.
 public struct ShardPlace: Sendable, Hashable {
     public var number: UInt32
     public var range: HashRange
-    /// The node that holds the primary replica.
+    /// The node that holds the primary replica; a member of `inSync`.
     public var primary: NodeID
     /// Grows each time the primary changes.
     public var epoch: UInt64
+    /// The nodes that hold a copy or are about to, in order of their ids.
+    public var replicas: [NodeID]
+    /// Those of `replicas` that have every acknowledged write: a future primary comes from among them. In order of their ids.
+    public var inSync: [NodeID]
 
-    public init(number: UInt32, range: HashRange, primary: NodeID, epoch: UInt64) {
+    /// - Parameters:
+    ///   - replicas: the primary alone when nil.
+    ///   - inSync: all replicas when nil.
+    public init(number: UInt32, range: HashRange, primary: NodeID, epoch: UInt64, replicas: [NodeID]? = nil, inSync: [NodeID]? = nil) {
         self.number = number
         self.range = range
         self.primary = primary
         self.epoch = epoch
+        self.replicas = (replicas ?? [primary]).sorted()
+        self.inSync = (inSync ?? self.replicas).sorted()
+    }
+
+    /// Whether the sets agree with each other, upon which replication relies.
+    var isSound: Bool {
+        Set(replicas).count == replicas.count && inSync.contains(primary) && Set(inSync).count == inSync.count && inSync.allSatisfy(replicas.contains)
     }
 }
 
@@ -74,7 +80,7 @@ public struct CollectionEntry: Sendable, Hashable {
     public func validate() throws(NeedletailError) {
         var next: UInt64? = 0
         for shard in shards {
-            guard shard.range.first == next else { throw damaged }
+            guard shard.range.first == next, shard.isSound else { throw damaged }
             next = shard.range.last == .max ? nil : shard.range.last + 1
         }
         guard next == nil else { throw damaged }
@@ -83,13 +89,13 @@ public struct CollectionEntry: Sendable, Hashable {
     private var damaged: NeedletailError {
         NeedletailError(
             .dataLoss,
-            "the shard map of collection \"\(spec.name)\" is damaged: its ranges do not tile the hash space; "
+            "the shard map of collection \"\(spec.name)\" is damaged: its ranges do not tile the hash space or its replicas contradict each other; "
                 + "put the coordinator's data folder back from a copy")
     }
 }
 
 extension CollectionEntry {
-    /// That of the collection's definition in it. From 2 on with codec models.
+    /// That of the collection's definition in it. From 2 on with codec models, from 3 on with replicas beside the primary.
     private static let version = CollectionSpec.format
 
     /// The form in which the metadata store keeps it.
@@ -106,6 +112,11 @@ extension CollectionEntry {
             writer.u64(shard.range.last)
             writer.u64(shard.primary.value)
             writer.u64(shard.epoch)
+            writer.varint(UInt64(shard.replicas.count))
+            for node in shard.replicas {
+                writer.u64(node.value)
+                writer.u8(shard.inSync.contains(node) ? 1 : 0)
+            }
         }
         writer.varint(UInt64(models.count))
         for model in models { model.encode(to: &writer) }
@@ -128,9 +139,17 @@ extension CollectionEntry {
             let number = try reader.u32()
             let (first, last) = (try reader.u64(), try reader.u64())
             guard first <= last else { throw NeedletailError(.dataLoss, "collection metadata are damaged: a hash range runs backwards") }
-            shards.append(
-                ShardPlace(
-                    number: number, range: HashRange(first: first, last: last), primary: NodeID(try reader.u64()), epoch: try reader.u64()))
+            var place = ShardPlace(
+                number: number, range: HashRange(first: first, last: last), primary: NodeID(try reader.u64()), epoch: try reader.u64())
+            if version >= 3 {
+                (place.replicas, place.inSync) = ([], [])
+                for _ in 0..<(try reader.count(minimumItemBytes: 9)) {
+                    let node = NodeID(try reader.u64())
+                    place.replicas.append(node)
+                    if try reader.u8() != 0 { place.inSync.append(node) }
+                }
+            }
+            shards.append(place)
         }
         if version >= 2 { for _ in 0..<(try reader.count()) { models.append(try FieldModel(from: &reader)) } }
         try reader.expectEnd()

@@ -6,15 +6,22 @@ public struct CollectionSpec: Sendable, Hashable {
     public var shardCount: Int
     public var replicationFactor: Int
     public var durability: Durability
+    /// Of writes that name none.
+    public var writeConsistency: WriteConsistency
+    /// A write is refused while fewer replicas than this are in sync. 1 … `replicationFactor`.
+    public var minInSync: Int
 
     public init(
-        name: String, fields: [VectorField], shardCount: Int = 1, replicationFactor: Int = 1, durability: Durability = .everyCommit
+        name: String, fields: [VectorField], shardCount: Int = 1, replicationFactor: Int = 1, durability: Durability = .everyCommit,
+        writeConsistency: WriteConsistency = .allInSync, minInSync: Int = 1
     ) {
         self.name = name
         self.fields = fields
         self.shardCount = shardCount
         self.replicationFactor = replicationFactor
         self.durability = durability
+        self.writeConsistency = writeConsistency
+        self.minInSync = minInSync
     }
 
     /// - Throws: `invalidArgument` naming what is wrong and the range that is right.
@@ -35,8 +42,12 @@ public struct CollectionSpec: Sendable, Hashable {
         guard (1...Limits.shardsPerCollection).contains(shardCount) else {
             throw NeedletailError(.invalidArgument, "shard_count must be 1 to \(Limits.shardsPerCollection), not \(shardCount)")
         }
-        guard replicationFactor == 1 else {
-            throw NeedletailError(.unimplemented, "replication_factor \(replicationFactor) is not supported by this version; use 1")
+        guard (1...Limits.replicasPerShard).contains(replicationFactor) else {
+            throw NeedletailError(.invalidArgument, "replication_factor must be 1 to \(Limits.replicasPerShard), not \(replicationFactor)")
+        }
+        guard (1...replicationFactor).contains(minInSync) else {
+            throw NeedletailError(
+                .invalidArgument, "min_in_sync must be 1 to replication_factor, which is \(replicationFactor), not \(minInSync)")
         }
     }
 
@@ -59,6 +70,16 @@ public enum Durability: Sendable, Hashable {
     /// Acknowledged after the log is with the operating system; synced every `milliseconds`. A crash of the process loses nothing, a
     /// crash of the machine may lose the writes of the last interval.
     case interval(milliseconds: Int)
+}
+
+/// How many replicas have a write on disk when it is acknowledged. What cannot be met fails; it is never lowered to those that are alive.
+public enum WriteConsistency: UInt8, Sendable, Hashable, CaseIterable {
+    /// Every member of the in-sync set: no later primary can lack the write.
+    case allInSync = 0
+    /// More than half of the in-sync set, the primary among them. Lost when all that have it are lost at once.
+    case majority = 1
+    /// The primary. Lost with it unless it comes back before another one takes over.
+    case primary = 2
 }
 
 /// One life of a collection. A collection deleted and made again under its old name has another incarnation, so that a late message

@@ -1,8 +1,8 @@
 /// The bytes in which a collection's definition is kept: in the cluster's metadata and beside each replica. The enclosing format
 /// carries the version; those of this build write `format` and read every one from 1 on.
 extension CollectionSpec {
-    /// 1: of a field's index the graph only. 2: the whole index spec as text at the end of each field.
-    public static let format: UInt8 = 2
+    /// 1: of a field's index the graph only. 2: the whole index spec as text at the end of each field. 3: with write consistency.
+    public static let format: UInt8 = 3
 
     public func encode(to writer: inout ByteWriter) {
         writer.string(name)
@@ -12,6 +12,8 @@ extension CollectionSpec {
         case .everyCommit: writer.varint(0)
         case .interval(let milliseconds): writer.varint(UInt64(milliseconds))
         }
+        writer.u8(writeConsistency.rawValue)
+        writer.varint(UInt64(minInSync))
         writer.varint(UInt64(fields.count))
         for field in fields {
             writer.string(field.name)
@@ -33,6 +35,13 @@ extension CollectionSpec {
         replicationFactor = try Self.small(&reader)
         let interval = try Self.small(&reader)
         durability = interval == 0 ? .everyCommit : .interval(milliseconds: interval)
+        (writeConsistency, minInSync) = (.allInSync, 1)
+        if format >= 3 {
+            guard let consistency = WriteConsistency(rawValue: try reader.u8()) else {
+                throw NeedletailError(.dataLoss, "a stored collection definition is damaged: unknown write consistency")
+            }
+            (writeConsistency, minInSync) = (consistency, try Self.small(&reader))
+        }
         fields = []
         for _ in 0..<(try reader.count()) { fields.append(try Self.field(&reader, format: format)) }
     }

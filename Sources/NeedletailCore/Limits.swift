@@ -4,6 +4,7 @@ public enum Limits {
     public static let dimensions = 16_384
     public static let fieldsPerCollection = 16
     public static let shardsPerCollection = 256
+    public static let replicasPerShard = 7
     public static let payloadBytes = 1 << 20
     public static let pointsPerWrite = 10_000
     public static let queriesPerBatch = 1_000
