@@ -12,17 +12,24 @@ public struct ShardPlace: Sendable, Hashable {
     public var replicas: [NodeID]
     /// Those of `replicas` that have every acknowledged write: a future primary comes from among them. In order of their ids.
     public var inSync: [NodeID]
+    /// Grows with each change of this place. Whoever wants to change it names the version that it starts from, so that of all changes
+    /// wanted from one version at most one is made, and a late one never finds the sets again as it knew them.
+    public var version: UInt64
 
     /// - Parameters:
     ///   - replicas: the primary alone when nil.
     ///   - inSync: all replicas when nil.
-    public init(number: UInt32, range: HashRange, primary: NodeID, epoch: UInt64, replicas: [NodeID]? = nil, inSync: [NodeID]? = nil) {
+    public init(
+        number: UInt32, range: HashRange, primary: NodeID, epoch: UInt64, replicas: [NodeID]? = nil, inSync: [NodeID]? = nil,
+        version: UInt64 = 1
+    ) {
         self.number = number
         self.range = range
         self.primary = primary
         self.epoch = epoch
         self.replicas = (replicas ?? [primary]).sorted()
         self.inSync = (inSync ?? self.replicas).sorted()
+        self.version = version
     }
 
     /// Whether the sets agree with each other, upon which replication relies.
@@ -117,6 +124,7 @@ extension CollectionEntry {
                 writer.u64(node.value)
                 writer.u8(shard.inSync.contains(node) ? 1 : 0)
             }
+            writer.u64(shard.version)
         }
         writer.varint(UInt64(models.count))
         for model in models { model.encode(to: &writer) }
@@ -148,6 +156,7 @@ extension CollectionEntry {
                     place.replicas.append(node)
                     if try reader.u8() != 0 { place.inSync.append(node) }
                 }
+                place.version = try reader.u64()
             }
             shards.append(place)
         }

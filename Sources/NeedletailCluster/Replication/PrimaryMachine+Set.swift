@@ -1,0 +1,83 @@
+internal import NeedletailCore
+
+/// Who is in sync, and so what is committed.
+extension PrimaryMachine {
+    /// Whose disks count: see the type's documentation.
+    var effectiveSet: Set<NodeID> {
+        var set = proposedAdditions.union(place.inSync)
+        for (id, follower) in followers { if case .joining = follower.standing { set.insert(id) } }
+        return set
+    }
+
+    func durable(at member: NodeID) -> UInt64 { member == node ? log.durable : min(followers[member]?.acknowledged ?? 0, log.durable) }
+
+    /// The greatest sequence that is durable here and at `count` members of a set.
+    private func durable(at count: Int, of set: some Collection<NodeID>) -> UInt64 {
+        set.map { durable(at: $0) }.sorted(by: >)[count - 1]
+    }
+
+    mutating func advance(_ actions: inout [ReplicaAction]) {
+        let set = effectiveSet
+        let all = durable(at: set.count, of: set)
+        acknowledgedMajority = max(acknowledgedMajority, all, durable(at: set.count / 2 + 1, of: set))
+        guard all > log.committed else { return }
+        log.committed = all
+        actions.append(.apply(through: all))
+    }
+
+    /// Proposes another set when a member lags or a follower may join. One proposal at a time; after one whose outcome is not known the
+    /// next starts from the same version, so that at most one of them is made.
+    mutating func considerSet(now: Duration, _ actions: inout [ReplicaAction]) {
+        guard !hasResigned else { return }
+        for (id, follower) in followers where isLagging(id, now: now) {
+            if case .joining = follower.standing { followers[id]?.beginRound(end: log.end, now: now) }
+        }
+        guard proposal == nil, now >= nextProposal else { return }
+        let wanted = wantedSet(now: now)
+        // A set like the present one is proposed as well, when an addition that is not wanted any more may still be made: it ends that.
+        guard wanted != place.inSync || !proposedAdditions.subtracting(wanted).isEmpty else { return }
+        let next = Proposal(epoch: epoch, version: place.version, inSync: wanted)
+        proposal = next
+        proposedAdditions.formUnion(Set(wanted).subtracting(place.inSync))
+        actions.append(.propose(next))
+    }
+
+    /// A joining node must have what is committed and what a majority was said to have, by this primary or, in its tail, by an older one;
+    /// and members leave only when of those who stay more than half have that. So an acknowledgement of a majority stays true of every
+    /// later set.
+    private func wantedSet(now: Duration) -> [NodeID] {
+        let promised = max(acknowledgedMajority, tail)
+        let staying = place.inSync.filter { !isLagging($0, now: now) }
+        let isEnough = durable(at: staying.count / 2 + 1, of: staying) >= promised
+        var wanted = isEnough ? staying : place.inSync
+        for (id, follower) in followers where place.replicas.contains(id) && !place.inSync.contains(id) {
+            if case .joining = follower.standing, durable(at: id) >= max(committed, promised) { wanted.append(id) }
+        }
+        return wanted.sorted()
+    }
+
+    private func isLagging(_ member: NodeID, now: Duration) -> Bool {
+        if member == node { return false }
+        guard let follower = followers[member] else { return absentSince[member].map { now - $0 > settings.lag } ?? true }
+        return follower.acknowledged < log.end && now - follower.progressAt > settings.lag
+    }
+
+    mutating func noteVerified(_ stream: StreamID, isEqual: Bool, now: Duration, _ actions: inout [ReplicaAction]) {
+        guard let follower = followers[stream.node], follower.stream == stream, case .verifying = follower.standing else { return }
+        if isEqual {
+            followers[stream.node]?.standing = .joining
+            followers[stream.node]?.progressAt = now
+        } else {
+            actions.append(.answer(stream, .transfer))
+            drop(stream.node, now: now)
+        }
+    }
+}
+
+extension PrimaryMachine.Follower {
+    /// Begins a round of catching up: to where the log ends now.
+    mutating func beginRound(end: UInt64, now: Duration) {
+        standing = .catchingUp
+        (goal, goalAt) = (end, now)
+    }
+}
