@@ -7,6 +7,8 @@ TESTING := -c release -Xswiftc -enable-testing --scratch-path .build/testing
 MESSAGES := Sources/CNeedletailMessages
 PROTOS := $(shell cd Proto && find . -name '*.proto' | sed 's,^\./,,' | sort)
 DEBIAN := libnghttp2-dev libprotobuf-c-dev liblmdb-dev zlib1g-dev pkg-config python3-venv
+# For tests only: real metadata stores to run against.
+TESTS_NEED := etcd-server
 
 .PHONY: deps build demo test bench bench-rpc bench-peers fuzz proto format lint clean
 
@@ -24,6 +26,7 @@ demo: build
 # folder of its own, since white-box tests want the modules compiled for testing. The transport's tests, in which peers stall and
 # time out on purpose, do not share the processors with graphs being built.
 test: deps lint $(VENV)/ready
+	@bash Deploy/setup.sh $(TESTS_NEED)
 	swift build $(TESTING) --build-tests
 	NEEDLETAIL_PYTHON=$(CURDIR)/$(VENV)/bin/python swift test $(TESTING) --skip-build --filter NeedletailGRPCTests
 	swift test $(TESTING) --skip-build --skip NeedletailGRPCTests
@@ -87,19 +90,19 @@ fuzz: deps
 lint:
 	python3 Deploy/lint.py
 
-# Regenerates the protobuf-c code and the descriptors for reflection, which are committed.
+# Regenerates the protobuf-c code and the descriptors for reflection, which are committed. Of etcd we are a client: no reflection.
 proto:
 	@bash Deploy/setup.sh $(DEBIAN) protobuf-c-compiler protobuf-compiler
-	rm -rf $(MESSAGES)/generated $(MESSAGES)/include/needletail $(MESSAGES)/include/grpc $(MESSAGES)/include/google
+	rm -rf $(MESSAGES)/generated $(MESSAGES)/include/needletail $(MESSAGES)/include/grpc $(MESSAGES)/include/google $(MESSAGES)/include/etcd
 	mkdir -p $(MESSAGES)/generated $(MESSAGES)/include
 	cd Proto && protoc-c --c_out=../$(MESSAGES)/include -I. $(PROTOS)
 	cd $(MESSAGES)/include && for f in $$(find . -name '*.pb-c.c' | sed 's,^\./,,'); do mv $$f ../generated/$$(echo $$f | tr / _); done
-	cd Proto && protoc --include_imports --descriptor_set_out=../$(MESSAGES)/descriptors.bin -I. $(PROTOS)
+	cd Proto && protoc --include_imports --descriptor_set_out=../$(MESSAGES)/descriptors.bin -I. $(filter-out etcd/%,$(PROTOS))
 	python3 Deploy/embed.py $(MESSAGES)/descriptors.bin nt_descriptor_set > $(MESSAGES)/generated/descriptors.c
 	rm $(MESSAGES)/descriptors.bin
 	(echo '#pragma once'; echo; cd $(MESSAGES)/include && find . -name '*.pb-c.h' | sed 's,^\./,,' | sort | sed 's/.*/#include "&"/'; \
 	 echo; echo '#include <stddef.h>'; echo '#include <stdint.h>'; echo; \
-	 echo '/// A google.protobuf.FileDescriptorSet of every file in Proto/, imports before importers.'; \
+	 echo '/// A google.protobuf.FileDescriptorSet of every file in Proto/ whose services are ours, imports before importers.'; \
 	 echo 'extern const uint8_t nt_descriptor_set[];'; echo 'extern const size_t nt_descriptor_set_size;'; \
 	 echo '/// Swift does not see arrays of unknown length.'; \
 	 echo 'static inline const uint8_t *nt_descriptor_set_start(void) { return nt_descriptor_set; }') > $(MESSAGES)/include/CNeedletailMessages.h

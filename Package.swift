@@ -105,6 +105,10 @@ let package = Package(
             ],
             swiftSettings: strict),
         .target(
+            name: "NeedletailEtcd",
+            dependencies: ["NeedletailCore", "NeedletailMetadata", "NeedletailAPI", "NeedletailGRPC", "CNeedletailMessages", "CProtobufC", nio],
+            swiftSettings: strict),
+        .target(
             name: "NeedletailClient",
             dependencies: ["NeedletailCore", "NeedletailAPI", "NeedletailGRPC", "NeedletailCluster", nioPosix], swiftSettings: strict),
 
@@ -146,7 +150,9 @@ let package = Package(
             name: "NeedletailCoordinatorTests", dependencies: ["NeedletailCoordinator", "NeedletailMetadata", "NeedletailTestSupport"],
             swiftSettings: strict),
         .testTarget(
-            name: "NeedletailMetadataTests", dependencies: ["NeedletailMetadata", "NeedletailTestSupport"], swiftSettings: strict),
+            name: "NeedletailMetadataTests",
+            dependencies: ["NeedletailMetadata", "NeedletailEtcd", "NeedletailStorage", "NeedletailGRPC", "NeedletailTestSupport", nio],
+            swiftSettings: strict),
         .testTarget(
             name: "NeedletailGRPCTests",
             dependencies: ["NeedletailGRPC", "NeedletailHTTP2", "NeedletailTestSupport", nio, nioPosix], swiftSettings: strict),

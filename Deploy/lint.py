@@ -14,7 +14,7 @@ LAYER = {
     "NeedletailTelemetry": 2, "NeedletailSyntheticSets": 2,
     "NeedletailIndex": 3, "NeedletailGRPC": 3, "NeedletailMetadata": 3,
     "NeedletailAPI": 4, "NeedletailAdmin": 4, "NeedletailShard": 4, "NeedletailTuning": 4,
-    "NeedletailWorker": 5, "NeedletailCoordinator": 5, "NeedletailClient": 5,
+    "NeedletailWorker": 5, "NeedletailCoordinator": 5, "NeedletailClient": 5, "NeedletailEtcd": 5,
     "needletail": 6, "needletail-coordinator": 6, "needletail-shard": 6, "needletail-bench": 6,
 }
 # Beyond the layers: what a target must not see although it lies below.
@@ -26,17 +26,18 @@ FORBIDDEN = {
     "NeedletailShard": {"NeedletailGRPC", "NeedletailHTTP2", "NeedletailCluster"},
     "NeedletailTuning": {"NeedletailGRPC", "NeedletailStorage", "NeedletailHTTP2", "NeedletailCluster"},
     "NeedletailCoordinator": {"NeedletailShard", "NeedletailIndex", "NeedletailStorage", "NeedletailVectors"},
+    "NeedletailEtcd": {"NeedletailShard", "NeedletailIndex", "NeedletailStorage", "NeedletailVectors"},
     "NeedletailClient": {"NeedletailShard", "NeedletailIndex", "NeedletailStorage", "NeedletailVectors"},
 }
 OWNER = {  # third-party and C modules, and who may import them
     "CNghttp2": {"NeedletailHTTP2"},
-    "CProtobufC": {"NeedletailAPI"}, "CNeedletailMessages": {"NeedletailAPI"},
+    "CProtobufC": {"NeedletailAPI", "NeedletailEtcd"}, "CNeedletailMessages": {"NeedletailAPI", "NeedletailEtcd"},
     "CLMDB": {"NeedletailStorage"}, "CNeedletailChecksum": {"NeedletailStorage"},
     "CZlib": {"NeedletailGRPC"},
     "CNeedletailKernels": {"NeedletailVectors"},
     "NIOSSL": {"NeedletailHTTP2"}, "NIOTLS": {"NeedletailHTTP2"},
     "NIOPosix": {"NeedletailHTTP2", "NeedletailGRPC", "needletail-bench"},
-    "NIOCore": {"NeedletailAdmin", "NeedletailHTTP2", "NeedletailGRPC", "NeedletailAPI", "needletail-bench"},
+    "NIOCore": {"NeedletailAdmin", "NeedletailEtcd", "NeedletailHTTP2", "NeedletailGRPC", "NeedletailAPI", "needletail-bench"},
     "Hummingbird": {"NeedletailAdmin"},
     "UnixSignals": {"needletail", "needletail-coordinator", "needletail-shard"},
     "ServiceLifecycle": {"NeedletailWorker", "NeedletailCoordinator", "needletail", "needletail-coordinator", "needletail-shard"},

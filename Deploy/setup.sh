@@ -26,4 +26,11 @@ if [[ $(id -u) != 0 ]]; then
 fi
 export DEBIAN_FRONTEND=noninteractive
 $as_root apt-get update -qq
+# Packages that bring a service (etcd-server, for tests) must not start it: Debian asks this script first.
+policy=/usr/sbin/policy-rc.d
+if [[ ! -e $policy ]]; then
+    printf '#!/bin/sh\nexit 101\n' | $as_root tee $policy >/dev/null
+    $as_root chmod 755 $policy
+    trap '$as_root rm -f $policy' EXIT
+fi
 $as_root apt-get install -y -qq "${missing[@]}" >/dev/null

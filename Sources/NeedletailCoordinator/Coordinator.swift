@@ -51,7 +51,7 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
     public static func open(metadata: any MetadataStore, connect: @escaping Connect) async throws -> Coordinator {
         let cluster = try await identity(metadata)
         var collections: [String: CollectionEntry] = [:]
-        for entry in try await metadata.entries(prefix: Self.collectionsPrefix) {
+        for entry in try await metadata.entries(prefix: Self.collectionsPrefix).entries {
             let collection = try CollectionEntry(encoded: entry.value)
             collections[collection.spec.name] = collection
         }
@@ -70,8 +70,8 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
     private static func identity(_ metadata: any MetadataStore) async throws -> UInt64 {
         let key = "cluster"
         while true {
-            if let bytes = try await metadata.get(key) {
-                var reader = ByteReader(bytes)
+            if let entry = try await metadata.get(key) {
+                var reader = ByteReader(entry.value)
                 return try reader.u64()
             }
             var writer = ByteWriter()

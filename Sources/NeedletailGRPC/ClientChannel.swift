@@ -163,6 +163,8 @@ final class ClientChannel: HTTP2ConnectionDelegate, @unchecked Sendable {  // th
 
     private func connectFailed(_ error: NeedletailError) {
         guard case .connecting = state else { return }
+        var error = error
+        error.cause = CallNotSent(cause: error.cause)
         failures += 1
         let wait = backoff()
         state = .backoff(until: .now() + wait, error)

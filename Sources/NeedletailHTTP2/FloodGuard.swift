@@ -22,6 +22,9 @@ struct FloodGuard {
         return true
     }
 
+    /// Gives tokens back, up to a burst.
+    mutating func give(_ count: Int) { tokens = min(burst, tokens + count) }
+
     private mutating func refill(_ now: NIODeadline) {
         let passed = (now - lastRefill).nanoseconds
         let earned = passed > 3_600_000_000_000 ? burst : Int(passed / 1000) * perSecond / 1_000_000

@@ -25,6 +25,7 @@ extension HTTP2Connection {
     public func open(_ stream: HTTP2Stream, _ headers: HTTP2HeaderBlock) -> Bool {
         let id = session.submitRequest(stream, headers)
         guard id > 0 else { return false }
+        payForPings(4)
         stream.id = id
         stream.connection = self
         streams[id] = stream
@@ -33,6 +34,9 @@ extension HTTP2Connection {
         flushLater()
         return true
     }
+
+    /// grpc-go measures the bandwidth with a PING for nearly every message it gets: what a client sends allows its server as many.
+    private func payForPings(_ count: Int) { guardTokens.give(count) }
 
     /// Server: answers with `headers`, and a body unless the answer ends with them.
     public func respond(_ stream: HTTP2Stream, _ headers: HTTP2HeaderBlock, hasBody: Bool) {
@@ -53,6 +57,7 @@ extension HTTP2Connection {
 
     func resumeStream(_ stream: HTTP2Stream) {
         guard !isClosed else { return }
+        if !isServer { payForPings(1) }
         session.resume(stream.id)
         flushLater()
     }

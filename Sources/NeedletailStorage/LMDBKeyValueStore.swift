@@ -1,22 +1,7 @@
 import NeedletailCore
 
-/// Ordered byte keys to values in one LMDB file, with durable conditional transactions: what the embedded metadata store stands on.
+/// Ordered byte keys to values in one LMDB file, with durable transactions: what the embedded metadata store stands on.
 public final class LMDBKeyValueStore: Sendable {
-    public enum Operation: Sendable {
-        case put(key: [UInt8], value: [UInt8])
-        case delete(key: [UInt8])
-    }
-
-    /// Holds when the key's value is `value`; nil: when there is none.
-    public struct Condition: Sendable {
-        public let key: [UInt8]
-        public let value: [UInt8]?
-        public init(key: [UInt8], value: [UInt8]?) {
-            self.key = key
-            self.value = value
-        }
-    }
-
     private let environment: LMDBEnvironment
 
     /// Opens or creates the file at `path`, and its directory.
@@ -48,26 +33,42 @@ public final class LMDBKeyValueStore: Sendable {
     /// The number of transactions that took effect.
     public func revision() throws -> UInt64 { try environment.read { try $0.figure("revision") ?? 0 } }
 
-    /// Performs the operations, durably and all or nothing, if every condition holds.
+    /// Reads and changes within one transaction, which is durable when this returns. `body` may run more than once.
     ///
-    /// - Returns: the new revision, or nil when a condition does not hold and nothing was done.
-    /// - Throws: `resourceExhausted`, `dataLoss`, or `invalidArgument` for a bad key; nothing was done then.
-    public func transact(if conditions: [Condition] = [], _ operations: [Operation]) throws -> UInt64? {
-        let holds = { (transaction: LMDBTransaction) in
-            try conditions.allSatisfy { try transaction.get($0.key) == $0.value }
-        }
-        return try environment.write { transaction in
-            guard try holds(transaction) else { return nil }
-            for operation in operations {
-                switch operation {
-                case .put(let key, let value): try transaction.put(key, value)
-                case .delete(let key): try transaction.delete(key)
-                }
-            }
+    /// - Parameter body: nil when it changed nothing; the revision stays then.
+    /// - Throws: `resourceExhausted`, `dataLoss`, `invalidArgument` for a bad key, or what `body` throws; nothing was done then.
+    public func update<Result>(_ body: (Update) throws -> Result?) throws -> Result? {
+        try environment.write { transaction in
             let revision = (try transaction.figure("revision") ?? 0) + 1
+            guard let result = try body(Update(transaction: transaction, revision: revision)) else { return nil }
             try transaction.setFigure("revision", revision)
-            return revision
+            return result
         }
+    }
+
+    /// The store within one call of `update`.
+    public struct Update {
+        fileprivate let transaction: LMDBTransaction
+        /// That of the store once this transaction has changed it.
+        public let revision: UInt64
+
+        public func get(_ key: [UInt8]) throws -> [UInt8]? { try transaction.get(key) }
+        public func put(_ key: [UInt8], _ value: [UInt8]) throws { try transaction.put(key, value) }
+        public func delete(_ key: [UInt8]) throws { try transaction.delete(key) }
+
+        /// Every entry, in key order.
+        public func entries() throws -> [(key: [UInt8], value: [UInt8])] {
+            var entries: [(key: [UInt8], value: [UInt8])] = []
+            try transaction.scan(from: nil, inclusive: true) { key, value in
+                entries.append((key, value))
+                return true
+            }
+            return entries
+        }
+
+        /// The format of what the caller keeps here; nil before it was set.
+        public func format() throws -> UInt64? { try transaction.figure("format") }
+        public func setFormat(_ format: UInt64) throws { try transaction.setFigure("format", format) }
     }
 
     /// Writes a consistent copy to a file that does not exist yet.

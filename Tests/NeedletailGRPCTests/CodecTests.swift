@@ -135,5 +135,8 @@ import Testing
             taken.append(bucket.take(cost, now: .uptimeNanoseconds(milliseconds * 1_000_000)))
         }
         #expect(taken == [true, true, false, false, true, true, false])
+        bucket.give(100)
+        let given = (0..<6).map { _ in bucket.take(1, now: .uptimeNanoseconds(900_000_000_000)) }
+        #expect(given == [true, true, true, true, true, false], "no more than a burst")
     }
 }

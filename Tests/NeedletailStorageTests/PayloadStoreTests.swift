@@ -194,14 +194,22 @@ struct PayloadOverlayTests {
 struct LMDBKeyValueStoreTests {
     let directory = ScratchDirectory()
 
-    @Test func conditionsGuardTransactions() throws {
+    @Test func updatesAreWholeAndCounted() throws {
         let path = directory.path + "/a/meta.mdb"
         let store = try LMDBKeyValueStore(path: path)
-        #expect(
-            try store.transact([.put(key: [1, 1], value: [1]), .put(key: [1, 2], value: [2]), .put(key: [2], value: [])]) == 1)
-        #expect(try store.transact(if: [.init(key: [1, 1], value: [9])], [.put(key: [1, 1], value: [3])]) == nil)
-        #expect(
-            try store.transact(if: [.init(key: [7], value: nil), .init(key: [1, 1], value: [1])], [.delete(key: [1, 1])]) == 2)
+        let first = try store.update { update -> UInt64? in
+            for (key, value) in [([1, 1], [1]), ([1, 2], [2]), ([2], [])] as [([UInt8], [UInt8])] { try update.put(key, value) }
+            return update.revision
+        }
+        #expect(first == 1)
+        #expect(try store.update { _ in nil as Bool? } == nil)
+        #expect(code { _ = try store.update { update -> Bool? in try update.delete([1, 1]); throw NeedletailError(.aborted, "no") } } == .aborted)
+        #expect(try store.get([1, 1]) == [1])
+        let second = try store.update { update -> UInt64? in
+            try update.delete([1, 1])
+            return update.revision
+        }
+        #expect(second == 2)
         #expect(try store.get([1, 1]) == nil)
         #expect(try store.get([2]) == [])
         let (entries, revision) = try store.scan(prefix: [1])
@@ -219,20 +227,12 @@ struct LMDBKeyValueStoreTests {
             for _ in 0..<4 {
                 group.addTask {
                     for _ in 0..<25 {
-                        #expect(
-                            code {
-                                while true {
-                                    let old = try store.get([1])
-                                    let next = [(old?[0] ?? 0) + 1]
-                                    if try store.transact(if: [.init(key: [1], value: old)], [.put(key: [1], value: next)]) != nil {
-                                        return
-                                    }
-                                }
-                            } == nil)
+                        #expect(code { _ = try store.update { try $0.put([1], [($0.get([1])?[0] ?? 0) + 1]) } } == nil)
                     }
                 }
             }
         }
         #expect(try store.get([1]) == [100])
+        #expect(try store.revision() == 100)
     }
 }

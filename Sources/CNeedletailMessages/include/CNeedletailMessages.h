@@ -1,5 +1,7 @@
 #pragma once
 
+#include "etcd/kv.pb-c.h"
+#include "etcd/rpc.pb-c.h"
 #include "grpc/health/v1/health.pb-c.h"
 #include "grpc/reflection/v1/reflection.pb-c.h"
 #include "grpc/reflection/v1alpha/reflection.pb-c.h"
@@ -12,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/// A google.protobuf.FileDescriptorSet of every file in Proto/, imports before importers.
+/// A google.protobuf.FileDescriptorSet of every file in Proto/ whose services are ours, imports before importers.
 extern const uint8_t nt_descriptor_set[];
 extern const size_t nt_descriptor_set_size;
 /// Swift does not see arrays of unknown length.

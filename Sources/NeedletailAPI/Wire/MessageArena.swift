@@ -1,12 +1,12 @@
-import CNeedletailMessages
+package import CNeedletailMessages
 import CProtobufC
-import NeedletailCore
+package import NeedletailCore
 
 /// The memory of one message's C structs: blocks handed out from the front and freed together.
 ///
 /// protobuf-c allocates every part of a message by itself; here an allocation is an addition, and `free` does nothing. An arena lives
 /// inside one synchronous call, so at any moment there are no more of them than threads.
-final class MessageArena {
+package final class MessageArena {
     /// The most that building a message may take.
     static let buildLimitBytes = 768 << 20
 
@@ -87,14 +87,14 @@ extension MessageArena {
     }
 
     /// An empty message.
-    func make<Message: WireMessage>(_ type: Message.Type = Message.self) throws(NeedletailError) -> UnsafeMutablePointer<Message> {
+    package func make<Message: WireMessage>(_ type: Message.Type = Message.self) throws(NeedletailError) -> UnsafeMutablePointer<Message> {
         let message = try must(MemoryLayout<Message>.size).bindMemory(to: Message.self, capacity: 1)
         Message.initialise(message)
         return message
     }
 
     /// The array of pointers of a repeated field; nil for none, as protobuf-c has it.
-    func list<Element, Message>(
+    package func list<Element, Message>(
         _ elements: some Collection<Element>, _ convert: (Element) throws(NeedletailError) -> UnsafeMutablePointer<Message>
     ) throws(NeedletailError) -> UnsafeMutablePointer<UnsafeMutablePointer<Message>?>? {
         let count = elements.count
@@ -113,7 +113,7 @@ extension MessageArena {
     }
 
     /// A copy of the text that ends with NUL. Text with a NUL inside has no such form and is refused.
-    func text(_ text: String) throws(NeedletailError) -> UnsafeMutablePointer<CChar> {
+    package func text(_ text: String) throws(NeedletailError) -> UnsafeMutablePointer<CChar> {
         var text = text
         // `withUTF8` cannot throw a typed error.
         let copy = text.withUTF8 { utf8 in Result { () throws(NeedletailError) in try self.text(UnsafeRawBufferPointer(utf8)) } }
@@ -131,7 +131,7 @@ extension MessageArena {
         return copy.bindMemory(to: CChar.self, capacity: utf8.count + 1)
     }
 
-    func bytes(_ bytes: [UInt8]) throws(NeedletailError) -> ProtobufCBinaryData {
+    package func bytes(_ bytes: [UInt8]) throws(NeedletailError) -> ProtobufCBinaryData {
         if bytes.isEmpty { return ProtobufCBinaryData(len: 0, data: nil) }
         let copy = try must(bytes.count)
         bytes.withUnsafeBytes { copy.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }

@@ -1,7 +1,7 @@
 import CNeedletailMessages
 import CProtobufC
 public import NIOCore
-import NeedletailCore
+package import NeedletailCore
 
 /// How one value travels as one protobuf message.
 ///
@@ -28,7 +28,15 @@ public struct MessageCodec<Value: Sendable>: Sendable {
     }
 }
 
-enum WireCoding {
+package enum WireCoding {
+    /// The packed message that `write` builds.
+    package static func pack<Message: WireMessage>(
+        _ write: (MessageArena) throws(NeedletailError) -> UnsafeMutablePointer<Message>
+    ) throws(NeedletailError) -> ByteBuffer {
+        let arena = MessageArena(expectedBytes: 0)
+        return try pack(try write(arena), in: arena)
+    }
+
     static func pack<Message: WireMessage>(
         _ message: UnsafeMutablePointer<Message>, in arena: MessageArena
     ) throws(NeedletailError) -> ByteBuffer {
@@ -49,7 +57,8 @@ enum WireCoding {
         return buffer
     }
 
-    static func unpack<Message: WireMessage, Value>(
+    /// - Throws: `invalidArgument` for bytes that are no such message, or what `read` throws.
+    package static func unpack<Message: WireMessage, Value>(
         _ buffer: ByteBuffer, _ read: (UnsafePointer<Message>) throws(NeedletailError) -> Value
     ) throws -> Value {
         try buffer.withUnsafeReadableBytes { bytes in

@@ -1,9 +1,9 @@
-import CNeedletailMessages
+package import CNeedletailMessages
 import CProtobufC
-import NeedletailCore
+package import NeedletailCore
 
 /// A repeated message field. protobuf-c has no null pointers in such an array.
-func messages<Message, Value>(
+package func messages<Message, Value>(
     _ pointers: UnsafeMutablePointer<UnsafeMutablePointer<Message>?>?, _ count: Int,
     _ convert: (UnsafePointer<Message>) throws(NeedletailError) -> Value
 ) throws(NeedletailError) -> [Value] {
@@ -18,9 +18,9 @@ func messages<Message, Value>(
 }
 
 /// Text that `MessageCheck` has found to be UTF-8 without NUL.
-func string(_ text: UnsafePointer<CChar>?) -> String { text.map { String(cString: $0) } ?? "" }
+package func string(_ text: UnsafePointer<CChar>?) -> String { text.map { String(cString: $0) } ?? "" }
 
-func byteArray(_ data: ProtobufCBinaryData) -> [UInt8] { byteArray(data.data, data.len) }
+package func byteArray(_ data: ProtobufCBinaryData) -> [UInt8] { byteArray(data.data, data.len) }
 
 func byteArray(_ start: UnsafeRawPointer?, _ count: Int) -> [UInt8] {
     guard let start, count > 0 else { return [] }
