@@ -20,6 +20,7 @@ let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio
 let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
 let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let signals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
@@ -38,6 +39,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.1.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
@@ -58,7 +60,7 @@ let package = Package(
 
         // Layer 2.
         .target(name: "NeedletailVectors", dependencies: ["NeedletailCore", "CNeedletailKernels"], swiftSettings: strict),
-        .target(name: "NeedletailStorage", dependencies: ["NeedletailCore", "CLMDB", "CNeedletailChecksum"], swiftSettings: strict),
+        .target(name: "NeedletailStorage", dependencies: ["NeedletailCore", "CLMDB", "CNeedletailChecksum", deque], swiftSettings: strict),
         .target(name: "NeedletailHTTP2", dependencies: ["NeedletailCore", "CNghttp2", nio, nioPosix, nioSSL], swiftSettings: strict),
         .target(name: "NeedletailCluster", dependencies: ["NeedletailCore"], swiftSettings: pointerFree),
         .target(name: "NeedletailQuery", dependencies: ["NeedletailCore"], swiftSettings: pointerFree),
@@ -77,7 +79,7 @@ let package = Package(
         // Layer 4.
         .target(
             name: "NeedletailAPI",
-            dependencies: ["NeedletailCore", "NeedletailGRPC", "CNeedletailMessages", "CProtobufC", nio],
+            dependencies: ["NeedletailCore", "NeedletailCluster", "NeedletailGRPC", "CNeedletailMessages", "CProtobufC", nio],
             swiftSettings: strict),
         .target(
             name: "NeedletailShard",
@@ -147,7 +149,8 @@ let package = Package(
             name: "NeedletailClusterTests", dependencies: ["NeedletailCluster", "NeedletailQuery", "NeedletailTestSupport"],
             swiftSettings: strict),
         .testTarget(
-            name: "NeedletailCoordinatorTests", dependencies: ["NeedletailCoordinator", "NeedletailMetadata", "NeedletailTestSupport"],
+            name: "NeedletailCoordinatorTests",
+            dependencies: ["NeedletailCoordinator", "NeedletailCluster", "NeedletailMetadata", "NeedletailTestSupport"],
             swiftSettings: strict),
         .testTarget(
             name: "NeedletailMetadataTests",
@@ -162,14 +165,15 @@ let package = Package(
         .testTarget(name: "NeedletailTuningTests", dependencies: ["NeedletailTuning", "NeedletailTestSupport"], swiftSettings: strict),
         .testTarget(
             name: "NeedletailAPITests",
-            dependencies: ["NeedletailAPI", "NeedletailGRPC", "NeedletailTestSupport", nio, nioPosix], swiftSettings: strict),
+            dependencies: ["NeedletailAPI", "NeedletailCluster", "NeedletailGRPC", "NeedletailTestSupport", nio, nioPosix],
+            swiftSettings: strict),
         .testTarget(
             name: "NeedletailShardTests", dependencies: ["NeedletailShard", "NeedletailIndex", "NeedletailStorage", "NeedletailTestSupport"],
             swiftSettings: strict),
         .target(
             name: "NeedletailFuzzReaders",
             dependencies: [
-                "NeedletailAPI", "NeedletailGRPC", "NeedletailStorage", "NeedletailCore", "NeedletailTestSupport", nio,
+                "NeedletailAPI", "NeedletailCluster", "NeedletailGRPC", "NeedletailStorage", "NeedletailCore", "NeedletailTestSupport", nio,
                 .product(name: "NIOEmbedded", package: "swift-nio"),
             ],
             path: "Tests/Fuzz/Readers", swiftSettings: strict),

@@ -78,8 +78,12 @@ public struct CollectionEntry: Sendable, Hashable {
 
     public func model(field: Int) -> FieldModel? { models.first { $0.field == field } }
 
-    public func assignment(_ place: ShardPlace) -> ReplicaAssignment {
-        ReplicaAssignment(shard: shardID(place), range: place.range, epoch: place.epoch, collection: spec)
+    /// - Parameter address: that of a node, as far as it is known.
+    public func assignment(_ place: ShardPlace, address: (NodeID) -> String?) -> ReplicaAssignment {
+        ReplicaAssignment(
+            shard: shardID(place), range: place.range, epoch: place.epoch, collection: spec, primary: place.primary,
+            members: place.replicas.map { .init(node: $0, address: address($0) ?? "", isInSync: place.inSync.contains($0)) },
+            version: place.version)
     }
 
     /// Checks that the shards tile the hash space, upon which routing relies.

@@ -88,6 +88,12 @@ public struct Membership: Sendable {
         nodes.values.filter { $0.isAlive(at: now, lease: lease) && !$0.isDraining }.map(\.id).sorted()
     }
 
+    /// Whether a replica answers searches, by its node's last word.
+    public func serves(_ shard: ShardID, on id: NodeID, now: ContinuousClock.Instant) -> Bool {
+        guard isAlive(id, now: now), let state = nodes[id]?.replicas[shard]?.state else { return false }
+        return state == .ready || state == .readOnly
+    }
+
     /// How a shard's replica on a node is, by the node's last word.
     public func replica(_ shard: ShardID, on id: NodeID) -> ReplicaStatus? { nodes[id]?.replicas[shard] }
 }

@@ -9,10 +9,10 @@ public struct ScatterPlan: Sendable {
 
     public var parts: [Part]
 
-    /// Asks the primary of every shard.
-    public init(_ collection: CollectionEntry) {
+    /// - Parameter choices: the replica to ask of each shard.
+    public init(_ choices: [(shard: ShardID, node: NodeID)]) {
         var byNode: [NodeID: [ShardID]] = [:]
-        for place in collection.shards { byNode[place.primary, default: []].append(collection.shardID(place)) }
+        for choice in choices { byNode[choice.node, default: []].append(choice.shard) }
         parts = byNode.map { Part(node: $0.key, shards: $0.value) }.sorted { $0.node < $1.node }
     }
 }

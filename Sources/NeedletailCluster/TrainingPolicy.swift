@@ -66,7 +66,7 @@ public enum TrainingPolicy {
         var models: [CollectionModel] = []
         var bytes = 0
         for entry in entries where !entry.models.isEmpty && entry.state != .deleting {
-            let statuses = entry.shards.filter { $0.primary == node }.compactMap { replicas[entry.shardID($0)] }
+            let statuses = entry.shards.filter { $0.replicas.contains(node) }.compactMap { replicas[entry.shardID($0)] }
             for model in entry.models {
                 // One at a time: a replica that is still encoding for an earlier one has to finish that.
                 let isMissing = statuses.contains { status in

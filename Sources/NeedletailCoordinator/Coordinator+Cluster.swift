@@ -22,7 +22,8 @@ extension Coordinator {
             let actions = state.membership.heartbeat(
                 from: node, address: heartbeat.address, status: heartbeat.status, isDraining: heartbeat.isDraining, now: .now)
             let assignments = state.collections.values.flatMap { entry in
-                entry.state == .deleting ? [] : entry.shards.filter { $0.primary == node }.map(entry.assignment)
+                entry.state == .deleting
+                    ? [] : entry.shards.filter { $0.replicas.contains(node) }.map { entry.assignment($0) { state.membership.nodes[$0]?.address } }
             }
             let models = TrainingPolicy.models(
                 for: node, of: state.collections.values, replicas: state.membership.nodes[node]?.replicas ?? [:])
@@ -40,7 +41,8 @@ extension Coordinator {
             case .retry(let node): state.withLock { $0.workers[node] }?.retryNow()
             }
         }
-        return HeartbeatAnswer(cluster: clusterID, assignments: assignments, models: models)
+        return HeartbeatAnswer(
+            cluster: clusterID, assignments: assignments, models: models, lease: failover.grants(node) ? Self.lease : nil)
     }
 
     /// Whether every shard of every collection has a replica that answers searches.
@@ -98,21 +100,23 @@ extension Coordinator.State {
         let now = ContinuousClock.now
         return active.flatMap { entry in
             entry.shards.compactMap { place in
+                if place.inSync.contains(where: { membership.serves(entry.shardID(place), on: $0, now: now) }) { return nil }
                 guard membership.isAlive(place.primary, now: now) else {
                     return (entry.spec.name, place.number, "shard worker \(place.primary) is not alive")
                 }
                 let status = membership.replica(entry.shardID(place), on: place.primary)
-                if status?.state == .ready || status?.state == .readOnly { return nil }
                 return (entry.spec.name, place.number, status?.reason ?? "shard worker \(place.primary) has not reported it")
             }
         }
     }
 
     fileprivate func info(_ place: ShardPlace, of entry: CollectionEntry) -> ShardInfo {
-        let isAlive = membership.isAlive(place.primary, now: .now)
-        let status = isAlive ? membership.replica(entry.shardID(place), on: place.primary) : nil
+        let now = ContinuousClock.now
         return ShardInfo(
             collection: entry.spec.name, number: place.number, range: place.range, epoch: place.epoch,
-            replicas: [.init(node: place.primary.value, isPrimary: true, status: status)])
+            replicas: place.replicas.map { node in
+                let status = membership.isAlive(node, now: now) ? membership.replica(entry.shardID(place), on: node) : nil
+                return .init(node: node.value, isPrimary: node == place.primary, isInSync: place.inSync.contains(node), status: status)
+            })
     }
 }

@@ -28,24 +28,22 @@ extension Coordinator {
 
     private func plan(_ spec: CollectionSpec) throws(NeedletailError) -> CollectionEntry {
         let (nodes, load, exists) = state.withLock { state in
-            var load: [NodeID: Int] = [:]
-            for collection in state.collections.values { for shard in collection.shards { load[shard.primary, default: 0] += 1 } }
-            return (state.membership.placeable(now: .now), load, state.collections[spec.name] != nil)
+            (state.membership.placeable(now: .now), state.replicaCounts, state.collections[spec.name] != nil)
         }
         guard !exists else {
             throw NeedletailError(.alreadyExists, "a collection \"\(spec.name)\" exists already; delete it first or choose another name")
         }
         return CollectionEntry(
             spec: spec, incarnation: Incarnation(UInt64.random(in: 1...UInt64.max)), state: .creating,
-            shards: try Placement.place(shards: spec.shardCount, on: nodes, load: load))
+            shards: try Placement.place(shards: spec.shardCount, replicas: spec.replicationFactor, on: nodes, load: load))
     }
 
     /// Makes every replica and then the collection visible. May be repeated.
     private func finishCreation(_ entry: CollectionEntry, _ deadline: Deadline?) async throws -> CollectionInfo {
         try await withThrowingTaskGroup(of: Void.self) { group in
             for place in entry.shards {
-                let assignment = entry.assignment(place)
-                group.addTask { try await self.make(assignment, on: place.primary, deadline) }
+                let assignment = assignment(place, of: entry)
+                for node in place.replicas { group.addTask { try await self.make(assignment, on: node, deadline) } }
             }
             try await group.waitForAll()
         }
@@ -58,7 +56,7 @@ extension Coordinator {
     }
 
     /// Makes a replica, or tells it its collection's new definition. From then on it counts as serving, without a heartbeat.
-    private func make(_ assignment: ReplicaAssignment, on node: NodeID, _ deadline: Deadline?) async throws(NeedletailError) {
+    func make(_ assignment: ReplicaAssignment, on node: NodeID, _ deadline: Deadline?) async throws(NeedletailError) {
         try await ask(node, about: [assignment.shard]) { try await $0.createReplica(assignment, deadline: deadline) }
         state.withLock { $0.membership.serves(assignment.shard, epoch: assignment.epoch, on: node) }
     }
@@ -85,23 +83,29 @@ extension Coordinator {
         await withTaskGroup(of: Void.self) { group in
             for place in entry.shards {
                 let shard = entry.shardID(place)
-                group.addTask {
-                    do {
-                        try await self.ask(place.primary, about: [shard]) { try await $0.dropReplica(shard, deadline: deadline) }
-                        self.state.withLock { $0.membership.dropped(shard, by: place.primary) }
-                    } catch {}
-                }
+                for node in place.replicas { group.addTask { await self.drop(shard, on: node, deadline) } }
             }
         }
         guard try await metadata.replace(Self.collectionsPrefix + entry.spec.name, expected: entry.encoded, with: nil) else { return }
         state.withLock { $0.collections[entry.spec.name] = nil }
+        for place in entry.shards { failover.receive(.removed(entry.shardID(place))) }
     }
 
-    public func updateCollection(_ name: String, durability: Durability?, deadline: Deadline?) async throws -> CollectionInfo {
+    private func drop(_ shard: ShardID, on node: NodeID, _ deadline: Deadline?) async {
+        do {
+            try await ask(node, about: [shard]) { try await $0.dropReplica(shard, deadline: deadline) }
+            state.withLock { $0.membership.dropped(shard, by: node) }
+        } catch {}
+    }
+
+    public func updateCollection(_ name: String, changes: CollectionChanges, deadline: Deadline?) async throws -> CollectionInfo {
         try await exclusively(name, deadline) {
             let entry = try entry(name)
             var changed = entry
-            changed.spec.durability = durability ?? entry.spec.durability
+            changed.spec.durability = changes.durability ?? entry.spec.durability
+            changed.spec.replicationFactor = changes.replicationFactor ?? entry.spec.replicationFactor
+            changed.spec.writeConsistency = changes.writeConsistency ?? entry.spec.writeConsistency
+            changed.spec.minInSync = changes.minInSync ?? entry.spec.minInSync
             try changed.spec.validate()
             guard try await store(changed, replacing: entry) else {
                 throw NeedletailError(.aborted, "collection \"\(name)\" was changed by another coordinator; try again")
@@ -117,13 +121,15 @@ extension Coordinator {
         var failure: NeedletailError?
         await withTaskGroup(of: NeedletailError?.self) { group in
             for place in entry.shards {
-                let assignment = entry.assignment(place)
-                group.addTask {
-                    do throws(NeedletailError) {
-                        try await self.make(assignment, on: place.primary, deadline)
-                        return nil
-                    } catch {
-                        return error
+                let assignment = assignment(place, of: entry)
+                for node in place.replicas {
+                    group.addTask {
+                        do throws(NeedletailError) {
+                            try await self.make(assignment, on: node, deadline)
+                            return nil
+                        } catch {
+                            return error
+                        }
                     }
                 }
             }
@@ -161,7 +167,21 @@ extension Coordinator {
         let key = Self.collectionsPrefix + entry.spec.name
         guard try await metadata.replace(key, expected: old?.encoded, with: entry.encoded) else { return false }
         state.withLock { $0.collections[entry.spec.name] = entry }
+        tellFailover(entry)
         return true
+    }
+
+    func tellFailover(_ entry: CollectionEntry) {
+        for place in entry.shards {
+            let shard = entry.shardID(place)
+            failover.receive(entry.state == .deleting ? .removed(shard) : .place(shard, place))
+        }
+    }
+
+    /// What the nodes of a shard are told.
+    func assignment(_ place: ShardPlace, of entry: CollectionEntry) -> ReplicaAssignment {
+        let addresses = state.withLock { state in place.replicas.reduce(into: [:]) { $0[$1] = state.membership.nodes[$1]?.address } }
+        return entry.assignment(place) { addresses[$0] }
     }
 
     /// One control operation at a time on a name, begun before its deadline.

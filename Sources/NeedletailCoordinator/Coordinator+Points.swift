@@ -16,20 +16,22 @@ extension Coordinator {
         }
         var summary = WriteSummary()
         var failure: NeedletailError?
+        // One name for all attempts, so that a retry after a lost answer does nothing twice.
+        let operation = request.operation ?? (entry.shards.contains { $0.replicas.count > 1 } ? .random() : nil)
         let parts = byShard.values.map { part in
-            (number: part.place.number, node: part.place.primary, count: part.operations.count, write: ShardWrite(
+            (place: part.place, count: part.operations.count, write: ShardWrite(
                 shard: entry.shardID(part.place), epoch: part.place.epoch, batch: WriteBatch(part.operations).encoded,
-                acknowledgement: request.acknowledgement, deadline: request.deadline))
+                acknowledgement: request.acknowledgement, consistency: request.consistency ?? entry.spec.writeConsistency,
+                operation: operation, deadline: request.deadline))
         }
         // Shards are written side by side. The first error is reported after all have ended: nothing goes on behind the client's back.
         await withTaskGroup(of: (UInt32, Int, Result<WriteReceipt, NeedletailError>).self) { group in
             for part in parts {
                 group.addTask { [self] in
                     do throws(NeedletailError) {
-                        let receipt = try await ask(part.node, about: [part.write.shard]) { try await $0.write(part.write) }
-                        return (part.number, part.count, .success(receipt))
+                        return (part.place.number, part.count, .success(try await write(part.write, to: part.place)))
                     } catch {
-                        return (part.number, part.count, .failure(error))
+                        return (part.place.number, part.count, .failure(error))
                     }
                 }
             }
@@ -51,7 +53,25 @@ extension Coordinator {
             }
         }
         if let failure { throw failure }
+        summary.incarnation = entry.incarnation
         return summary
+    }
+
+    /// Sends a batch to the shard's primary, and to the next one if that fails, while there is time.
+    private func write(_ write: ShardWrite, to place: ShardPlace) async throws(NeedletailError) -> WriteReceipt {
+        let end = write.deadline ?? .after(Self.patience)
+        var (write, place) = (write, place)
+        var pause = RetryPause()
+        while true {
+            do throws(NeedletailError) {
+                return try await ask(place.primary, about: [write.shard]) { try await $0.write(write) }
+            } catch {
+                guard error.code == .unavailable || error.code == .aborted, place.replicas.count > 1, await pause.wait(before: end),
+                    let (_, newer) = self.place(of: write.shard)
+                else { throw error }
+                (place, write.epoch) = (newer, newer.epoch)
+            }
+        }
     }
 
     public func get(_ request: PointsGet) async throws -> PointsAnswer {
@@ -69,15 +89,20 @@ extension Coordinator {
         var reports: [ShardReport] = []
         try await withThrowingTaskGroup(of: (ShardID, ShardPoints).self) { group in
             for part in byShard.values {
-                let get = ShardGet(shard: entry.shardID(part.place), ids: part.ids, parts: request.parts, deadline: request.deadline)
-                group.addTask { (get.shard, try await self.ask(part.place.primary, about: [get.shard]) { try await $0.get(get) }) }
+                group.addTask {
+                    let answer = try await self.readShard(part.place, of: entry, request.read, request.deadline) { worker, shard, condition in
+                        try await worker.get(
+                            ShardGet(shard: shard, ids: part.ids, parts: request.parts, condition: condition, deadline: request.deadline))
+                    }
+                    return (entry.shardID(part.place), answer)
+                }
             }
             for try await (shard, answer) in group {
                 for point in answer.points { found[point.id] = names.name(point) }
                 reports.append(ShardReport(shard: shard, outcome: .complete, appliedSequence: answer.appliedSequence))
             }
         }
-        return PointsAnswer(points: request.ids.compactMap { found[$0] }, coverage: Coverage(shards: reports.sorted { $0.shard < $1.shard }))
+        return PointsAnswer(points: request.ids.compactMap { found[$0] }, coverage: .of(reports))
     }
 
     /// A page of the whole collection: as many points as wanted from every shard, of which the smallest ids are the page.
@@ -92,9 +117,14 @@ extension Coordinator {
         var horizon: PointID?
         try await withThrowingTaskGroup(of: ScrollPage.self) { group in
             for place in entry.shards {
-                let scroll = ShardScroll(
-                    shard: entry.shardID(place), after: request.after, limit: request.limit, parts: request.parts, deadline: request.deadline)
-                group.addTask { try await self.ask(place.primary, about: [scroll.shard]) { try await $0.scroll(scroll) } }
+                group.addTask {
+                    try await self.readShard(place, of: entry, request.read, request.deadline) { worker, shard, condition in
+                        try await worker.scroll(
+                            ShardScroll(
+                                shard: shard, after: request.after, limit: request.limit, parts: request.parts, condition: condition,
+                                deadline: request.deadline))
+                    }
+                }
             }
             for try await page in group {
                 points += page.points
@@ -107,15 +137,17 @@ extension Coordinator {
             points: points.prefix(request.limit).map(names.name), hasMore: horizon != nil || points.count > request.limit)
     }
 
-    public func count(_ collection: String, deadline: Deadline?) async throws -> CountAnswer {
+    public func count(_ collection: String, read: ReadOptions, deadline: Deadline?) async throws -> CountAnswer {
         let entry = try entry(collection)
         var total: UInt64 = 0
         var reports: [ShardReport] = []
         try await withThrowingTaskGroup(of: (ShardID, ShardCount).self) { group in
             for place in entry.shards {
-                let shard = entry.shardID(place)
                 group.addTask {
-                    (shard, try await self.ask(place.primary, about: [shard]) { try await $0.count(shard, deadline: deadline) })
+                    let count = try await self.readShard(place, of: entry, read, deadline) { worker, shard, condition in
+                        try await worker.count(shard, condition: condition, deadline: deadline)
+                    }
+                    return (entry.shardID(place), count)
                 }
             }
             for try await (shard, answer) in group {
@@ -123,6 +155,6 @@ extension Coordinator {
                 reports.append(ShardReport(shard: shard, outcome: .complete, appliedSequence: answer.appliedSequence))
             }
         }
-        return CountAnswer(count: total, coverage: Coverage(shards: reports.sorted { $0.shard < $1.shard }))
+        return CountAnswer(count: total, coverage: .of(reports))
     }
 }

@@ -7,8 +7,8 @@ extension Coordinator {
         let entry = try entry(request.collection)
         let names = FieldNames(entry.spec)
         let queries = try validated(request.queries, names)
-        let responses = await scatter(ScatterPlan(entry), queries: queries, deadline: request.deadline)
-        let reports = responses.flatMap(\.reports).sorted { $0.shard < $1.shard }
+        let responses = await gather(entry, queries: queries, request)
+        let reports = responses.flatMap(\.reports)
         try CoverageVerdict.check(reports, allowPartial: request.allowPartial)
         var work = SearchWork()
         for response in responses { work += response.work }
@@ -19,7 +19,7 @@ extension Coordinator {
         let estimates = queries.indices.map { index in
             RecallEstimate.merge(responses.compactMap { $0.estimates.indices.contains(index) ? $0.estimates[index] : nil })
         }
-        return SearchAnswer(results: results, coverage: Coverage(shards: reports), work: work, estimates: estimates)
+        return SearchAnswer(results: results, coverage: .of(reports), work: work, estimates: estimates)
     }
 
     private func validated(_ queries: [NamedQuery], _ names: FieldNames) throws(NeedletailError) -> [SearchQuery] {
@@ -58,21 +58,63 @@ extension Coordinator {
         }
     }
 
+    /// Asks one replica of every shard, one request a node; what does not answer is asked of its other replicas, and all over again while
+    /// there is time, if there are others. Every shard is in one report.
+    private func gather(_ entry: CollectionEntry, queries: [SearchQuery], _ request: PointsSearch) async -> [NodeSearchResponse] {
+        let end = request.deadline.map(Self.forShards) ?? .after(Self.patience)
+        var pause = RetryPause()
+        var open = Dictionary(uniqueKeysWithValues: entry.shards.map { (entry.shardID($0), $0) })
+        var tried: [ShardID: Set<NodeID>] = [:]
+        var failed: [ShardID: ShardReport] = [:]
+        var responses: [NodeSearchResponse] = []
+        while true {
+            let choices = open.compactMap { shard, place -> (shard: ShardID, node: NodeID)? in
+                let readers = readers(of: place, shard, request.read.consistency)
+                return readers.first { tried[shard]?.contains($0) != true }.map { (shard, $0) }
+            }
+            if choices.isEmpty {
+                // Every replica was asked. A shard that has several may have another primary soon.
+                let hopeful = open.filter { $1.replicas.count > 1 }
+                guard !hopeful.isEmpty, await pause.wait(before: end) else { break }
+                for shard in hopeful.keys { if let (_, place) = place(of: shard) { open[shard] = place } }
+                for shard in hopeful.keys { tried[shard] = nil }
+                continue
+            }
+            for choice in choices { tried[choice.shard, default: []].insert(choice.node) }
+            for var response in await scatter(ScatterPlan(choices), queries: queries, request) {
+                for report in response.reports {
+                    if case .failed(let error) = report.outcome {
+                        failed[report.shard] = report
+                        if !Self.mayPass(error) { open[report.shard] = nil }
+                    } else {
+                        (open[report.shard], failed[report.shard]) = (nil, nil)
+                    }
+                }
+                response.reports.removeAll { if case .failed = $0.outcome { true } else { false } }
+                responses.append(response)
+            }
+            if open.isEmpty { break }
+        }
+        return responses + [NodeSearchResponse(results: [], reports: Array(failed.values))]
+    }
+
     /// Asks all nodes of a plan side by side. A node that fails is a report for each of its shards, not an error.
-    private func scatter(_ plan: ScatterPlan, queries: [SearchQuery], deadline: Deadline?) async -> [NodeSearchResponse] {
-        if plan.parts.count == 1 { return [await ask(plan.parts[0], queries: queries, deadline: deadline)] }
+    private func scatter(_ plan: ScatterPlan, queries: [SearchQuery], _ request: PointsSearch) async -> [NodeSearchResponse] {
+        if plan.parts.count == 1 { return [await ask(plan.parts[0], queries: queries, request)] }
         return await withTaskGroup(of: NodeSearchResponse.self) { group in
-            for part in plan.parts { group.addTask { await self.ask(part, queries: queries, deadline: deadline) } }
+            for part in plan.parts { group.addTask { await self.ask(part, queries: queries, request) } }
             var responses: [NodeSearchResponse] = []
             for await response in group { responses.append(response) }
             return responses
         }
     }
 
-    private func ask(_ part: ScatterPlan.Part, queries: [SearchQuery], deadline: Deadline?) async -> NodeSearchResponse {
-        let request = NodeSearchRequest(shards: part.shards, queries: queries, deadline: deadline.map(Self.forShards))
+    private func ask(_ part: ScatterPlan.Part, queries: [SearchQuery], _ request: PointsSearch) async -> NodeSearchResponse {
+        let conditions = request.read == ReadOptions() ? [] : part.shards.map(request.read.condition)
+        let search = NodeSearchRequest(
+            shards: part.shards, queries: queries, conditions: conditions, deadline: request.deadline.map(Self.forShards))
         do throws(NeedletailError) {
-            return try await ask(part.node, about: part.shards) { try await $0.search(request) }
+            return try await askReader(part.node, about: part.shards) { try await $0.search(search) }
         } catch {
             let reports = part.shards.map { ShardReport(shard: $0, outcome: .failed(error), appliedSequence: 0) }
             return NodeSearchResponse(results: [], reports: reports)

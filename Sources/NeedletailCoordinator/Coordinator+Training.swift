@@ -115,7 +115,7 @@ extension Coordinator {
     /// Vectors of all shards, in proportion to their points; shards follow one another by number.
     /// - Parameter seed: another one draws other vectors.
     private func sample(_ field: Int, of entry: CollectionEntry, seed: UInt64, _ deadline: Deadline?) async throws -> [UInt8] {
-        let points = try await ofEachShard(entry) { worker, shard in try await worker.count(shard, deadline: deadline).count }
+        let points = try await ofEachShard(entry) { worker, shard in try await worker.count(shard, condition: ReadCondition(), deadline: deadline).count }
         let shares = TrainingPolicy.shares(of: TrainingPolicy.sampleCount(entry.spec.fields[field]), points: points)
         let wanted = Dictionary(uniqueKeysWithValues: zip(entry.shards.map(entry.shardID), shares))
         let parts = try await ofEachShard(entry) { worker, shard -> [UInt8] in

@@ -1,4 +1,4 @@
-internal import NeedletailCluster
+public import NeedletailCluster
 public import NeedletailCore
 public import NeedletailMetadata
 internal import Synchronization
@@ -11,12 +11,17 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
     /// A way to a shard worker.
     public struct WorkerLink: Sendable {
         public var operations: any ShardOperations
+        public var replication: any ReplicationOperations
         /// The worker was heard of after it had not answered.
         public var retryNow: @Sendable () -> Void
         public var close: @Sendable () async -> Void
 
-        public init(operations: any ShardOperations, retryNow: @escaping @Sendable () -> Void, close: @escaping @Sendable () async -> Void) {
+        public init(
+            operations: any ShardOperations, replication: any ReplicationOperations, retryNow: @escaping @Sendable () -> Void,
+            close: @escaping @Sendable () async -> Void
+        ) {
             self.operations = operations
+            self.replication = replication
             self.retryNow = retryNow
             self.close = close
         }
@@ -30,6 +35,7 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
         var collections: [String: CollectionEntry] = [:]
         var membership: Membership
         var workers: [NodeID: WorkerLink] = [:]
+        var loads: [NodeID: NodeLoad] = [:]
         /// Names on which a creation or removal is at work, so that the clean-up does not run beside it.
         var busy: Set<String> = []
         /// Fields whose codec is being trained.
@@ -42,9 +48,10 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
     let metadata: any MetadataStore
     let connect: Connect
     let state: Mutex<State>
+    let failover: Failover
 
-    /// How long a worker counts as alive after its last heartbeat.
-    public static let lease = Duration.seconds(5)
+    /// How long a worker counts as alive after its last heartbeat, and its primaries may act; then others take over.
+    public static let lease = Duration.seconds(2)
 
     /// Reads the cluster's metadata, or makes a new cluster when there are none.
     /// - Throws: `dataLoss` when they are damaged, `unimplemented` when a newer version wrote them.
@@ -63,6 +70,9 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
         self.metadata = metadata
         self.connect = connect
         state = Mutex(State(collections: collections, membership: Membership(lease: Self.lease)))
+        failover = Failover(lease: Self.lease)
+        failover.receive(.elected(term: 1))
+        for entry in collections.values { tellFailover(entry) }
     }
 
     static let collectionsPrefix = "collections/"

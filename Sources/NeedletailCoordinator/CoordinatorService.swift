@@ -41,7 +41,7 @@ public final class CoordinatorService: Service {
             let (host, port) = try Endpoint.parse(address)
             let client = GRPCClient(host: host, port: port, group: threads.group)
             return Coordinator.WorkerLink(
-                operations: RemoteShardWorker(client), retryNow: { client.resetBackoff() }, close: { await client.close() })
+                operations: RemoteShardWorker(client), replication: RemoteReplication(client), retryNow: { client.resetBackoff() }, close: { await client.close() })
         }
         let health = HealthService()
         for service in [Self.overall] + Self.readyWithShards { health.set(.notServing, for: service) }
@@ -69,6 +69,7 @@ public final class CoordinatorService: Service {
         var router = GRPCRouter()
         router.registerCluster(coordinator)
         router.registerMembership(coordinator)
+        router.registerLeader(coordinator)
         router.registerHealth(health)
         router.registerReflection(services: router.services())
         var server = GRPCServerConfiguration()
@@ -94,9 +95,11 @@ public final class CoordinatorService: Service {
                     try? await Task.sleep(for: .milliseconds(100))
                 }
             }
+            group.addTask { await coordinator.lead(logger: self.logger) }
             group.addTask {
                 while !Task.isCancelled {
                     await coordinator.cleanUp()
+                    await coordinator.adjustReplicas()
                     try? await Task.sleep(for: .seconds(1))
                 }
             }

@@ -7,7 +7,7 @@ public protocol ClusterOperations: Sendable {
     func createCollection(_ spec: CollectionSpec, deadline: Deadline?) async throws -> CollectionInfo
     func collection(_ name: String, deadline: Deadline?) async throws -> CollectionInfo
     func collections(deadline: Deadline?) async throws -> [CollectionInfo]
-    func updateCollection(_ name: String, durability: Durability?, deadline: Deadline?) async throws -> CollectionInfo
+    func updateCollection(_ name: String, changes: CollectionChanges, deadline: Deadline?) async throws -> CollectionInfo
     /// Returns whether there was one; throws `notFound` instead of false unless `ignoreMissing`.
     func deleteCollection(_ name: String, ignoreMissing: Bool, deadline: Deadline?) async throws -> Bool
     /// Trains the codecs that have no model, or the one of the field named anew; returns when the models are stored, while shards begin to encode.
@@ -17,13 +17,30 @@ public protocol ClusterOperations: Sendable {
     func get(_ request: PointsGet) async throws -> PointsAnswer
     /// One page; the streaming RPC is made of these.
     func scroll(_ request: PointsScroll) async throws -> NamedScrollPage
-    func count(_ collection: String, deadline: Deadline?) async throws -> CountAnswer
+    func count(_ collection: String, read: ReadOptions, deadline: Deadline?) async throws -> CountAnswer
     func search(_ request: PointsSearch) async throws -> SearchAnswer
 
     func clusterStatus(deadline: Deadline?) async throws -> ClusterStatus
     func nodes(deadline: Deadline?) async throws -> [NodeInfo]
     /// nil: of all collections.
     func shards(of collection: String?, deadline: Deadline?) async throws -> [ShardInfo]
+}
+
+/// What can be changed of a living collection; nil leaves it as it is.
+public struct CollectionChanges: Sendable, Hashable {
+    public var durability: Durability?
+    public var replicationFactor: Int?
+    public var writeConsistency: WriteConsistency?
+    public var minInSync: Int?
+
+    public init(
+        durability: Durability? = nil, replicationFactor: Int? = nil, writeConsistency: WriteConsistency? = nil, minInSync: Int? = nil
+    ) {
+        self.durability = durability
+        self.replicationFactor = replicationFactor
+        self.writeConsistency = writeConsistency
+        self.minInSync = minInSync
+    }
 }
 
 public struct CollectionInfo: Sendable, Hashable {
@@ -71,14 +88,21 @@ public struct PointsWrite: Sendable {
     /// 1 … 10,000. Of two operations on one id the later one wins.
     public var operations: [NamedOperation]
     public var acknowledgement: ShardWrite.Acknowledgement
+    /// nil: the collection's own.
+    public var consistency: WriteConsistency?
+    /// The same for every attempt at the same write; nil: the coordinator draws one.
+    public var operation: OperationID?
     public var deadline: Deadline?
 
     public init(
-        collection: String, operations: [NamedOperation], acknowledgement: ShardWrite.Acknowledgement = .applied, deadline: Deadline? = nil
+        collection: String, operations: [NamedOperation], acknowledgement: ShardWrite.Acknowledgement = .applied,
+        consistency: WriteConsistency? = nil, operation: OperationID? = nil, deadline: Deadline? = nil
     ) {
         self.collection = collection
         self.operations = operations
         self.acknowledgement = acknowledgement
+        self.consistency = consistency
+        self.operation = operation
         self.deadline = deadline
     }
 }
@@ -88,12 +112,20 @@ public struct WriteSummary: Sendable {
     public var notFound: UInt64
     /// Shard number → sequence number the write got there.
     public var sequences: [UInt32: UInt64]
+    /// That of the collection; 0 when nothing was written.
+    public var incarnation: Incarnation
 
-    public init(applied: UInt64 = 0, notFound: UInt64 = 0, sequences: [UInt32: UInt64] = [:]) {
+    public init(
+        applied: UInt64 = 0, notFound: UInt64 = 0, sequences: [UInt32: UInt64] = [:], incarnation: Incarnation = Incarnation(0)
+    ) {
         self.applied = applied
         self.notFound = notFound
         self.sequences = sequences
+        self.incarnation = incarnation
     }
+
+    /// The state after the write, for later reads.
+    public var session: Session { Session(incarnation: incarnation, sequences: sequences) }
 }
 
 /// A point as it is read back, with field names.
@@ -116,12 +148,17 @@ public struct PointsGet: Sendable {
     public var collection: String
     public var ids: [PointID]
     public var parts: PointParts
+    public var read: ReadOptions
     public var deadline: Deadline?
 
-    public init(collection: String, ids: [PointID], parts: PointParts = PointParts(payload: true), deadline: Deadline? = nil) {
+    public init(
+        collection: String, ids: [PointID], parts: PointParts = PointParts(payload: true), read: ReadOptions = ReadOptions(),
+        deadline: Deadline? = nil
+    ) {
         self.collection = collection
         self.ids = ids
         self.parts = parts
+        self.read = read
         self.deadline = deadline
     }
 }
@@ -144,13 +181,18 @@ public struct PointsScroll: Sendable {
     /// 1 … 10,000.
     public var limit: Int
     public var parts: PointParts
+    public var read: ReadOptions
     public var deadline: Deadline?
 
-    public init(collection: String, after: PointID? = nil, limit: Int = 256, parts: PointParts = PointParts(payload: true), deadline: Deadline? = nil) {
+    public init(
+        collection: String, after: PointID? = nil, limit: Int = 256, parts: PointParts = PointParts(payload: true),
+        read: ReadOptions = ReadOptions(), deadline: Deadline? = nil
+    ) {
         self.collection = collection
         self.after = after
         self.limit = limit
         self.parts = parts
+        self.read = read
         self.deadline = deadline
     }
 }
@@ -205,12 +247,16 @@ public struct PointsSearch: Sendable {
     /// 1 … 1,000.
     public var queries: [NamedQuery]
     public var allowPartial: Bool
+    public var read: ReadOptions
     public var deadline: Deadline?
 
-    public init(collection: String, queries: [NamedQuery], allowPartial: Bool = false, deadline: Deadline? = nil) {
+    public init(
+        collection: String, queries: [NamedQuery], allowPartial: Bool = false, read: ReadOptions = ReadOptions(), deadline: Deadline? = nil
+    ) {
         self.collection = collection
         self.queries = queries
         self.allowPartial = allowPartial
+        self.read = read
         self.deadline = deadline
     }
 }
@@ -253,8 +299,24 @@ public struct SearchAnswer: Sendable {
 /// How much of a collection an answer speaks for: one report a shard that the request concerned, by number.
 public struct Coverage: Sendable {
     public var shards: [ShardReport]
+    /// The state that the answer is of, for later reads; nil when no shard answered.
+    public var session: Session?
 
-    public init(shards: [ShardReport]) { self.shards = shards }
+    public init(shards: [ShardReport], session: Session? = nil) {
+        self.shards = shards
+        self.session = session
+    }
+
+    /// Of reports of one collection's shards; they are put in order.
+    public static func of(_ reports: [ShardReport]) -> Coverage {
+        var sequences: [UInt32: UInt64] = [:]
+        for report in reports {
+            if case .failed = report.outcome { continue }
+            sequences[report.shard.number] = report.appliedSequence
+        }
+        let session = sequences.isEmpty ? nil : reports.first.map { Session(incarnation: $0.shard.incarnation, sequences: sequences) }
+        return Coverage(shards: reports.sorted { $0.shard < $1.shard }, session: session)
+    }
 
     public var answeredCount: Int { shards.count { if case .failed = $0.outcome { false } else { true } } }
 }
@@ -312,12 +374,14 @@ public struct ShardInfo: Sendable {
     public struct Replica: Sendable {
         public var node: UInt64
         public var isPrimary: Bool
+        public var isInSync: Bool
         /// nil when the node has not said or is not alive.
         public var status: ReplicaStatus?
 
-        public init(node: UInt64, isPrimary: Bool, status: ReplicaStatus?) {
+        public init(node: UInt64, isPrimary: Bool, isInSync: Bool, status: ReplicaStatus?) {
             self.node = node
             self.isPrimary = isPrimary
+            self.isInSync = isInSync
             self.status = status
         }
     }
@@ -367,10 +431,13 @@ public struct HeartbeatAnswer: Sendable {
     public var assignments: [ReplicaAssignment]
     /// Those that replicas ought to have and, by the heartbeat, have not.
     public var models: [CollectionModel]
+    /// For how long the worker may act as a primary from when it sent the heartbeat; nil from a coordinator that does not lead.
+    public var lease: Duration?
 
-    public init(cluster: UInt64, assignments: [ReplicaAssignment], models: [CollectionModel] = []) {
+    public init(cluster: UInt64, assignments: [ReplicaAssignment], models: [CollectionModel] = [], lease: Duration? = nil) {
         self.cluster = cluster
         self.assignments = assignments
         self.models = models
+        self.lease = lease
     }
 }

@@ -76,7 +76,7 @@ extension CollectionSpec {
 
 /// What a node keeps beside each replica's data, so that it can serve again before it has heard from anyone.
 extension ReplicaAssignment {
-    /// That of the collection's definition in it.
+    /// That of the collection's definition in it. From 3 on with the shard's other replicas.
     private static let version = CollectionSpec.format
 
     public var encoded: [UInt8] {
@@ -88,6 +88,14 @@ extension ReplicaAssignment {
         writer.u64(range.last)
         writer.u64(epoch)
         collection.encode(to: &writer)
+        writer.u64(primary.value)
+        writer.u64(version)
+        writer.varint(UInt64(members.count))
+        for member in members {
+            writer.u64(member.node.value)
+            writer.string(member.address)
+            writer.u8(member.isInSync ? 1 : 0)
+        }
         return writer.bytes
     }
 
@@ -105,6 +113,13 @@ extension ReplicaAssignment {
         range = HashRange(first: first, last: last)
         epoch = try reader.u64()
         collection = try CollectionSpec(from: &reader, format: version)
+        (primary, members, self.version) = (NodeID(0), [], 0)
+        if version >= 3 {
+            (primary, self.version) = (NodeID(try reader.u64()), try reader.u64())
+            for _ in 0..<(try reader.count(minimumItemBytes: 10)) {
+                members.append(Member(node: NodeID(try reader.u64()), address: try reader.string(), isInSync: try reader.u8() != 0))
+            }
+        }
         try reader.expectEnd()
     }
 }

@@ -36,11 +36,14 @@ public struct SearchQuery: Sendable, Equatable {
 public struct NodeSearchRequest: Sendable {
     public var shards: [ShardID]
     public var queries: [SearchQuery]
+    /// One a shard; empty: none has any.
+    public var conditions: [ReadCondition]
     public var deadline: Deadline?
 
-    public init(shards: [ShardID], queries: [SearchQuery], deadline: Deadline? = nil) {
+    public init(shards: [ShardID], queries: [SearchQuery], conditions: [ReadCondition] = [], deadline: Deadline? = nil) {
         self.shards = shards
         self.queries = queries
+        self.conditions = conditions
         self.deadline = deadline
     }
 }

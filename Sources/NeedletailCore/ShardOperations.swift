@@ -7,7 +7,7 @@ public protocol ShardOperations: Sendable {
     func search(_ request: NodeSearchRequest) async throws -> NodeSearchResponse
     func get(_ request: ShardGet) async throws -> ShardPoints
     func scroll(_ request: ShardScroll) async throws -> ScrollPage
-    func count(_ shard: ShardID, deadline: Deadline?) async throws -> ShardCount
+    func count(_ shard: ShardID, condition: ReadCondition, deadline: Deadline?) async throws -> ShardCount
     /// Makes the replica, or does nothing when it is there already; returns once it serves. Begins nothing after the deadline.
     func createReplica(_ assignment: ReplicaAssignment, deadline: Deadline?) async throws
     /// Stops serving the replica and removes its files; does nothing when it is not there. Begins nothing after the deadline.
@@ -34,13 +34,23 @@ public struct ShardWrite: Sendable {
     /// A `WriteBatch`, encoded.
     public var batch: [UInt8]
     public var acknowledgement: Acknowledgement
+    /// Of how many replicas the disks have the write when it is acknowledged. Beside `allInSync` the acknowledgement is as `durable`:
+    /// searches see a write when every in-sync replica has it.
+    public var consistency: WriteConsistency
+    /// The same for every attempt at the same write, which is then carried out once.
+    public var operation: OperationID?
     public var deadline: Deadline?
 
-    public init(shard: ShardID, epoch: UInt64, batch: [UInt8], acknowledgement: Acknowledgement = .applied, deadline: Deadline? = nil) {
+    public init(
+        shard: ShardID, epoch: UInt64, batch: [UInt8], acknowledgement: Acknowledgement = .applied,
+        consistency: WriteConsistency = .allInSync, operation: OperationID? = nil, deadline: Deadline? = nil
+    ) {
         self.shard = shard
         self.epoch = epoch
         self.batch = batch
         self.acknowledgement = acknowledgement
+        self.consistency = consistency
+        self.operation = operation
         self.deadline = deadline
     }
 }
@@ -60,12 +70,16 @@ public struct ShardGet: Sendable {
     public var shard: ShardID
     public var ids: [PointID]
     public var parts: PointParts
+    public var condition: ReadCondition
     public var deadline: Deadline?
 
-    public init(shard: ShardID, ids: [PointID], parts: PointParts, deadline: Deadline? = nil) {
+    public init(
+        shard: ShardID, ids: [PointID], parts: PointParts, condition: ReadCondition = ReadCondition(), deadline: Deadline? = nil
+    ) {
         self.shard = shard
         self.ids = ids
         self.parts = parts
+        self.condition = condition
         self.deadline = deadline
     }
 }
@@ -98,13 +112,17 @@ public struct ShardScroll: Sendable {
     public var after: PointID?
     public var limit: Int
     public var parts: PointParts
+    public var condition: ReadCondition
     public var deadline: Deadline?
 
-    public init(shard: ShardID, after: PointID?, limit: Int, parts: PointParts, deadline: Deadline? = nil) {
+    public init(
+        shard: ShardID, after: PointID?, limit: Int, parts: PointParts, condition: ReadCondition = ReadCondition(), deadline: Deadline? = nil
+    ) {
         self.shard = shard
         self.after = after
         self.limit = limit
         self.parts = parts
+        self.condition = condition
         self.deadline = deadline
     }
 }
@@ -117,21 +135,6 @@ public struct ScrollPage: Sendable {
     public init(points: [StoredPoint], hasMore: Bool) {
         self.points = points
         self.hasMore = hasMore
-    }
-}
-
-/// Everything a node needs to host a replica.
-public struct ReplicaAssignment: Sendable, Hashable {
-    public var shard: ShardID
-    public var range: HashRange
-    public var epoch: UInt64
-    public var collection: CollectionSpec
-
-    public init(shard: ShardID, range: HashRange, epoch: UInt64, collection: CollectionSpec) {
-        self.shard = shard
-        self.range = range
-        self.epoch = epoch
-        self.collection = collection
     }
 }
 

@@ -8,6 +8,7 @@ extension LocalNode {
 
     public func get(_ request: ShardGet) async throws -> ShardPoints {
         let replica = try replica(request.shard)
+        try await replica.meet(request.condition, deadline: request.deadline)
         return try await resources.searchPool.run { _ in
             let applied = replica.appliedSequence.load(ordering: .acquiring)
             return ShardPoints(points: try request.ids.compactMap { try replica.read($0, parts: request.parts) }, appliedSequence: applied)
@@ -16,17 +17,41 @@ extension LocalNode {
 
     public func scroll(_ request: ShardScroll) async throws -> ScrollPage {
         let replica = try replica(request.shard)
+        try await replica.meet(request.condition, deadline: request.deadline)
         return try await resources.searchPool.run { _ in try replica.scroll(request) }
     }
 
-    public func count(_ shard: ShardID, deadline: Deadline?) async throws -> ShardCount { try replica(shard).count() }
+    public func count(_ shard: ShardID, condition: ReadCondition, deadline: Deadline?) async throws -> ShardCount {
+        let replica = try replica(shard)
+        try await replica.meet(condition, deadline: deadline)
+        return replica.count()
+    }
 
     /// Searches the shards on as many threads as are free; the last one to finish merges. A shard that cannot answer is reported,
     /// a request that is wrong throws.
     public func search(_ request: NodeSearchRequest) async throws -> NodeSearchResponse {
-        try await withCheckedThrowingContinuation { continuation in
-            NodeSearch(request, node: self) { continuation.resume(with: $0) }.start(on: resources.searchPool)
+        var request = request
+        let refused = await refuseUnmet(&request)
+        return try await withCheckedThrowingContinuation { continuation in
+            NodeSearch(request, refused: refused, node: self) { continuation.resume(with: $0) }.start(on: resources.searchPool)
         }
+    }
+
+    /// Waits for replicas that have a condition to meet, and takes those out of the request that cannot.
+    private func refuseUnmet(_ request: inout NodeSearchRequest) async -> [ShardReport] {
+        guard request.conditions.contains(where: { !$0.isNone }) else { return [] }
+        var refused: [ShardReport] = []
+        var shards: [ShardID] = []
+        for (shard, condition) in zip(request.shards, request.conditions) {
+            do {
+                try await replica(shard).meet(condition, deadline: request.deadline)
+                shards.append(shard)
+            } catch {
+                refused.append(ShardReport(shard: shard, outcome: .failed(Self.wrap(error)), appliedSequence: 0))
+            }
+        }
+        (request.shards, request.conditions) = (shards, [])
+        return refused
     }
 }
 
@@ -48,12 +73,15 @@ private final class NodeSearch: Sendable {
     private let state: Mutex<State>
     private let completion: @Sendable (Result<NodeSearchResponse, any Error>) -> Void
 
-    init(_ request: NodeSearchRequest, node: LocalNode, completion: @escaping @Sendable (Result<NodeSearchResponse, any Error>) -> Void) {
+    init(
+        _ request: NodeSearchRequest, refused: [ShardReport], node: LocalNode,
+        completion: @escaping @Sendable (Result<NodeSearchResponse, any Error>) -> Void
+    ) {
         self.request = request
         self.completion = completion
         var found: [Replica] = []
         let none = request.queries.count
-        var state = State(lists: Array(repeating: [], count: none), estimates: Array(repeating: [], count: none), remaining: 0)
+        var state = State(lists: Array(repeating: [], count: none), estimates: Array(repeating: [], count: none), reports: refused, remaining: 0)
         for shard in request.shards {
             do throws(NeedletailError) {
                 found.append(try node.replica(shard))

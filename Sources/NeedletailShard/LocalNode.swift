@@ -134,20 +134,14 @@ public final class LocalNode: ShardOperations {
     }
 
     private func make(_ assignment: ReplicaAssignment) async throws {
-        try await closeIfChanged(assignment)
+        try await closeIfRedefined(assignment)
         let isNew = replicas.withLock { replicas in
             guard replicas[assignment.shard] == nil else { return false }
             replicas[assignment.shard] = .loading(assignment)
             return true
         }
         if isNew {
-            let (disk, directory) = (resources.disk, path(assignment.shard))
-            do {
-                try await resources.maintenancePool.run { _ in
-                    try disk.createDirectory(directory)
-                    try disk.replaceChecked(directory + "/assignment", with: assignment.encoded)
-                }
-            } catch {
+            do { try await store(assignment) } catch {
                 replicas.withLock { $0[assignment.shard] = nil }
                 throw error
             }
@@ -157,23 +151,62 @@ public final class LocalNode: ShardOperations {
         _ = try replica(assignment.shard)
     }
 
-    /// Takes over a changed definition of a replica that is here; one that is not is not made.
+    /// Takes over a changed definition of a replica that is here, or who its fellows are; one that is not here is not made.
     public func update(_ assignment: ReplicaAssignment) async throws {
         let isOutdated = replicas.withLock { replicas in
-            if case .ready(let replica) = replicas[assignment.shard] { replica.assignment != assignment } else { false }
+            if case .ready(let replica) = replicas[assignment.shard] { replica.standing.withLock { $0 } != assignment } else { false }
         }
         if isOutdated { try await createReplica(assignment, deadline: nil) }
     }
 
-    /// A replica that is here under another definition (its durability was changed) is closed, to be opened under the new one.
-    private func closeIfChanged(_ assignment: ReplicaAssignment) async throws {
+    /// A replica that is here under another definition (its durability was changed) is closed, to be opened under the new one. What else
+    /// is new of the assignment is put on disk and taken over.
+    private func closeIfRedefined(_ assignment: ReplicaAssignment) async throws {
         try await waitUntilSettled(assignment.shard)
-        let outdated: Replica? = replicas.withLock { replicas in
-            guard case .ready(let replica) = replicas[assignment.shard], replica.assignment != assignment else { return nil }
-            replicas[assignment.shard] = nil
-            return replica
+        guard case .ready(let replica) = replicas.withLock({ $0[assignment.shard] }) else { return }
+        let current = replica.standing.withLock { $0 }
+        if current == assignment { return }
+        guard assignment.epoch >= current.epoch else {
+            throw NeedletailError(
+                .aborted, "shard \(assignment.shard) is at epoch \(current.epoch), the assignment is of \(assignment.epoch); read the cluster map again")
         }
-        await outdated?.close(discarding: false)
+        if assignment.redefines(replica.assignment) {
+            replicas.withLock { $0[assignment.shard] = nil }
+            await replica.close(discarding: false)
+        } else {
+            try await store(assignment)
+            replica.adopt(assignment)
+        }
+    }
+
+    /// Closes a replica and opens it from its files.
+    public func reopen(_ shard: ShardID) async throws {
+        try await exclusively(shard) {
+            try await waitUntilSettled(shard)
+            guard case .ready(let replica) = replicas.withLock({ $0[shard] }) else { return }
+            let assignment = replica.standing.withLock { $0 }
+            replicas.withLock { $0[shard] = .loading(assignment) }
+            await replica.close(discarding: false)
+            load(assignment)
+            try await waitUntilSettled(shard)
+        }
+    }
+
+    private func store(_ assignment: ReplicaAssignment) async throws {
+        let (disk, directory) = (resources.disk, path(assignment.shard))
+        try await resources.modelPool.run { _ in
+            try disk.createDirectory(directory)
+            try disk.replaceChecked(directory + "/assignment", with: assignment.encoded)
+        }
+    }
+
+    /// The replica for those who keep it in step with its fellows.
+    /// - Throws: as `replica`.
+    public func hosted(_ shard: ShardID) throws(NeedletailError) -> HostedReplica { HostedReplica(replica: try replica(shard)) }
+
+    /// Those that serve.
+    public var hosted: [HostedReplica] {
+        replicas.withLock { Array($0.values) }.compactMap { if case .ready(let replica) = $0 { HostedReplica(replica: replica) } else { nil } }
     }
 
     private func waitUntilSettled(_ shard: ShardID) async throws {
@@ -299,6 +332,20 @@ final class ChangeSignal: Sendable {
             return state.waiters
         }
         for waiter in waiters { waiter.resume() }
+    }
+
+    /// Returns at the next signal, or at the deadline.
+    func wait(after ticket: Int, until deadline: Deadline?) async throws {
+        guard let deadline else { return await wait(after: ticket) }
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await self.wait(after: ticket) }
+            group.addTask { try? await Task.sleep(for: deadline.remaining) }
+            await group.next()
+            // The other one ends as well: the sleep is cancelled, and the wait is woken with all that wait.
+            group.cancelAll()
+            self.signal()
+        }
+        try Task.checkCancellation()
     }
 
     func wait(after ticket: Int) async {

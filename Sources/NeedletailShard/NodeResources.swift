@@ -78,6 +78,8 @@ public struct ReplicaConfiguration: Sendable {
     public var groupPoints = 2_048
     /// Bytes of writes under way in one replica before writers wait.
     public var writeBudgetBytes = 64 << 20
+    /// Bytes of the newest log records kept in memory for the replica's fellows, if it has any.
+    public var recentLogBytes = 16 << 20
     /// Asked before memory for so many bytes of codes is taken; throws `resourceExhausted` when it may not be. Tests refuse.
     public var admitCodes: @Sendable (_ sizeBytes: Int) throws(NeedletailError) -> Void = { _ in }
     public var log = LogConfiguration()

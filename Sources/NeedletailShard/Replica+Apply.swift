@@ -13,6 +13,8 @@ final class Applier: @unchecked Sendable {
     /// Retired slots that the graph still links to.
     var retired: [UInt32] = []
     var repair: GraphRepair?
+    /// Of the last record that was applied.
+    var appliedEpoch: UInt64 = 0
     /// Codes that graphs walked on before are let go of when readers have passed this.
     var formerCodes: NodeResources.ReaderMark?
 
@@ -104,7 +106,7 @@ extension Replica {
             defer { (queue.batches, queue.models, queue.idleWaiters, queue.isRunning) = ([], [], [], false) }
             return (queue.batches, queue.idleWaiters)
         }
-        for batch in batches { batch.acknowledge(.failure(error)) }
+        for batch in batches { tellFailed(batch, error) }
         for waiter in waiters { waiter.resume() }
     }
 
@@ -113,7 +115,7 @@ extension Replica {
     func apply(_ group: [DurableBatch], scratch: inout SearchScratch) {
         guard let last = group.last else { return }
         if let failure = applier.failure {
-            for batch in group { batch.acknowledge(.failure(failure)) }
+            for batch in group { tellFailed(batch, failure) }
             return
         }
         do {
@@ -123,13 +125,13 @@ extension Replica {
             publish(changes)
             appliedSequence.store(last.sequence, ordering: .releasing)
             applier.noteChanges(group.reduce(0) { $0 + $1.operations.count })
-            for (batch, outcome) in zip(group, outcomes) {
-                batch.acknowledge(.success(WriteReceipt(sequence: batch.sequence, outcomes: outcome)))
-            }
+            applier.appliedEpoch = last.epoch
+            appliedChange.signal()
+            for (batch, outcome) in zip(group, outcomes) { tellApplied(batch, outcome) }
         } catch {
             let failure = error as? NeedletailError ?? NeedletailError(.internal, "a write could not be applied", cause: error)
             applier.fail(failure)
-            for batch in group { batch.acknowledge(.failure(failure)) }
+            for batch in group { tellFailed(batch, failure) }
         }
     }
 

@@ -26,8 +26,13 @@ extension Replica {
         for slab in slabs { slab.beginCheckpoint() }
         payloads.freeze()
         let marks = fields.map(\.codecMarks)
-        let state = CheckpointState(indexes: fields.map(\.graph.state), codecs: marks).encoded
-        let write = checkpoints.begin(sequence: sequence, epoch: assignment.epoch, metadata: state, arrays: slabs)
+        let table = operations.withLock { table in
+            var writer = ByteWriter()
+            table.encode(upTo: sequence, to: &writer)
+            return writer.bytes
+        }
+        let state = CheckpointState(indexes: fields.map(\.graph.state), codecs: marks, operations: table).encoded
+        let write = checkpoints.begin(sequence: sequence, epoch: applier.appliedEpoch, metadata: state, arrays: slabs)
         do {
             try resources.checkpointPool.submit { [self] _ in
                 continueCheckpoint(
@@ -134,15 +139,18 @@ struct GraphRepair {
 
 /// The part of a checkpoint that is not in slabs: format version, then the state of each field's index.
 struct CheckpointState {
-    /// 1: without codecs; 2: with codes of one model a field, and without the growth of distances.
-    private static let version: UInt8 = 3
+    /// 1: without codecs; 2: with codes of one model a field, and without the growth of distances; 3: without the table of operations.
+    private static let version: UInt8 = 4
     var indexes: [IndexState]
     /// By field, as `FieldIndex.codecMarks`.
     var codecs: [[CodecMark]]
+    /// An `OperationTable`, encoded; empty in older checkpoints.
+    var operations: [UInt8]
 
-    init(indexes: [IndexState], codecs: [[CodecMark]]) {
+    init(indexes: [IndexState], codecs: [[CodecMark]], operations: [UInt8]) {
         self.indexes = indexes
         self.codecs = codecs
+        self.operations = operations
     }
 
     var encoded: [UInt8] {
@@ -162,6 +170,7 @@ struct CheckpointState {
                 writer.u64(UInt64(mark.bound))
             }
         }
+        writer.bytes(operations)
         return writer.bytes
     }
 
@@ -188,6 +197,7 @@ struct CheckpointState {
             let count = version == 2 ? 1 : try reader.count(minimumItemBytes: 24)
             for _ in 0..<count { if let mark = try Self.codec(&reader) { codecs[field].append(mark) } }
         }
+        operations = version >= 4 ? try reader.bytes() : []
         try reader.expectEnd()
     }
 

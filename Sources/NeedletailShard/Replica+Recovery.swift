@@ -36,6 +36,7 @@ extension Replica {
         // Of models that the checkpoint has no codes of, or that came before the first one.
         beginCodecs(models.values.compactMap(\.last).sorted { $0.model.field < $1.model.field })
         appliedSequence.store(sequence, ordering: .releasing)
+        gate.withLock { $0 = CommitGate(isAlone: assignment.isAlone, sequence: sequence) }
         if log.lastSequence < sequence {
             // Cut short by a repair: the checkpoint holds more than the log does. Otherwise the log always reaches at least that far.
             guard try resources.disk.list(directory + "/log").contains(where: { $0.hasSuffix(".damaged") }) else {
@@ -44,7 +45,7 @@ extension Replica {
                     "the log ends at sequence \(log.lastSequence), before the checkpoint at \(sequence): files are missing; put them back from a copy",
                     location: directory + "/log")
             }
-            try log.reset(nextSequence: sequence + 1)
+            try log.reset(nextSequence: sequence + 1, epoch: applier.appliedEpoch)
         }
         try replay(from: sequence + 1, scratch: &scratch)
         if let failure = applier.failure { throw failure }
@@ -60,6 +61,12 @@ extension Replica {
             throw NeedletailError(
                 .dataLoss, "payloads.lmdb is older than the checkpoint it belongs to; \(NeedletailError.damagedReplicaAdvice)", location: directory)
         }
+        applier.appliedEpoch = manifest.epoch
+        if !state.operations.isEmpty {
+            var reader = ByteReader(state.operations)
+            let table = try OperationTable(from: &reader, now: .now)
+            operations.withLock { $0 = table }
+        }
         let codes = SavedCodes(manifest, state: state, fields: fields, models: models)
         try checkpoints.load(into: slabs + codes.slabs)
         applier.retired = try points.restore()
@@ -74,7 +81,8 @@ extension Replica {
         }
     }
 
-    /// Applies the log's tail in groups. Payload changes that the store has already are made again, to the same end.
+    /// Takes in the log's tail and applies in groups what of it is committed; the rest waits at the gate until the primary says how far the
+    /// others are. Payload changes that the store has already are made again, to the same end.
     private func replay(from first: UInt64, scratch: inout SearchScratch) throws {
         var group: [DurableBatch] = []
         var count = 0
@@ -83,10 +91,17 @@ extension Replica {
             maintain(wantsCheckpoint: false, scratch: &scratch)
             (group, count) = ([], 0)
         }
-        try log.replay(from: first) { sequence, _, payload in
-            let batch = try PreparedBatch(encoded: payload, collection: assignment.collection, layouts: layouts, range: assignment.range)
-            group.append(DurableBatch(sequence: sequence, operations: batch.operations) { _ in })
-            count += batch.operations.count
+        try log.replay(from: first) { sequence, epoch, payload in
+            let logged = try LoggedWrite(encoded: payload)
+            let batch = try PreparedBatch(encoded: logged.batch, collection: assignment.collection, layouts: layouts, range: assignment.range)
+            if let operation = logged.operation { operations.withLock { $0.note(operation, sequence: sequence, now: .now) } }
+            let released = gate.withLock { gate in
+                let durable = gate.becameDurable(
+                    DurableBatch(sequence: sequence, epoch: epoch, operation: logged.operation, operations: batch.operations))
+                return durable.batches + gate.commit(through: logged.committed).batches
+            }
+            group += released
+            count += released.reduce(0) { $0 + $1.operations.count }
             if count >= resources.configuration.groupPoints { applyGroup(&scratch) }
         }
         applyGroup(&scratch)

@@ -17,6 +17,7 @@ internal import Synchronization
 final class Replica: @unchecked Sendable {
     // Sendable: `let`s are themselves safe; `phase` and `queue` are behind mutexes; `Applier` is touched only by the one applier job
     // (`queue.isRunning`), by `open` before the replica is shared, and by `close` after the applier has ended.
+    /// As it was when the replica was opened: the shard, its range and its collection hold as long as it is open; the rest is in `standing`.
     let assignment: ReplicaAssignment
     let directory: String
     let resources: NodeResources
@@ -34,6 +35,14 @@ final class Replica: @unchecked Sendable {
     let appliedSequence = Atomic<UInt64>(0)
     private let committer = Mutex<GroupCommitter?>(nil)
     let queue = Mutex(ApplyQueue())
+    /// Who the replica's fellows are and who leads them, as it was told last.
+    let standing: Mutex<ReplicaAssignment>
+    /// Between the log and the applier. Its lock is held while what it lets through is queued, so that the order stays.
+    let gate: Mutex<CommitGate>
+    /// Held from the look for an operation's name to its being queued for the log.
+    let operations = Mutex(OperationTable())
+    let observer = Mutex<(any ReplicationObserver)?>(nil)
+    let appliedChange = ChangeSignal()
     let applier = Applier()
     private let isClosed = Atomic<Bool>(false)
     private let lastSync = Mutex(ContinuousClock.now)
@@ -56,8 +65,9 @@ final class Replica: @unchecked Sendable {
 
     struct DurableBatch: Sendable {
         let sequence: UInt64
+        let epoch: UInt64
+        let operation: OperationID?
         let operations: [PointOperation]
-        let acknowledge: @Sendable (Result<WriteReceipt, NeedletailError>) -> Void
     }
 
     init(
@@ -65,6 +75,8 @@ final class Replica: @unchecked Sendable {
         checkpoints: CheckpointStore, payloads: PayloadOverlay
     ) {
         self.assignment = assignment
+        standing = Mutex(assignment)
+        gate = Mutex(CommitGate(isAlone: assignment.isAlone, sequence: 0))
         self.directory = directory
         self.resources = resources
         self.log = log
@@ -89,64 +101,29 @@ final class Replica: @unchecked Sendable {
     var slabs: [SlabArray] { [points.slab] + fields.flatMap(\.slabs) }
 
     /// Appends through a committer that is made with the first write: an idle replica has no thread.
-    private func withCommitter<Value>(_ body: (GroupCommitter) throws -> Value) throws -> Value {
+    func withCommitter<Value>(_ body: (GroupCommitter) throws -> Value) throws -> Value {
         let committer = try committer.withLock { committer in
             guard !isClosed.load(ordering: .acquiring) else {
                 throw NeedletailError(.unavailable, "shard \(assignment.shard) is closing; ask again")
             }
             if let existing = committer { return existing }
-            let made = GroupCommitter(log: log)
+            let made = GroupCommitter(log: log, recentLimitBytes: recentLogBytes)
             committer = made
             return made
         }
         return try body(committer)
     }
 
-    /// Slots kept free for writes that are under way when the partition fills up.
-    private static let capacityMargin = 1 << 17
+    private var recentLogBytes: Int { standing.withLock { $0.isAlone } ? 0 : resources.configuration.recentLogBytes }
 
-    /// Makes a batch durable and applies it.
-    func write(_ request: ShardWrite) async throws -> WriteReceipt {
-        guard request.epoch == assignment.epoch else {
-            throw NeedletailError(
-                .aborted, "shard \(assignment.shard) is at epoch \(assignment.epoch), the write is for \(request.epoch); read the cluster map again")
-        }
-        guard points.slab.slotCount < points.slab.capacity - Self.capacityMargin else {
-            throw NeedletailError(
-                .resourceExhausted, "shard \(assignment.shard) is full at \(points.slab.capacity) points; make the collection again with more shards")
-        }
-        let taken = await budget.acquire(request.batch.count)
-        defer { budget.release(taken) }
-        let batch = try await resources.intakePool.run { [assignment, layouts] _ in
-            try PreparedBatch(received: request.batch, collection: assignment.collection, layouts: layouts, range: assignment.range)
-        }
-        if let deadline = request.deadline, deadline.isPast {
-            throw NeedletailError(.deadlineExceeded, "the deadline passed before the write was logged; nothing was written")
-        }
-        return try await withCheckedThrowingContinuation { continuation in
-            let isEarly = request.acknowledgement == .durable
-            do {
-                _ = try withCommitter { committer in
-                    try committer.append(epoch: request.epoch, payload: request.batch) { [self] result in
-                        switch result {
-                        case .failure(let error): continuation.resume(throwing: error)
-                        case .success(let sequence):
-                            if isEarly { continuation.resume(returning: WriteReceipt(sequence: sequence, outcomes: [])) }
-                            enqueue(DurableBatch(sequence: sequence, operations: batch.operations) { outcome in
-                                if !isEarly { continuation.resume(with: outcome) }
-                            })
-                        }
-                    }
-                }
-            } catch {
-                continuation.resume(throwing: error)
-            }
-        }
-    }
+    /// Called when the replica gets fellows, or loses the last.
+    func adjustRecentLog() { committer.withLock { $0 }?.setRecentLimit(bytes: recentLogBytes) }
 
-    private func enqueue(_ batch: DurableBatch) {
+    /// Hands batches to the applier, in sequence order.
+    func enqueue(_ batches: [DurableBatch]) {
+        if batches.isEmpty { return }
         let mustStart = queue.withLock { queue in
-            queue.batches.append(batch)
+            queue.batches += batches
             queue.lastWrite = .now
             defer { queue.isRunning = true }
             return !queue.isRunning
@@ -190,6 +167,7 @@ final class Replica: @unchecked Sendable {
         }
         // Joins a thread, for as long as one commit takes.
         committer?.close()
+        abandonWriters(NeedletailError(.unavailable, "shard \(assignment.shard) is closing; send the write again"))
         await untilIdle()
         await applier.untilCheckpointEnds()
         if !discarding, applier.isDirty, applier.failure == nil {
@@ -225,7 +203,7 @@ final class Replica: @unchecked Sendable {
         let memory = bytes(slabs.filter { $0.folder == nil }) + points.mapBytes + payloads.sizeBytes
         let disk = bytes(slabs.filter { $0.folder != nil }) + log.sizeBytes + ((try? checkpoints.sizeBytes()) ?? 0) + ((try? payloads.store.sizeBytes()) ?? 0)
         return ReplicaStatus(
-            shard: assignment.shard, state: failure == nil ? .ready : .readOnly, reason: failure?.message ?? "", epoch: assignment.epoch,
+            shard: assignment.shard, state: failure == nil ? .ready : .readOnly, reason: failure?.message ?? "", epoch: standing.withLock { $0.epoch },
             appliedSequence: appliedSequence.load(ordering: .acquiring), pointCount: UInt64(points.count), memoryBytes: UInt64(memory),
             diskBytes: UInt64(disk), recall: sampler.sampled,
             codecs: codecProgress())

@@ -1,3 +1,4 @@
+internal import DequeModule
 public import NeedletailCore
 import Synchronization
 
@@ -27,11 +28,17 @@ public final class GroupCommitter: @unchecked Sendable {
     private var committing = false
     private var closed = false
     private var thread: DedicatedThread?
+    /// The newest records, queued ones included, for those who copy the log; their payloads are shared with the queue.
+    private var recent: Deque<LogRecord> = []
+    private var recentBytes = 0
+    private var recentLimitBytes: Int
 
-    /// Takes over the writing side of `log`. At most `queueLimitBytes` of payload (and one record) wait at a time.
-    public init(log: ReplicaLog, queueLimitBytes: Int = 64 << 20) {
+    /// Takes over the writing side of `log`. At most `queueLimitBytes` of payload (and one record) wait at a time, and about
+    /// `recentLimitBytes` of the newest are kept in memory, none with 0.
+    public init(log: ReplicaLog, queueLimitBytes: Int = 64 << 20, recentLimitBytes: Int = 0) {
         self.log = log
         self.queueLimitBytes = queueLimitBytes
+        self.recentLimitBytes = recentLimitBytes
         nextSequence = log.nextSequence ?? 1
         lastEpoch = log.lastEpoch
         // The thread keeps the committer alive until `close`.
@@ -43,19 +50,25 @@ public final class GroupCommitter: @unchecked Sendable {
     ///
     /// - Throws: `resourceExhausted` when the queue or the disk is full; `failedPrecondition` after `close` or for an epoch that
     ///   is over; the log's error while it is read-only. `completion` is then not called.
+    ///
+    /// - Parameter queued: called with the sequence before the record can reach the disk; may not call the committer.
     @discardableResult
-    public func append(epoch: UInt64, payload: [UInt8], completion: @escaping Completion) throws -> UInt64 {
-        try enqueue(sequence: nil, epoch: epoch, payload: payload, completion)
+    public func append(
+        epoch: UInt64, payload: [UInt8], completion: @escaping Completion, queued: (UInt64) -> Void = { _ in }
+    ) throws -> UInt64 {
+        try enqueue(sequence: nil, epoch: epoch, payload: payload, completion, queued)
     }
 
     /// The same for a record whose sequence a primary assigned.
     ///
     /// - Throws: also `failedPrecondition` when `sequence` is not the next one.
     public func append(sequence: UInt64, epoch: UInt64, payload: [UInt8], completion: @escaping Completion) throws {
-        _ = try enqueue(sequence: sequence, epoch: epoch, payload: payload, completion)
+        _ = try enqueue(sequence: sequence, epoch: epoch, payload: payload, completion) { _ in }
     }
 
-    private func enqueue(sequence: UInt64?, epoch: UInt64, payload: [UInt8], _ completion: @escaping Completion) throws -> UInt64 {
+    private func enqueue(
+        sequence: UInt64?, epoch: UInt64, payload: [UInt8], _ completion: @escaping Completion, _ queued: (UInt64) -> Void
+    ) throws -> UInt64 {
         // Asked before the lock, since it may probe the disk.
         try log.resumeIfPossible()
         return try monitor.locked {
@@ -78,11 +91,58 @@ public final class GroupCommitter: @unchecked Sendable {
             try log.checkRecord(epoch: epoch, lastEpoch: lastEpoch, payload: payload)
             lastEpoch = epoch
             let assigned = nextSequence
+            queued(assigned)
             queue.append(Entry(sequence: assigned, epoch: epoch, payload: payload, completion: completion))
             queuedBytes += payload.count
             nextSequence += 1
+            keep(LogRecord(sequence: assigned, epoch: epoch, payload: payload))
             monitor.wakeAll()
             return assigned
+        }
+    }
+
+    private func keep(_ record: LogRecord) {
+        guard recentLimitBytes > 0 else { return }
+        recent.append(record)
+        recentBytes += record.payload.count
+        forgetOldest()
+    }
+
+    private func forgetOldest() {
+        while recentBytes > recentLimitBytes, recent.count > 1, let oldest = recent.popFirst() { recentBytes -= oldest.payload.count }
+    }
+
+    /// Of how many bytes of the newest records are kept from now on.
+    public func setRecentLimit(bytes: Int) {
+        monitor.locked {
+            recentLimitBytes = bytes
+            if bytes == 0 { (recent, recentBytes) = ([], 0) } else { forgetOldest() }
+        }
+    }
+
+    /// The last sequence that was queued or, before anything was, the log's.
+    public var lastQueued: UInt64 { monitor.locked { nextSequence - 1 } }
+
+    /// The records from `sequence` on, in order, those that wait for the disk included: at least one if there is any, beyond that as many
+    /// as have `maximumBytes` of payload. Nil when they are no longer in memory: then the log has them.
+    public func recentRecords(from sequence: UInt64, maximumBytes: Int) -> [LogRecord]? {
+        monitor.locked {
+            if sequence >= nextSequence { return [] }
+            guard let first = recent.first?.sequence, first <= sequence else { return nil }
+            var bytes = 0
+            return Array(
+                recent.dropFirst(Int(min(sequence - first, UInt64(recent.count)))).prefix { record in
+                    defer { bytes += record.payload.count }
+                    return bytes == 0 || bytes + record.payload.count <= maximumBytes
+                })
+        }
+    }
+
+    /// Forgets records after the log's end: they were taken back.
+    private func dropTakenBack() {
+        while let last = recent.last, last.sequence >= nextSequence {
+            recent.removeLast()
+            recentBytes -= last.payload.count
         }
     }
 
@@ -99,6 +159,7 @@ public final class GroupCommitter: @unchecked Sendable {
             defer {
                 nextSequence = log.nextSequence ?? 1
                 lastEpoch = log.lastEpoch
+                (recent, recentBytes) = ([], 0)
             }
             return try body(log)
         }
@@ -137,6 +198,7 @@ public final class GroupCommitter: @unchecked Sendable {
             queuedBytes = 0
             nextSequence = log.nextSequence ?? batch[0].sequence
             lastEpoch = log.lastEpoch
+            dropTakenBack()
             return orphans
         }
         for entry in batch + orphans { entry.completion(failure.map { .failure($0) } ?? .success(entry.sequence)) }

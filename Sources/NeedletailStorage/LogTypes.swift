@@ -1,3 +1,5 @@
+import NeedletailCore
+
 /// How a log behaves; the defaults suit a server.
 public struct LogConfiguration: Sendable {
     public enum SyncMode: Sendable, Equatable {
@@ -83,5 +85,12 @@ struct LogSegment: Sendable {
     /// A record boundary at or before `sequence`, as near as is known.
     func start(for sequence: UInt64) -> Mark {
         marks.last { $0.sequence <= sequence } ?? Mark(sequence: firstSequence, offset: LogFormat.headerBytes)
+    }
+}
+
+extension [LogEpoch] {
+    /// Takes note of a record that follows those known so far.
+    mutating func note(epoch: UInt64, sequence: UInt64) {
+        if last?.epoch != epoch { append(LogEpoch(epoch: epoch, firstSequence: sequence)) }
     }
 }

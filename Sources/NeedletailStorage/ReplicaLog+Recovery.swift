@@ -16,6 +16,7 @@ struct LogSegmentScan {
     var verdict: Verdict
     var recordCount = 0
     var lastEpoch: UInt64 = 0
+    var epochs: [LogEpoch] = []
     var fileBytes = 0
 
     /// Reads and checks every record of the segment at `path`.
@@ -46,6 +47,7 @@ struct LogSegmentScan {
             case .record(let record):
                 recordCount += 1
                 lastEpoch = record.epoch
+                epochs.note(epoch: record.epoch, sequence: record.sequence)
                 segment.mark(sequence: record.sequence, offset: record.offset)
                 segment.lastSequence = record.sequence
                 segment.sizeBytes = reader.offset
@@ -85,6 +87,7 @@ extension ReplicaLog {
             try settle(&scan, opened, isLast: index == firsts.count - 1, &recovery)
             state.segments.append(scan.segment)
             if scan.recordCount > 0 { state.committedEpoch = scan.lastEpoch }
+            for start in scan.epochs { state.epochs.note(epoch: start.epoch, sequence: start.firstSequence) }
             recovery.recordCount += scan.recordCount
             file = opened
         }

@@ -1,7 +1,25 @@
-import NeedletailCore
+public import NeedletailCore
 import Synchronization
 
 extension ReplicaLog {
+    /// The committed records from `sequence` on, in order: at least one if there is any, beyond that as many as have `maximumBytes` of
+    /// payload. May run beside appends, from any thread.
+    ///
+    /// - Throws: as `replay`.
+    public func records(from sequence: UInt64, maximumBytes: Int) throws -> [LogRecord] {
+        struct Enough: Error {}
+        var records: [LogRecord] = []
+        var bytes = 0
+        do {
+            try replay(from: sequence) { sequence, epoch, payload in
+                guard records.isEmpty || bytes + payload.count <= maximumBytes else { throw Enough() }
+                bytes += payload.count
+                records.append(LogRecord(sequence: sequence, epoch: epoch, payload: payload))
+            }
+        } catch is Enough {}
+        return records
+    }
+
     /// Calls `body` for every committed record from `sequence` through `last` (what is committed when the call begins), in order.
     /// May run beside appends, from any thread. A `sequence` beyond the end gives nothing.
     ///
@@ -107,14 +125,18 @@ extension ReplicaLog {
         state.withLock { state in
             state.segments[state.segments.count - 1] = segment
             state.durableSequence = sequence
-            state.committedEpoch = epoch
-            state.lastEpoch = epoch
+            state.epochs.removeAll { $0.firstSequence > sequence }
+            // With no record left of the segment, what stood before it says the epoch.
+            let last = epoch > 0 ? epoch : state.epochs.last?.epoch ?? 0
+            state.committedEpoch = last
+            state.lastEpoch = last
         }
         active.hasUnsynced = false
     }
 
-    /// Empties the log and lets it begin at `nextSequence`, for a replica that was given a checkpoint of a later state.
-    public func reset(nextSequence: UInt64) throws {
+    /// Empties the log and lets it begin at `nextSequence`, for a replica that was given a checkpoint of a later state, the last record of
+    /// which was of `epoch`.
+    public func reset(nextSequence: UInt64, epoch: UInt64 = 0) throws {
         precondition(LogFormat.sequences.contains(nextSequence), "sequences begin at 1 and end before the last number")
         try active.withLock { active in
             while let first = state.withLock({ $0.segments.first }) {
@@ -124,7 +146,11 @@ extension ReplicaLog {
             active = Active()
             state.withLock { $0 = State() }
             try startSegment(&active, firstSequence: nextSequence)
-            state.withLock { $0.durableSequence = nextSequence - 1 }
+            state.withLock { state in
+                state.durableSequence = nextSequence - 1
+                (state.committedEpoch, state.lastEpoch) = (epoch, epoch)
+                if epoch > 0, nextSequence > 1 { state.epochs.note(epoch: epoch, sequence: nextSequence - 1) }
+            }
         }
     }
 }

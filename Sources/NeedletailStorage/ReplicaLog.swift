@@ -40,6 +40,8 @@ public final class ReplicaLog: Sendable {
         var durableSequence: UInt64 = 0
         var lastEpoch: UInt64 = 0
         var committedEpoch: UInt64 = 0
+        /// Where the epochs of the committed records begin, oldest first.
+        var epochs: [LogEpoch] = []
         var failure: Failure?
 
         var committedSequence: UInt64 { segments.last?.lastSequence ?? 0 }
@@ -74,6 +76,8 @@ public final class ReplicaLog: Sendable {
     public var durableSequence: UInt64 { state.withLock { $0.durableSequence } }
     /// The epoch of the last committed record; 0 when the log holds none.
     public var lastEpoch: UInt64 { state.withLock { $0.committedEpoch } }
+    /// Where the epochs of the committed records begin, oldest first. Of records that are no longer in the log, that of the last may be there.
+    public var epochs: [LogEpoch] { state.withLock { $0.epochs } }
     public var sizeBytes: Int { state.withLock { $0.segments.reduce(0) { $0 + $1.sizeBytes } } }
     /// The sequence the next append must carry; nil for a log that was never written, which takes any.
     public var nextSequence: UInt64? { state.withLock { $0.nextSequence } }
@@ -136,7 +140,7 @@ public final class ReplicaLog: Sendable {
                 try rollIfNeeded(&active, firstSequence: first.sequence)
                 let written = try write(batch, &active)
                 if configuration.syncMode == .everyCommit { try syncFile(&active) }
-                publish(written, count: batch.count, last: last)
+                publish(written, batch, last: last)
             } catch {
                 throw fail(error, &active)
             }
@@ -182,12 +186,13 @@ public final class ReplicaLog: Sendable {
         return segment
     }
 
-    private func publish(_ segment: LogSegment, count: Int, last: PendingRecord) {
+    private func publish(_ segment: LogSegment, _ batch: [PendingRecord], last: PendingRecord) {
         state.withLock { state in
             state.segments[state.segments.count - 1] = segment
             // Records appended while this batch was being written stay for the next commit.
-            state.pending.removeFirst(count)
+            state.pending.removeFirst(batch.count)
             state.committedEpoch = last.epoch
+            for record in batch { state.epochs.note(epoch: record.epoch, sequence: record.sequence) }
             if configuration.syncMode == .everyCommit { state.durableSequence = last.sequence }
         }
     }

@@ -12,7 +12,10 @@ struct WrongCluster: Error {
 struct HeartbeatLoop: Sendable {
     let folder: NodeFolder
     let node: LocalNode
+    let replication: ReplicatedNode
     let membership: any MembershipOperations
+    let lease: HeldLease
+    let nudges: Nudges
     let address: String
     let logger: Logger
 
@@ -38,8 +41,9 @@ struct HeartbeatLoop: Sendable {
             let present = codecProblems()
             for problem in present where !problems.contains(problem) { logger.warning("\(problem)") }
             problems = present
-            // Faster while something changes, so that a coordinator learns soon that a replica has been loaded.
-            try? await Task.sleep(for: node.isLoaded && isConnected ? .seconds(1) : .milliseconds(200))
+            // Faster while something changes, so that a coordinator learns soon that a replica has been loaded. A lease wants four chances.
+            let pause = lease.length.map { min($0 / 4, .seconds(1)) } ?? .seconds(1)
+            await nudges.wait(atMost: node.isLoaded && isConnected ? pause : .milliseconds(200))
         }
     }
 
@@ -53,10 +57,13 @@ struct HeartbeatLoop: Sendable {
 
     func beat(isDraining: Bool) async throws {
         let replicas = node.currentStatus()
+        let sent = ContinuousClock.now
         let answer = try await exchange(
             Heartbeat(
                 node: folder.nodeID, address: address, cluster: folder.clusterID, status: NodeStatus(replicas: replicas), isDraining: isDraining))
-        for assignment in answer.assignments { try await node.update(assignment) }
+        if let granted = answer.lease { lease.grant(granted, since: sent) }
+        for assignment in answer.assignments { try await take(assignment) }
+        await replication.reconcile()
         for model in answer.models {
             do {
                 try await node.take(model)
@@ -72,6 +79,17 @@ struct HeartbeatLoop: Sendable {
             logger.warning(
                 "the cluster does not know this replica; it no longer serves. Remove its files if its collection was deleted",
                 metadata: ["shard": "\(replica.shard)", "files": "\(folder)"])
+        }
+    }
+
+    /// A replica that is not here is made if it is to be filled by its primary; one that ought to have every write is not: it would pass
+    /// for a shard without points.
+    private func take(_ assignment: ReplicaAssignment) async throws {
+        let isAwaited = assignment.members.contains { $0.node.value == folder.nodeID && !$0.isInSync }
+        if isAwaited, !node.currentStatus().contains(where: { $0.shard == assignment.shard }) {
+            try await node.createReplica(assignment, deadline: nil)
+        } else {
+            try await node.update(assignment)
         }
     }
 

@@ -1,5 +1,7 @@
 public import Logging
+internal import Glibc
 internal import NeedletailAPI
+internal import NeedletailCluster
 internal import NeedletailCore
 internal import NeedletailGRPC
 internal import NeedletailShard
@@ -52,18 +54,24 @@ public final class ShardWorker: Service {
         health.set(.notServing, for: "")
         health.set(.notServing, for: Self.serviceName)
         let threads = TransportThreads(count: configuration.transportThreads)
-        let server = makeServer(node, health, threads)
-        let port = try await server.listen()
-        logger.info("shard worker listens", metadata: ["port": "\(port)", "node": "\(Incarnation(folder.nodeID))"])
-        try node.start()
-
         var reconnecting = GRPCClientConfiguration()
         // A coordinator that is back should hear of its workers soon.
         reconnecting.maxBackoff = .milliseconds(500)
         let client = GRPCClient(
             host: configuration.coordinatorHost, port: configuration.coordinatorPort, configuration: reconnecting, group: threads.group)
+        let (lease, nudges) = (HeldLease(), Nudges())
+        let peers = Peers { [configuration = reconnecting] in GRPCClient(host: $0, port: $1, configuration: configuration, group: threads.group) }
+        let world = ReplicationWorld(
+            node: NodeID(folder.nodeID), settings: ReplicationSettings(), startedAt: Self.microseconds(), began: .now,
+            isLeaseHeld: { lease.isHeld() }, peer: { RemotePeer(client: try peers.client($0)) }, leader: RemoteLeader(client),
+            nudge: { nudges.nudge() }, reopen: { shard in Task { try? await node.reopen(shard) } }, logger: logger)
+        let replication = ReplicatedNode(node, world: world)
+        let server = makeServer(replication, health, threads)
+        let port = try await server.listen()
+        logger.info("shard worker listens", metadata: ["port": "\(port)", "node": "\(Incarnation(folder.nodeID))"])
+        try node.start()
         let heartbeats = HeartbeatLoop(
-            folder: folder, node: node, membership: RemoteMembership(client),
+            folder: folder, node: node, replication: replication, membership: RemoteMembership(client), lease: lease, nudges: nudges,
             address: configuration.advertised ?? "\(configuration.host):\(port)", logger: logger)
         // Whoever is told that the worker is up may ask the coordinator about it: so the coordinator hears first, if it is there.
         var mismatch: WrongCluster?
@@ -74,7 +82,7 @@ public final class ShardWorker: Service {
         } catch {}  // The loop tries again, and says so.
         if mismatch == nil {
             whenListening(port)
-            mismatch = await serve(node, health, heartbeats)
+            mismatch = await serve(node, replication, health, heartbeats)
         }
 
         logger.info("shard worker drains")
@@ -82,7 +90,9 @@ public final class ShardWorker: Service {
         health.set(.notServing, for: Self.serviceName)
         if mismatch == nil { try? await heartbeats.beat(isDraining: true) }
         await server.shutdown(grace: configuration.drainTime)
+        await replication.close()
         await node.close()
+        await peers.close()
         await client.close()
         await threads.shutdown()
         logger.info("shard worker has stopped")
@@ -91,9 +101,17 @@ public final class ShardWorker: Service {
 
     private static let serviceName = "needletail.internal.v1.ShardWorker"
 
-    private func makeServer(_ node: LocalNode, _ health: HealthService, _ threads: TransportThreads) -> GRPCServer {
+    /// On a clock that goes on between processes.
+    private static func microseconds() -> Int64 {
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        return Int64(time.tv_sec) * 1_000_000 + Int64(time.tv_nsec) / 1_000
+    }
+
+    private func makeServer(_ node: ReplicatedNode, _ health: HealthService, _ threads: TransportThreads) -> GRPCServer {
         var router = GRPCRouter()
         router.registerShardWorker(node)
+        router.registerReplication(node) { try await node.follow($0, $1) }
         router.registerHealth(health)
         router.registerReflection(services: router.services())
         var server = GRPCServerConfiguration()
@@ -103,7 +121,7 @@ public final class ShardWorker: Service {
     }
 
     /// Until the process is asked to stop, or the coordinator turns out to be another cluster's.
-    private func serve(_ node: LocalNode, _ health: HealthService, _ heartbeats: HeartbeatLoop) async -> WrongCluster? {
+    private func serve(_ node: LocalNode, _ replication: ReplicatedNode, _ health: HealthService, _ heartbeats: HeartbeatLoop) async -> WrongCluster? {
         await withTaskGroup(of: End?.self) { group in
             group.addTask {
                 do throws(WrongCluster) { try await heartbeats.run() } catch { return .mismatch(error) }
@@ -111,6 +129,10 @@ public final class ShardWorker: Service {
             }
             group.addTask {
                 await self.announceLoaded(node, health)
+                return nil
+            }
+            group.addTask {
+                await replication.run()
                 return nil
             }
             group.addTask {

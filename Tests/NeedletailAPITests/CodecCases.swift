@@ -1,5 +1,6 @@
 import NIOCore
 import NeedletailAPI
+import NeedletailCluster
 import NeedletailCore
 import NeedletailTestSupport
 
@@ -56,7 +57,12 @@ struct CodecCase: Sendable, CustomStringConvertible {
         },
         CodecCase("getCollection", PublicMessages.getCollection) { $0.text() },
         CodecCase("updateCollection", PublicMessages.updateCollection) {
-            (name: $0.text(), durability: $0.bool() ? nil : .everyCommit)
+            (
+                name: $0.text(),
+                changes: CollectionChanges(
+                    durability: $0.bool() ? nil : .everyCommit, replicationFactor: $0.bool() ? nil : 1 + $0.below(7),
+                    writeConsistency: $0.bool() ? nil : $0.writeConsistency(), minInSync: $0.bool() ? nil : 1 + $0.below(7))
+            )
         },
         CodecCase("trainCollection", PublicMessages.trainCollection) {
             CollectionTraining(collection: $0.text(), field: $0.text(), queries: $0.bytes($0.below(64)))
@@ -92,7 +98,8 @@ struct CodecCase: Sendable, CustomStringConvertible {
 
     static let reads = [
         CodecCase("getPoints", PublicMessages.getPoints) { generator in
-            PointsGet(collection: generator.text(), ids: generator.some(6) { $0.id() }, parts: generator.parts())
+            PointsGet(
+                collection: generator.text(), ids: generator.some(6) { $0.id() }, parts: generator.parts(), read: generator.readOptions())
         },
         CodecCase("points", PublicMessages.points) { generator in
             PointsAnswer(points: generator.some(4) { $0.namedPoint() }, coverage: generator.coverage())
@@ -100,20 +107,22 @@ struct CodecCase: Sendable, CustomStringConvertible {
         CodecCase("scroll", PublicMessages.scroll) { generator in
             let pages = PointsScroll(
                 collection: generator.text(), after: generator.bool() ? generator.id() : nil, limit: 1 + generator.below(10_000),
-                parts: generator.parts())
+                parts: generator.parts(), read: generator.readOptions())
             return ScrollStream(pages: pages, total: generator.bool() ? 1 + generator.number() / 2 : nil)
         },
         CodecCase("scrollPage", PublicMessages.scrollPage) { generator in generator.some(4) { $0.namedPoint() } },
-        CodecCase("count", PublicMessages.count) { $0.text() },
+        CodecCase("count", PublicMessages.count) { (collection: $0.text(), read: $0.readOptions()) },
         CodecCase("counted", PublicMessages.counted) { CountAnswer(count: $0.number(), coverage: $0.coverage()) },
     ]
 
     static let searches = [
         CodecCase("search", PublicMessages.search) {
-            PointsSearch(collection: $0.text(), queries: [$0.query()], allowPartial: $0.bool())
+            PointsSearch(collection: $0.text(), queries: [$0.query()], allowPartial: $0.bool(), read: $0.readOptions())
         },
         CodecCase("searchBatch", PublicMessages.searchBatch) { generator in
-            PointsSearch(collection: generator.text(), queries: generator.some(4) { $0.query() }, allowPartial: generator.bool())
+            PointsSearch(
+                collection: generator.text(), queries: generator.some(4) { $0.query() }, allowPartial: generator.bool(),
+                read: generator.readOptions())
         },
         CodecCase("found", PublicMessages.found) { generator in
             SearchAnswer(
@@ -152,7 +161,7 @@ struct CodecCase: Sendable, CustomStringConvertible {
                     collection: generator.text(), number: number, range: generator.range(), epoch: epoch,
                     replicas: generator.some(3) {
                         ShardInfo.Replica(
-                            node: $0.next(), isPrimary: $0.bool(), status: $0.bool() ? nil : $0.replicaStatus(shard, epoch: epoch))
+                            node: $0.next(), isPrimary: $0.bool(), isInSync: $0.bool(), status: $0.bool() ? nil : $0.replicaStatus(shard, epoch: epoch))
                     })
             }
         },
@@ -160,14 +169,17 @@ struct CodecCase: Sendable, CustomStringConvertible {
 
     static let shards = [
         CodecCase("internal write", InternalMessages.write) {
-            ShardWrite(shard: $0.shard(), epoch: $0.number(), batch: $0.bytes($0.below(200)), acknowledgement: $0.acknowledgement())
+            ShardWrite(
+                shard: $0.shard(), epoch: $0.number(), batch: $0.bytes($0.below(200)), acknowledgement: $0.acknowledgement(),
+                consistency: $0.writeConsistency(), operation: $0.operation())
         },
         CodecCase("internal written", InternalMessages.written) { generator in
             WriteReceipt(sequence: generator.number(), outcomes: generator.some(9) { $0.bool() ? .applied : .notFound })
         },
         CodecCase("internal search", InternalMessages.search) { generator in
-            NodeSearchRequest(
-                shards: generator.some(5) { $0.shard() }, queries: generator.some(3) { $0.searchQuery() })
+            let shards = generator.some(5) { $0.shard() }
+            let conditions = generator.bool() ? [] : shards.map { _ in generator.condition() }
+            return NodeSearchRequest(shards: shards, queries: generator.some(3) { $0.searchQuery() }, conditions: conditions)
         },
         CodecCase("internal found", InternalMessages.found) { generator in
             let results = generator.some(3) { $0.some(4) { $0.scored() } }
@@ -176,18 +188,19 @@ struct CodecCase: Sendable, CustomStringConvertible {
                 work: SearchWork(distances: generator.number(), hops: generator.number()), estimates: results.map { _ in generator.estimate() })
         },
         CodecCase("internal get", InternalMessages.get) { generator in
-            ShardGet(shard: generator.shard(), ids: generator.some(5) { $0.id() }, parts: generator.parts())
+            ShardGet(shard: generator.shard(), ids: generator.some(5) { $0.id() }, parts: generator.parts(), condition: generator.condition())
         },
         CodecCase("internal points", InternalMessages.points) { generator in
             ShardPoints(points: generator.some(4) { $0.storedPoint() }, appliedSequence: generator.number())
         },
         CodecCase("internal scroll", InternalMessages.scroll) {
-            ShardScroll(shard: $0.shard(), after: $0.bool() ? $0.id() : nil, limit: 1 + $0.below(10_000), parts: $0.parts())
+            ShardScroll(
+                shard: $0.shard(), after: $0.bool() ? $0.id() : nil, limit: 1 + $0.below(10_000), parts: $0.parts(), condition: $0.condition())
         },
         CodecCase("internal scrollPage", InternalMessages.scrollPage) { generator in
             ScrollPage(points: generator.some(4) { $0.storedPoint() }, hasMore: generator.bool())
         },
-        CodecCase("internal count", InternalMessages.count) { $0.shard() },
+        CodecCase("internal count", InternalMessages.count) { (shard: $0.shard(), condition: $0.condition()) },
         CodecCase("internal counted", InternalMessages.counted) { ShardCount(count: $0.number(), appliedSequence: $0.number()) },
         CodecCase("internal sample", InternalMessages.sample) {
             ShardSample(shard: $0.shard(), field: $0.below(16), count: $0.below(100_000), seed: $0.next())
@@ -208,7 +221,36 @@ struct CodecCase: Sendable, CustomStringConvertible {
         },
         CodecCase("heartbeatAnswer", InternalMessages.heartbeatAnswer) { generator in
             HeartbeatAnswer(
-                cluster: generator.next(), assignments: generator.some(3) { $0.assignment() }, models: generator.some(3) { $0.collectionModel() })
+                cluster: generator.next(), assignments: generator.some(3) { $0.assignment() }, models: generator.some(3) { $0.collectionModel() },
+                lease: generator.bool() ? nil : .milliseconds(1 + generator.below(10_000)))
+        },
+        CodecCase("fence", InternalMessages.fence) { (shard: $0.shard(), fence: Fence(epoch: $0.number(), term: $0.number())) },
+        CodecCase("fenced", InternalMessages.fenced) {
+            FenceAnswer(fence: Fence(epoch: 0, term: 0), node: NodeID($0.next()), lastEpoch: $0.number(), end: $0.number())
+        },
+        CodecCase("proposal", InternalMessages.proposal) { generator in
+            let inSync = generator.some(7) { NodeID($0.next()) }
+            return (
+                shard: generator.shard(), node: NodeID(generator.next()),
+                proposal: Proposal(epoch: generator.number(), version: generator.number(), inSync: inSync)
+            )
+        },
+        CodecCase("resignation", InternalMessages.resignation) { (shard: $0.shard(), node: NodeID($0.next()), epoch: $0.number()) },
+        CodecCase("followRequest", InternalMessages.followRequest) {
+            if $0.bool() { return .durable($0.number()) }
+            let stream = StreamID(node: NodeID($0.next()), number: $0.number())
+            return .start($0.shard(), Follow(stream: stream, epoch: $0.number(), promised: $0.number(), history: $0.history()))
+        },
+        CodecCase("followReply", InternalMessages.followReply) { generator in
+            switch generator.below(4) {
+            case 0: return .answer(.agreed(at: generator.number()))
+            case 1: return .answer(.transfer)
+            case 2: return .answer(.refused(epoch: generator.number()))
+            default:
+                let records = generator.some(4) { LogRecord(sequence: $0.number(), epoch: $0.number(), payload: $0.bytes($0.below(100))) }
+                return .records(
+                    RecordMessage(epoch: generator.number(), previous: generator.number(), committed: generator.number(), records: records))
+            }
         },
         CodecCase("health check", HealthMessages.check) { $0.text() },
         CodecCase("health status", HealthMessages.status) { ServingStatus(rawValue: UInt32($0.below(4)))! },

@@ -47,9 +47,9 @@ final class FakeCluster: ClusterOperations {
         state.withLock { $0.collections.values.sorted { $0.spec.name < $1.spec.name } }
     }
 
-    func updateCollection(_ name: String, durability: Durability?, deadline: Deadline?) async throws -> CollectionInfo {
+    func updateCollection(_ name: String, changes: CollectionChanges, deadline: Deadline?) async throws -> CollectionInfo {
         var info = try await collection(name, deadline: deadline)
-        if let durability { info.spec.durability = durability }
+        if let durability = changes.durability { info.spec.durability = durability }
         return info
     }
 
@@ -123,7 +123,7 @@ final class FakeCluster: ClusterOperations {
         }
     }
 
-    func count(_ collection: String, deadline: Deadline?) async throws -> CountAnswer {
+    func count(_ collection: String, read: ReadOptions, deadline: Deadline?) async throws -> CountAnswer {
         CountAnswer(count: UInt64(state.withLock { $0.points.count }), coverage: Self.coverage)
     }
 
@@ -190,7 +190,7 @@ final class FakeWorker: ShardOperations, MembershipOperations {
             hasMore: true)
     }
 
-    func count(_ shard: ShardID, deadline: Deadline?) async throws -> ShardCount {
+    func count(_ shard: ShardID, condition: ReadCondition, deadline: Deadline?) async throws -> ShardCount {
         ShardCount(count: UInt64(shard.number), appliedSequence: 8)
     }
 

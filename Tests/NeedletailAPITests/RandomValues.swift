@@ -1,4 +1,5 @@
 import NeedletailAPI
+import NeedletailCluster
 import NeedletailCore
 import NeedletailTestSupport
 
@@ -53,7 +54,29 @@ extension SeededGenerator {
     mutating func spec() -> CollectionSpec {
         CollectionSpec(
             name: "c" + text(), fields: some(4) { $0.field() }, shardCount: 1 + below(256), replicationFactor: 1 + below(3),
-            durability: bool() ? .everyCommit : .interval(milliseconds: 1 + below(60_000)))
+            durability: bool() ? .everyCommit : .interval(milliseconds: 1 + below(60_000)), writeConsistency: writeConsistency(),
+            minInSync: 1 + below(7))
+    }
+
+    mutating func writeConsistency() -> WriteConsistency { WriteConsistency.allCases[below(3)] }
+
+    mutating func operation() -> OperationID? { bool() ? nil : OperationID(high: 1 | next(), low: next()) }
+
+    mutating func condition() -> ReadCondition { ReadCondition(isPrimary: bool(), sequence: number()) }
+
+    mutating func readOptions() -> ReadOptions {
+        ReadOptions(consistency: ReadConsistency.allCases[below(2)], session: bool() ? nil : session())
+    }
+
+    /// Of one shard, since values are compared as text and a dictionary has no order.
+    mutating func session() -> Session { Session(incarnation: Incarnation(next()), sequences: [UInt32(below(256)): number()]) }
+
+    /// Of a log with its beginning or without.
+    mutating func history() -> EpochHistory {
+        var history = EpochHistory()
+        for epoch in 0..<UInt64(below(5)) { history.append(epoch: epoch + 1, through: history.end + UInt64(1 + below(100))) }
+        if bool(), history.end > 0 { history.trim(through: UInt64(below(Int(history.end)))) }
+        return history
     }
 
     mutating func collectionInfo() -> CollectionInfo {
@@ -94,7 +117,9 @@ extension SeededGenerator {
     }
 
     mutating func assignment() -> ReplicaAssignment {
-        ReplicaAssignment(shard: shard(), range: range(), epoch: number(), collection: spec())
+        ReplicaAssignment(
+            shard: shard(), range: range(), epoch: number(), collection: spec(), primary: NodeID(next()),
+            members: some(3) { .init(node: NodeID($0.next()), address: $0.text(), isInSync: $0.bool()) }, version: number())
     }
 
     mutating func report(public isPublic: Bool = false) -> ShardReport {
@@ -103,7 +128,7 @@ extension SeededGenerator {
         return ShardReport(shard: shard(public: isPublic), outcome: outcome, appliedSequence: number())
     }
 
-    mutating func coverage() -> Coverage { Coverage(shards: some(4) { $0.report(public: true) }) }
+    mutating func coverage() -> Coverage { Coverage(shards: some(4) { $0.report(public: true) }, session: bool() ? nil : session()) }
 
     mutating func replicaStatus(_ shard: ShardID, epoch: UInt64) -> ReplicaStatus {
         ReplicaStatus(
@@ -155,12 +180,14 @@ extension SeededGenerator {
     mutating func acknowledgement() -> ShardWrite.Acknowledgement { bool() ? .applied : .durable }
 
     mutating func write(_ operation: (inout SeededGenerator) -> NamedOperation) -> PointsWrite {
-        PointsWrite(collection: text(), operations: some(6, operation), acknowledgement: acknowledgement())
+        PointsWrite(
+            collection: text(), operations: some(6, operation), acknowledgement: acknowledgement(),
+            consistency: bool() ? nil : writeConsistency(), operation: self.operation())
     }
 
     mutating func summary() -> WriteSummary {
-        WriteSummary(
-            applied: number(), notFound: number(),
-            sequences: Dictionary(some(4) { ($0.small(), $0.number()) }, uniquingKeysWith: { first, _ in first }))
+        let sequences = Dictionary(some(4) { ($0.small(), $0.number()) }, uniquingKeysWith: { first, _ in first })
+        return WriteSummary(
+            applied: number(), notFound: number(), sequences: sequences, incarnation: sequences.isEmpty ? Incarnation(0) : Incarnation(next()))
     }
 }

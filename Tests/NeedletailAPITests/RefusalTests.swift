@@ -106,7 +106,7 @@ import Testing
     @Test func textIsUTF8WithoutNUL() {
         refused(PublicMessages.count, Wire().text(1, "a\0b"), "NUL")
         refused(PublicMessages.count, Wire().part(1, [0xff, 0xfe]), "not UTF-8")
-        #expect(throws: NeedletailError.self) { try PublicMessages.count.encode("a\0b") }
+        #expect(throws: NeedletailError.self) { try PublicMessages.count.encode((collection: "a\0b", read: ReadOptions())) }
     }
 
     /// The value `depth` lists deep.

@@ -41,7 +41,7 @@ func withServer(_ register: (inout GRPCRouter) -> Void, _ body: (GRPCClient) asy
             #expect(error?.message == "c exists; choose another name")
             #expect(try await cluster.collection("c", deadline: nil).incarnation == Incarnation(0xabcd))
             #expect(try await cluster.collections(deadline: nil).map(\.spec) == [spec])
-            let updated = try await cluster.updateCollection("c", durability: .interval(milliseconds: 5), deadline: nil)
+            let updated = try await cluster.updateCollection("c", changes: CollectionChanges(durability: .interval(milliseconds: 5)), deadline: nil)
             #expect(updated.spec.durability == .interval(milliseconds: 5))
             #expect(try await cluster.deleteCollection("c", ignoreMissing: false, deadline: nil))
             #expect(try await !cluster.deleteCollection("c", ignoreMissing: true, deadline: nil))
@@ -70,7 +70,7 @@ func withServer(_ register: (inout GRPCRouter) -> Void, _ body: (GRPCClient) asy
             #expect(try PayloadCoding.decode(answer.points[0].payload) == ["c": .list([.double(0.5)])])
             #expect(try PayloadCoding.decode(answer.points[1].payload) == ["a": .integer(1)])
             #expect(answer.points[1].vectors == [NamedVector(field: "f", vector: DenseVector([1]))])
-            #expect(try await cluster.count("c", deadline: nil).count == 2)
+            #expect(try await cluster.count("c", read: ReadOptions(), deadline: nil).count == 2)
             let status = try await cluster.clusterStatus(deadline: nil)
             #expect(status.clusterID == 5 && status.shardsReady == 1)
             #expect(try await cluster.nodes(deadline: nil)[0].heartbeatAge == .milliseconds(6))
@@ -203,7 +203,7 @@ func withServer(_ register: (inout GRPCRouter) -> Void, _ body: (GRPCClient) asy
             let page = try await remote.scroll(
                 ShardScroll(shard: shard, after: .uuid(high: 1, low: 2), limit: 6, parts: PointParts()))
             #expect(page.points[0].id == .uuid(high: 1, low: 2) && page.points[0].sequence == 6 && page.hasMore)
-            #expect(try await remote.count(shard, deadline: nil) == ShardCount(count: 5, appliedSequence: 8))
+            #expect(try await remote.count(shard, condition: ReadCondition(), deadline: nil) == ShardCount(count: 5, appliedSequence: 8))
 
             let spec = CollectionSpec(name: "c", fields: [VectorField(name: "f", dimensions: 3, metric: .cosine)])
             let assignment = ReplicaAssignment(shard: shard, range: HashRange(first: 1, last: 9), epoch: 4, collection: spec)

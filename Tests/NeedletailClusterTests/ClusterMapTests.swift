@@ -8,7 +8,7 @@ import Testing
         let spec = CollectionSpec(
             name: "c", fields: [VectorField(name: "v", dimensions: 4, metric: .dot, element: .f16)], shardCount: shards,
             durability: .interval(milliseconds: 5))
-        let places = try Placement.place(shards: shards, on: [NodeID(1), NodeID(2), NodeID(3)], load: [:])
+        let places = try Placement.place(shards: shards, replicas: 2, on: [NodeID(1), NodeID(2), NodeID(3)], load: [:])
         return CollectionEntry(spec: spec, incarnation: Incarnation(9), state: .creating, shards: places)
     }
 
@@ -38,7 +38,7 @@ import Testing
         let nodes = (1...3).map { NodeID(UInt64($0)) }
         var load: [NodeID: Int] = [:]
         for shards in [1, 1, 1, 2, 7, 4] {
-            let places = try Placement.place(shards: shards, on: nodes, load: load)
+            let places = try Placement.place(shards: shards, replicas: 1, on: nodes, load: load)
             var here: [NodeID: Int] = [:]
             for place in places {
                 here[place.primary, default: 0] += 1
@@ -49,12 +49,22 @@ import Testing
         }
         let totals = nodes.map { load[$0, default: 0] }
         #expect(totals.max()! - totals.min()! <= 1)
-        #expect(throws: NeedletailError.self) { try Placement.place(shards: 1, on: [], load: [:]) }
+        #expect(throws: NeedletailError.self) { try Placement.place(shards: 1, replicas: 1, on: [], load: [:]) }
+    }
+
+    @Test(arguments: 1...4, [1, 3, 8, 30]) func replicasAreOnNodesOfTheirOwnAndRolesAreEven(replicas: Int, shards: Int) throws {
+        let nodes = (1...4).map { NodeID(UInt64($0)) }
+        let places = try Placement.place(shards: shards, replicas: replicas, on: nodes, load: [:])
+        #expect(places.allSatisfy { Set($0.replicas).count == replicas && $0.inSync == $0.replicas && $0.replicas.contains($0.primary) })
+        func spread(_ count: (NodeID) -> Int) -> Int { nodes.map(count).max()! - nodes.map(count).min()! }
+        #expect(spread { node in places.count { $0.replicas.contains(node) } } <= 1)
+        #expect(spread { node in places.count { $0.primary == node } } <= 2)
+        #expect(throws: NeedletailError.self) { try Placement.place(shards: 1, replicas: 5, on: nodes, load: [:]) }
     }
 
     @Test func aScatterAsksEachNodeOnceAndEachShardOnce() throws {
         let entry = try entry(shards: 8)
-        let plan = ScatterPlan(entry)
+        let plan = ScatterPlan(entry.shards.map { (shard: entry.shardID($0), node: $0.primary) })
         #expect(Set(plan.parts.map(\.node)).count == plan.parts.count)
         #expect(plan.parts.flatMap(\.shards).sorted() == entry.shards.map(entry.shardID).sorted())
     }

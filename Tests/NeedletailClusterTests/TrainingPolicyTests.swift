@@ -9,7 +9,7 @@ import Testing
             VectorField(name: "f\(number)", dimensions: 1024, metric: .l2, index: try IndexSpec(text: text))
         }
         let spec = CollectionSpec(name: "c", fields: fields, shardCount: 4)
-        let places = try Placement.place(shards: 4, on: [NodeID(1), NodeID(2)], load: [:])
+        let places = try Placement.place(shards: 4, replicas: 1, on: [NodeID(1), NodeID(2)], load: [:])
         return CollectionEntry(spec: spec, incarnation: Incarnation(9), state: state, shards: places)
     }
 

@@ -38,7 +38,7 @@ private final class ControlledWorker: ShardOperations {
     func search(_ request: NodeSearchRequest) async throws -> NodeSearchResponse { throw Self.notAsked }
     func get(_ request: ShardGet) async throws -> ShardPoints { throw Self.notAsked }
     func scroll(_ request: ShardScroll) async throws -> ScrollPage { throw Self.notAsked }
-    func count(_ shard: ShardID, deadline: Deadline?) async throws -> ShardCount { throw Self.notAsked }
+    func count(_ shard: ShardID, condition: ReadCondition, deadline: Deadline?) async throws -> ShardCount { throw Self.notAsked }
     func sample(_ request: ShardSample) async throws -> [UInt8] { throw Self.notAsked }
     func train(_ request: CodecTrainingRequest) async throws -> [UInt8] { throw Self.notAsked }
     func status() async throws -> NodeStatus { NodeStatus(replicas: []) }
@@ -53,7 +53,7 @@ private final class ControlledWorker: ShardOperations {
     private func coordinator() async throws -> Coordinator {
         let worker = worker
         let coordinator = try await Coordinator.open(metadata: EmbeddedMetadataStore(directory: directory.path)) { _ in
-            Coordinator.WorkerLink(operations: worker, retryNow: {}, close: {})
+            Coordinator.WorkerLink(operations: worker, replication: NoFellows(), retryNow: {}, close: {})
         }
         _ = try await coordinator.heartbeat(
             Heartbeat(node: 1, address: "a:1", cluster: 0, status: NodeStatus(replicas: []), isDraining: false))
@@ -97,7 +97,7 @@ private final class ControlledWorker: ShardOperations {
         _ = try await coordinator.createCollection(spec, deadline: nil)
         worker.state.withLock { $0.isStuck = true }
         let change: () async throws -> Void = {
-            _ = try await coordinator.updateCollection("c", durability: .interval(milliseconds: 5), deadline: .after(.milliseconds(50)))
+            _ = try await coordinator.updateCollection("c", changes: CollectionChanges(durability: .interval(milliseconds: 5)), deadline: .after(.milliseconds(50)))
         }
         #expect(await code(change) == .deadlineExceeded)
         #expect(try await coordinator.collection("c", deadline: nil).spec.durability == .interval(milliseconds: 5))
@@ -110,7 +110,7 @@ private final class ControlledWorker: ShardOperations {
         #expect(worker.state.withLock { $0.deadlines.isEmpty })
         _ = try await coordinator.createCollection(spec, deadline: nil)
         #expect(await code { _ = try await coordinator.deleteCollection("c", ignoreMissing: false, deadline: past) } == .deadlineExceeded)
-        #expect(await code { _ = try await coordinator.updateCollection("c", durability: .interval(milliseconds: 5), deadline: past) } == .deadlineExceeded)
+        #expect(await code { _ = try await coordinator.updateCollection("c", changes: CollectionChanges(durability: .interval(milliseconds: 5)), deadline: past) } == .deadlineExceeded)
         #expect(try await coordinator.collection("c", deadline: nil).spec == spec)
         #expect(worker.state.withLock { $0.deadlines.count } == 3)
     }

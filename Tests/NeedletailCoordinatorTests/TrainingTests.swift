@@ -31,7 +31,7 @@ private final class TrainingWorker: ShardOperations {
         }
     }
 
-    func count(_ shard: ShardID, deadline: Deadline?) async throws -> ShardCount {
+    func count(_ shard: ShardID, condition: ReadCondition, deadline: Deadline?) async throws -> ShardCount {
         ShardCount(count: state.withLock { $0.points }, appliedSequence: 1)
     }
 
@@ -58,7 +58,7 @@ private final class TrainingWorker: ShardOperations {
     private func coordinator(_ metadata: EmbeddedMetadataStore? = nil) async throws -> Coordinator {
         let worker = worker
         return try await Coordinator.open(metadata: metadata ?? EmbeddedMetadataStore(directory: directory.path)) { _ in
-            Coordinator.WorkerLink(operations: worker, retryNow: {}, close: {})
+            Coordinator.WorkerLink(operations: worker, replication: NoFellows(), retryNow: {}, close: {})
         }
     }
 

@@ -48,7 +48,7 @@ import Testing
     }
 
     private static func check(_ shard: TestShard, _ model: ModelShard, _ generator: inout SeededGenerator) async throws {
-        #expect(try await shard.node.count(TestShard.id, deadline: nil).count == UInt64(model.points.count))
+        #expect(try await shard.node.count(TestShard.id, condition: ReadCondition(), deadline: nil).count == UInt64(model.points.count))
         let scrolled = try await shard.scrollAll(page: 37)
         #expect(scrolled.map(\.id) == model.points.keys.sorted())
         for point in scrolled {
@@ -94,7 +94,7 @@ import Testing
             }
             #expect(error?.code == .invalidArgument && error?.message.contains(word) == true, "\(error?.message ?? "")")
         }
-        #expect(try await shard.node.count(TestShard.id, deadline: nil).count == 0)
+        #expect(try await shard.node.count(TestShard.id, condition: ReadCondition(), deadline: nil).count == 0)
         await #expect(throws: NeedletailError.self) {
             try await shard.node.write(ShardWrite(shard: TestShard.id, epoch: 2, batch: WriteBatch([.upsert(good)]).encoded))
         }
@@ -156,7 +156,7 @@ import Testing
         }
         await shard.node.close()
         let again = try await TestShard.open(directory, spec: spec)
-        #expect(try await again.node.count(TestShard.id, deadline: nil).count == 2_000)
+        #expect(try await again.node.count(TestShard.id, condition: ReadCondition(), deadline: nil).count == 2_000)
         await again.node.close()
     }
 
@@ -200,7 +200,7 @@ import Testing
         try await shard.node.createReplica(
             ReplicaAssignment(shard: TestShard.id, range: HashRange(first: 0, last: .max), epoch: 1, collection: TestShard.spec()),
             deadline: nil)
-        #expect(try await shard.node.count(TestShard.id, deadline: nil).count == 0)
+        #expect(try await shard.node.count(TestShard.id, condition: ReadCondition(), deadline: nil).count == 0)
         await shard.node.close()
     }
 

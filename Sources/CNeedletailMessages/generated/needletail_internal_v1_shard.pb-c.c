@@ -322,6 +322,51 @@ void   needletail__internal__v1__query__free_unpacked
   assert(message->base.descriptor == &needletail__internal__v1__query__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   needletail__internal__v1__read_condition__init
+                     (Needletail__Internal__V1__ReadCondition         *message)
+{
+  static const Needletail__Internal__V1__ReadCondition init_value = NEEDLETAIL__INTERNAL__V1__READ_CONDITION__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__read_condition__get_packed_size
+                     (const Needletail__Internal__V1__ReadCondition *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__read_condition__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__read_condition__pack
+                     (const Needletail__Internal__V1__ReadCondition *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__read_condition__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__read_condition__pack_to_buffer
+                     (const Needletail__Internal__V1__ReadCondition *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__read_condition__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__ReadCondition *
+       needletail__internal__v1__read_condition__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__ReadCondition *)
+     protobuf_c_message_unpack (&needletail__internal__v1__read_condition__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__read_condition__free_unpacked
+                     (Needletail__Internal__V1__ReadCondition *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__read_condition__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   needletail__internal__v1__search_request__init
                      (Needletail__Internal__V1__SearchRequest         *message)
 {
@@ -1222,6 +1267,501 @@ void   needletail__internal__v1__replica_assignment__free_unpacked
   assert(message->base.descriptor == &needletail__internal__v1__replica_assignment__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   needletail__internal__v1__member__init
+                     (Needletail__Internal__V1__Member         *message)
+{
+  static const Needletail__Internal__V1__Member init_value = NEEDLETAIL__INTERNAL__V1__MEMBER__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__member__get_packed_size
+                     (const Needletail__Internal__V1__Member *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__member__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__member__pack
+                     (const Needletail__Internal__V1__Member *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__member__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__member__pack_to_buffer
+                     (const Needletail__Internal__V1__Member *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__member__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__Member *
+       needletail__internal__v1__member__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__Member *)
+     protobuf_c_message_unpack (&needletail__internal__v1__member__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__member__free_unpacked
+                     (Needletail__Internal__V1__Member *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__member__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__internal__v1__fence_request__init
+                     (Needletail__Internal__V1__FenceRequest         *message)
+{
+  static const Needletail__Internal__V1__FenceRequest init_value = NEEDLETAIL__INTERNAL__V1__FENCE_REQUEST__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__fence_request__get_packed_size
+                     (const Needletail__Internal__V1__FenceRequest *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__fence_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__fence_request__pack
+                     (const Needletail__Internal__V1__FenceRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__fence_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__fence_request__pack_to_buffer
+                     (const Needletail__Internal__V1__FenceRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__fence_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__FenceRequest *
+       needletail__internal__v1__fence_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__FenceRequest *)
+     protobuf_c_message_unpack (&needletail__internal__v1__fence_request__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__fence_request__free_unpacked
+                     (Needletail__Internal__V1__FenceRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__fence_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__internal__v1__fence_reply__init
+                     (Needletail__Internal__V1__FenceReply         *message)
+{
+  static const Needletail__Internal__V1__FenceReply init_value = NEEDLETAIL__INTERNAL__V1__FENCE_REPLY__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__fence_reply__get_packed_size
+                     (const Needletail__Internal__V1__FenceReply *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__fence_reply__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__fence_reply__pack
+                     (const Needletail__Internal__V1__FenceReply *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__fence_reply__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__fence_reply__pack_to_buffer
+                     (const Needletail__Internal__V1__FenceReply *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__fence_reply__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__FenceReply *
+       needletail__internal__v1__fence_reply__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__FenceReply *)
+     protobuf_c_message_unpack (&needletail__internal__v1__fence_reply__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__fence_reply__free_unpacked
+                     (Needletail__Internal__V1__FenceReply *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__fence_reply__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__internal__v1__run__init
+                     (Needletail__Internal__V1__Run         *message)
+{
+  static const Needletail__Internal__V1__Run init_value = NEEDLETAIL__INTERNAL__V1__RUN__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__run__get_packed_size
+                     (const Needletail__Internal__V1__Run *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__run__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__run__pack
+                     (const Needletail__Internal__V1__Run *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__run__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__run__pack_to_buffer
+                     (const Needletail__Internal__V1__Run *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__run__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__Run *
+       needletail__internal__v1__run__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__Run *)
+     protobuf_c_message_unpack (&needletail__internal__v1__run__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__run__free_unpacked
+                     (Needletail__Internal__V1__Run *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__run__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__internal__v1__resignation__init
+                     (Needletail__Internal__V1__Resignation         *message)
+{
+  static const Needletail__Internal__V1__Resignation init_value = NEEDLETAIL__INTERNAL__V1__RESIGNATION__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__resignation__get_packed_size
+                     (const Needletail__Internal__V1__Resignation *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__resignation__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__resignation__pack
+                     (const Needletail__Internal__V1__Resignation *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__resignation__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__resignation__pack_to_buffer
+                     (const Needletail__Internal__V1__Resignation *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__resignation__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__Resignation *
+       needletail__internal__v1__resignation__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__Resignation *)
+     protobuf_c_message_unpack (&needletail__internal__v1__resignation__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__resignation__free_unpacked
+                     (Needletail__Internal__V1__Resignation *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__resignation__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__internal__v1__follow_request__init
+                     (Needletail__Internal__V1__FollowRequest         *message)
+{
+  static const Needletail__Internal__V1__FollowRequest init_value = NEEDLETAIL__INTERNAL__V1__FOLLOW_REQUEST__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__follow_request__get_packed_size
+                     (const Needletail__Internal__V1__FollowRequest *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__follow_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__follow_request__pack
+                     (const Needletail__Internal__V1__FollowRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__follow_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__follow_request__pack_to_buffer
+                     (const Needletail__Internal__V1__FollowRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__follow_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__FollowRequest *
+       needletail__internal__v1__follow_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__FollowRequest *)
+     protobuf_c_message_unpack (&needletail__internal__v1__follow_request__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__follow_request__free_unpacked
+                     (Needletail__Internal__V1__FollowRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__follow_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__internal__v1__follow_start__init
+                     (Needletail__Internal__V1__FollowStart         *message)
+{
+  static const Needletail__Internal__V1__FollowStart init_value = NEEDLETAIL__INTERNAL__V1__FOLLOW_START__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__follow_start__get_packed_size
+                     (const Needletail__Internal__V1__FollowStart *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__follow_start__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__follow_start__pack
+                     (const Needletail__Internal__V1__FollowStart *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__follow_start__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__follow_start__pack_to_buffer
+                     (const Needletail__Internal__V1__FollowStart *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__follow_start__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__FollowStart *
+       needletail__internal__v1__follow_start__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__FollowStart *)
+     protobuf_c_message_unpack (&needletail__internal__v1__follow_start__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__follow_start__free_unpacked
+                     (Needletail__Internal__V1__FollowStart *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__follow_start__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__internal__v1__follow_reply__init
+                     (Needletail__Internal__V1__FollowReply         *message)
+{
+  static const Needletail__Internal__V1__FollowReply init_value = NEEDLETAIL__INTERNAL__V1__FOLLOW_REPLY__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__follow_reply__get_packed_size
+                     (const Needletail__Internal__V1__FollowReply *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__follow_reply__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__follow_reply__pack
+                     (const Needletail__Internal__V1__FollowReply *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__follow_reply__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__follow_reply__pack_to_buffer
+                     (const Needletail__Internal__V1__FollowReply *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__follow_reply__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__FollowReply *
+       needletail__internal__v1__follow_reply__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__FollowReply *)
+     protobuf_c_message_unpack (&needletail__internal__v1__follow_reply__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__follow_reply__free_unpacked
+                     (Needletail__Internal__V1__FollowReply *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__follow_reply__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__internal__v1__follow_answer__init
+                     (Needletail__Internal__V1__FollowAnswer         *message)
+{
+  static const Needletail__Internal__V1__FollowAnswer init_value = NEEDLETAIL__INTERNAL__V1__FOLLOW_ANSWER__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__follow_answer__get_packed_size
+                     (const Needletail__Internal__V1__FollowAnswer *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__follow_answer__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__follow_answer__pack
+                     (const Needletail__Internal__V1__FollowAnswer *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__follow_answer__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__follow_answer__pack_to_buffer
+                     (const Needletail__Internal__V1__FollowAnswer *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__follow_answer__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__FollowAnswer *
+       needletail__internal__v1__follow_answer__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__FollowAnswer *)
+     protobuf_c_message_unpack (&needletail__internal__v1__follow_answer__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__follow_answer__free_unpacked
+                     (Needletail__Internal__V1__FollowAnswer *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__follow_answer__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__internal__v1__record__init
+                     (Needletail__Internal__V1__Record         *message)
+{
+  static const Needletail__Internal__V1__Record init_value = NEEDLETAIL__INTERNAL__V1__RECORD__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__record__get_packed_size
+                     (const Needletail__Internal__V1__Record *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__record__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__record__pack
+                     (const Needletail__Internal__V1__Record *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__record__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__record__pack_to_buffer
+                     (const Needletail__Internal__V1__Record *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__record__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__Record *
+       needletail__internal__v1__record__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__Record *)
+     protobuf_c_message_unpack (&needletail__internal__v1__record__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__record__free_unpacked
+                     (Needletail__Internal__V1__Record *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__record__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__internal__v1__in_sync_proposal__init
+                     (Needletail__Internal__V1__InSyncProposal         *message)
+{
+  static const Needletail__Internal__V1__InSyncProposal init_value = NEEDLETAIL__INTERNAL__V1__IN_SYNC_PROPOSAL__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__in_sync_proposal__get_packed_size
+                     (const Needletail__Internal__V1__InSyncProposal *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__in_sync_proposal__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__in_sync_proposal__pack
+                     (const Needletail__Internal__V1__InSyncProposal *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__in_sync_proposal__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__in_sync_proposal__pack_to_buffer
+                     (const Needletail__Internal__V1__InSyncProposal *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__in_sync_proposal__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__InSyncProposal *
+       needletail__internal__v1__in_sync_proposal__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__InSyncProposal *)
+     protobuf_c_message_unpack (&needletail__internal__v1__in_sync_proposal__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__in_sync_proposal__free_unpacked
+                     (Needletail__Internal__V1__InSyncProposal *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__in_sync_proposal__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   needletail__internal__v1__replica_status__init
                      (Needletail__Internal__V1__ReplicaStatus         *message)
 {
@@ -1689,7 +2229,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__field_vector__descrip
   (ProtobufCMessageInit) needletail__internal__v1__field_vector__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__write_request__field_descriptors[4] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__write_request__field_descriptors[7] =
 {
   {
     "shard",
@@ -1739,17 +2279,56 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__write_request__f
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "consistency",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__WriteRequest, consistency),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "operation_high",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__WriteRequest, operation_high),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "operation_low",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__WriteRequest, operation_low),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__internal__v1__write_request__field_indices_by_name[] = {
   3,   /* field[3] = acknowledgement */
   2,   /* field[2] = batch */
+  4,   /* field[4] = consistency */
   1,   /* field[1] = epoch */
+  5,   /* field[5] = operation_high */
+  6,   /* field[6] = operation_low */
   0,   /* field[0] = shard */
 };
 static const ProtobufCIntRange needletail__internal__v1__write_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__write_request__descriptor =
 {
@@ -1759,7 +2338,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__write_request__descri
   "Needletail__Internal__V1__WriteRequest",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__WriteRequest),
-  4,
+  7,
   needletail__internal__v1__write_request__field_descriptors,
   needletail__internal__v1__write_request__field_indices_by_name,
   1,  needletail__internal__v1__write_request__number_ranges,
@@ -1959,7 +2538,58 @@ const ProtobufCMessageDescriptor needletail__internal__v1__query__descriptor =
   (ProtobufCMessageInit) needletail__internal__v1__query__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__search_request__field_descriptors[2] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__read_condition__field_descriptors[2] =
+{
+  {
+    "primary",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__ReadCondition, primary),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "sequence",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__ReadCondition, sequence),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__read_condition__field_indices_by_name[] = {
+  0,   /* field[0] = primary */
+  1,   /* field[1] = sequence */
+};
+static const ProtobufCIntRange needletail__internal__v1__read_condition__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__read_condition__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.ReadCondition",
+  "ReadCondition",
+  "Needletail__Internal__V1__ReadCondition",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__ReadCondition),
+  2,
+  needletail__internal__v1__read_condition__field_descriptors,
+  needletail__internal__v1__read_condition__field_indices_by_name,
+  1,  needletail__internal__v1__read_condition__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__read_condition__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__search_request__field_descriptors[3] =
 {
   {
     "shards",
@@ -1985,15 +2615,28 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__search_request__
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "conditions",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Needletail__Internal__V1__SearchRequest, n_conditions),
+    offsetof(Needletail__Internal__V1__SearchRequest, conditions),
+    &needletail__internal__v1__read_condition__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__internal__v1__search_request__field_indices_by_name[] = {
+  2,   /* field[2] = conditions */
   1,   /* field[1] = queries */
   0,   /* field[0] = shards */
 };
 static const ProtobufCIntRange needletail__internal__v1__search_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 3 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__search_request__descriptor =
 {
@@ -2003,7 +2646,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__search_request__descr
   "Needletail__Internal__V1__SearchRequest",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__SearchRequest),
-  2,
+  3,
   needletail__internal__v1__search_request__field_descriptors,
   needletail__internal__v1__search_request__field_indices_by_name,
   1,  needletail__internal__v1__search_request__number_ranges,
@@ -2408,7 +3051,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__search_reply__descrip
   (ProtobufCMessageInit) needletail__internal__v1__search_reply__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__get_request__field_descriptors[4] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__get_request__field_descriptors[5] =
 {
   {
     "shard",
@@ -2458,8 +3101,21 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__get_request__fie
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "condition",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__GetRequest, condition),
+    &needletail__internal__v1__read_condition__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__internal__v1__get_request__field_indices_by_name[] = {
+  4,   /* field[4] = condition */
   1,   /* field[1] = ids */
   0,   /* field[0] = shard */
   2,   /* field[2] = with_payload */
@@ -2468,7 +3124,7 @@ static const unsigned needletail__internal__v1__get_request__field_indices_by_na
 static const ProtobufCIntRange needletail__internal__v1__get_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__get_request__descriptor =
 {
@@ -2478,7 +3134,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__get_request__descript
   "Needletail__Internal__V1__GetRequest",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__GetRequest),
-  4,
+  5,
   needletail__internal__v1__get_request__field_descriptors,
   needletail__internal__v1__get_request__field_indices_by_name,
   1,  needletail__internal__v1__get_request__number_ranges,
@@ -2613,7 +3269,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__get_reply__descriptor
   (ProtobufCMessageInit) needletail__internal__v1__get_reply__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__scroll_request__field_descriptors[5] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__scroll_request__field_descriptors[6] =
 {
   {
     "shard",
@@ -2675,9 +3331,22 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__scroll_request__
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "condition",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__ScrollRequest, condition),
+    &needletail__internal__v1__read_condition__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__internal__v1__scroll_request__field_indices_by_name[] = {
   1,   /* field[1] = after */
+  5,   /* field[5] = condition */
   2,   /* field[2] = limit */
   0,   /* field[0] = shard */
   3,   /* field[3] = with_payload */
@@ -2686,7 +3355,7 @@ static const unsigned needletail__internal__v1__scroll_request__field_indices_by
 static const ProtobufCIntRange needletail__internal__v1__scroll_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 5 }
+  { 0, 6 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__scroll_request__descriptor =
 {
@@ -2696,7 +3365,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__scroll_request__descr
   "Needletail__Internal__V1__ScrollRequest",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__ScrollRequest),
-  5,
+  6,
   needletail__internal__v1__scroll_request__field_descriptors,
   needletail__internal__v1__scroll_request__field_indices_by_name,
   1,  needletail__internal__v1__scroll_request__number_ranges,
@@ -2754,7 +3423,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__scroll_reply__descrip
   (ProtobufCMessageInit) needletail__internal__v1__scroll_reply__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__count_request__field_descriptors[1] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__count_request__field_descriptors[2] =
 {
   {
     "shard",
@@ -2768,14 +3437,27 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__count_request__f
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "condition",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__CountRequest, condition),
+    &needletail__internal__v1__read_condition__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__internal__v1__count_request__field_indices_by_name[] = {
+  1,   /* field[1] = condition */
   0,   /* field[0] = shard */
 };
 static const ProtobufCIntRange needletail__internal__v1__count_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 1 }
+  { 0, 2 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__count_request__descriptor =
 {
@@ -2785,7 +3467,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__count_request__descri
   "Needletail__Internal__V1__CountRequest",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__CountRequest),
-  1,
+  2,
   needletail__internal__v1__count_request__field_descriptors,
   needletail__internal__v1__count_request__field_indices_by_name,
   1,  needletail__internal__v1__count_request__number_ranges,
@@ -2972,7 +3654,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__field__descriptor =
   (ProtobufCMessageInit) needletail__internal__v1__field__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__collection_spec__field_descriptors[5] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__collection_spec__field_descriptors[7] =
 {
   {
     "name",
@@ -3034,18 +3716,44 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__collection_spec_
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "write_consistency",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__CollectionSpec, write_consistency),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "min_in_sync",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__CollectionSpec, min_in_sync),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__internal__v1__collection_spec__field_indices_by_name[] = {
   1,   /* field[1] = fields */
   4,   /* field[4] = interval_milliseconds */
+  6,   /* field[6] = min_in_sync */
   0,   /* field[0] = name */
   3,   /* field[3] = replication_factor */
   2,   /* field[2] = shard_count */
+  5,   /* field[5] = write_consistency */
 };
 static const ProtobufCIntRange needletail__internal__v1__collection_spec__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 5 }
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__collection_spec__descriptor =
 {
@@ -3055,7 +3763,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__collection_spec__desc
   "Needletail__Internal__V1__CollectionSpec",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__CollectionSpec),
-  5,
+  7,
   needletail__internal__v1__collection_spec__field_descriptors,
   needletail__internal__v1__collection_spec__field_indices_by_name,
   1,  needletail__internal__v1__collection_spec__number_ranges,
@@ -3279,7 +3987,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__train_reply__descript
   (ProtobufCMessageInit) needletail__internal__v1__train_reply__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__replica_assignment__field_descriptors[5] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__replica_assignment__field_descriptors[8] =
 {
   {
     "shard",
@@ -3341,18 +4049,57 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__replica_assignme
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "primary",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__ReplicaAssignment, primary),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "members",
+    7,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Needletail__Internal__V1__ReplicaAssignment, n_members),
+    offsetof(Needletail__Internal__V1__ReplicaAssignment, members),
+    &needletail__internal__v1__member__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "version",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__ReplicaAssignment, version),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__internal__v1__replica_assignment__field_indices_by_name[] = {
   4,   /* field[4] = collection */
   3,   /* field[3] = epoch */
+  6,   /* field[6] = members */
+  5,   /* field[5] = primary */
   1,   /* field[1] = range_first */
   2,   /* field[2] = range_last */
   0,   /* field[0] = shard */
+  7,   /* field[7] = version */
 };
 static const ProtobufCIntRange needletail__internal__v1__replica_assignment__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 5 }
+  { 0, 8 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__replica_assignment__descriptor =
 {
@@ -3362,11 +4109,793 @@ const ProtobufCMessageDescriptor needletail__internal__v1__replica_assignment__d
   "Needletail__Internal__V1__ReplicaAssignment",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__ReplicaAssignment),
-  5,
+  8,
   needletail__internal__v1__replica_assignment__field_descriptors,
   needletail__internal__v1__replica_assignment__field_indices_by_name,
   1,  needletail__internal__v1__replica_assignment__number_ranges,
   (ProtobufCMessageInit) needletail__internal__v1__replica_assignment__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__member__field_descriptors[3] =
+{
+  {
+    "node",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__Member, node),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "address",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__Member, address),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "in_sync",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__Member, in_sync),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__member__field_indices_by_name[] = {
+  1,   /* field[1] = address */
+  2,   /* field[2] = in_sync */
+  0,   /* field[0] = node */
+};
+static const ProtobufCIntRange needletail__internal__v1__member__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__member__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.Member",
+  "Member",
+  "Needletail__Internal__V1__Member",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__Member),
+  3,
+  needletail__internal__v1__member__field_descriptors,
+  needletail__internal__v1__member__field_indices_by_name,
+  1,  needletail__internal__v1__member__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__member__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__fence_request__field_descriptors[3] =
+{
+  {
+    "shard",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__FenceRequest, shard),
+    &needletail__internal__v1__shard_id__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "epoch",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__FenceRequest, epoch),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "term",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__FenceRequest, term),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__fence_request__field_indices_by_name[] = {
+  1,   /* field[1] = epoch */
+  0,   /* field[0] = shard */
+  2,   /* field[2] = term */
+};
+static const ProtobufCIntRange needletail__internal__v1__fence_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__fence_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.FenceRequest",
+  "FenceRequest",
+  "Needletail__Internal__V1__FenceRequest",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__FenceRequest),
+  3,
+  needletail__internal__v1__fence_request__field_descriptors,
+  needletail__internal__v1__fence_request__field_indices_by_name,
+  1,  needletail__internal__v1__fence_request__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__fence_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__fence_reply__field_descriptors[3] =
+{
+  {
+    "node",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__FenceReply, node),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "last_epoch",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__FenceReply, last_epoch),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "end",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__FenceReply, end),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__fence_reply__field_indices_by_name[] = {
+  2,   /* field[2] = end */
+  1,   /* field[1] = last_epoch */
+  0,   /* field[0] = node */
+};
+static const ProtobufCIntRange needletail__internal__v1__fence_reply__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__fence_reply__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.FenceReply",
+  "FenceReply",
+  "Needletail__Internal__V1__FenceReply",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__FenceReply),
+  3,
+  needletail__internal__v1__fence_reply__field_descriptors,
+  needletail__internal__v1__fence_reply__field_indices_by_name,
+  1,  needletail__internal__v1__fence_reply__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__fence_reply__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__run__field_descriptors[2] =
+{
+  {
+    "epoch",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__Run, epoch),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "first",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__Run, first),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__run__field_indices_by_name[] = {
+  0,   /* field[0] = epoch */
+  1,   /* field[1] = first */
+};
+static const ProtobufCIntRange needletail__internal__v1__run__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__run__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.Run",
+  "Run",
+  "Needletail__Internal__V1__Run",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__Run),
+  2,
+  needletail__internal__v1__run__field_descriptors,
+  needletail__internal__v1__run__field_indices_by_name,
+  1,  needletail__internal__v1__run__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__run__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__resignation__field_descriptors[3] =
+{
+  {
+    "shard",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__Resignation, shard),
+    &needletail__internal__v1__shard_id__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "node",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__Resignation, node),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "epoch",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__Resignation, epoch),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__resignation__field_indices_by_name[] = {
+  2,   /* field[2] = epoch */
+  1,   /* field[1] = node */
+  0,   /* field[0] = shard */
+};
+static const ProtobufCIntRange needletail__internal__v1__resignation__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__resignation__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.Resignation",
+  "Resignation",
+  "Needletail__Internal__V1__Resignation",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__Resignation),
+  3,
+  needletail__internal__v1__resignation__field_descriptors,
+  needletail__internal__v1__resignation__field_indices_by_name,
+  1,  needletail__internal__v1__resignation__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__resignation__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__follow_request__field_descriptors[2] =
+{
+  {
+    "start",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__FollowRequest, start),
+    &needletail__internal__v1__follow_start__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "durable",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__FollowRequest, durable),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__follow_request__field_indices_by_name[] = {
+  1,   /* field[1] = durable */
+  0,   /* field[0] = start */
+};
+static const ProtobufCIntRange needletail__internal__v1__follow_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__follow_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.FollowRequest",
+  "FollowRequest",
+  "Needletail__Internal__V1__FollowRequest",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__FollowRequest),
+  2,
+  needletail__internal__v1__follow_request__field_descriptors,
+  needletail__internal__v1__follow_request__field_indices_by_name,
+  1,  needletail__internal__v1__follow_request__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__follow_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__follow_start__field_descriptors[8] =
+{
+  {
+    "shard",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__FollowStart, shard),
+    &needletail__internal__v1__shard_id__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "node",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__FollowStart, node),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "stream",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__FollowStart, stream),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "epoch",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__FollowStart, epoch),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "promised",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__FollowStart, promised),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "before",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__FollowStart, before),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "runs",
+    7,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Needletail__Internal__V1__FollowStart, n_runs),
+    offsetof(Needletail__Internal__V1__FollowStart, runs),
+    &needletail__internal__v1__run__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "end",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__FollowStart, end),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__follow_start__field_indices_by_name[] = {
+  5,   /* field[5] = before */
+  7,   /* field[7] = end */
+  3,   /* field[3] = epoch */
+  1,   /* field[1] = node */
+  4,   /* field[4] = promised */
+  6,   /* field[6] = runs */
+  0,   /* field[0] = shard */
+  2,   /* field[2] = stream */
+};
+static const ProtobufCIntRange needletail__internal__v1__follow_start__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 8 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__follow_start__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.FollowStart",
+  "FollowStart",
+  "Needletail__Internal__V1__FollowStart",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__FollowStart),
+  8,
+  needletail__internal__v1__follow_start__field_descriptors,
+  needletail__internal__v1__follow_start__field_indices_by_name,
+  1,  needletail__internal__v1__follow_start__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__follow_start__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__follow_reply__field_descriptors[5] =
+{
+  {
+    "answer",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__FollowReply, answer),
+    &needletail__internal__v1__follow_answer__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "epoch",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__FollowReply, epoch),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "previous",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__FollowReply, previous),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "committed",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__FollowReply, committed),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "records",
+    5,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Needletail__Internal__V1__FollowReply, n_records),
+    offsetof(Needletail__Internal__V1__FollowReply, records),
+    &needletail__internal__v1__record__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__follow_reply__field_indices_by_name[] = {
+  0,   /* field[0] = answer */
+  3,   /* field[3] = committed */
+  1,   /* field[1] = epoch */
+  2,   /* field[2] = previous */
+  4,   /* field[4] = records */
+};
+static const ProtobufCIntRange needletail__internal__v1__follow_reply__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 5 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__follow_reply__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.FollowReply",
+  "FollowReply",
+  "Needletail__Internal__V1__FollowReply",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__FollowReply),
+  5,
+  needletail__internal__v1__follow_reply__field_descriptors,
+  needletail__internal__v1__follow_reply__field_indices_by_name,
+  1,  needletail__internal__v1__follow_reply__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__follow_reply__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__follow_answer__field_descriptors[2] =
+{
+  {
+    "kind",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__FollowAnswer, kind),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "sequence",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__FollowAnswer, sequence),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__follow_answer__field_indices_by_name[] = {
+  0,   /* field[0] = kind */
+  1,   /* field[1] = sequence */
+};
+static const ProtobufCIntRange needletail__internal__v1__follow_answer__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__follow_answer__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.FollowAnswer",
+  "FollowAnswer",
+  "Needletail__Internal__V1__FollowAnswer",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__FollowAnswer),
+  2,
+  needletail__internal__v1__follow_answer__field_descriptors,
+  needletail__internal__v1__follow_answer__field_indices_by_name,
+  1,  needletail__internal__v1__follow_answer__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__follow_answer__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__record__field_descriptors[3] =
+{
+  {
+    "sequence",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__Record, sequence),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "epoch",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__Record, epoch),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "payload",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__Record, payload),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__record__field_indices_by_name[] = {
+  1,   /* field[1] = epoch */
+  2,   /* field[2] = payload */
+  0,   /* field[0] = sequence */
+};
+static const ProtobufCIntRange needletail__internal__v1__record__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__record__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.Record",
+  "Record",
+  "Needletail__Internal__V1__Record",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__Record),
+  3,
+  needletail__internal__v1__record__field_descriptors,
+  needletail__internal__v1__record__field_indices_by_name,
+  1,  needletail__internal__v1__record__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__record__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__in_sync_proposal__field_descriptors[5] =
+{
+  {
+    "shard",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__InSyncProposal, shard),
+    &needletail__internal__v1__shard_id__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "primary",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__InSyncProposal, primary),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "epoch",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__InSyncProposal, epoch),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "version",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__InSyncProposal, version),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "in_sync",
+    5,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_FIXED64,
+    offsetof(Needletail__Internal__V1__InSyncProposal, n_in_sync),
+    offsetof(Needletail__Internal__V1__InSyncProposal, in_sync),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__in_sync_proposal__field_indices_by_name[] = {
+  2,   /* field[2] = epoch */
+  4,   /* field[4] = in_sync */
+  1,   /* field[1] = primary */
+  0,   /* field[0] = shard */
+  3,   /* field[3] = version */
+};
+static const ProtobufCIntRange needletail__internal__v1__in_sync_proposal__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 5 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__in_sync_proposal__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.InSyncProposal",
+  "InSyncProposal",
+  "Needletail__Internal__V1__InSyncProposal",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__InSyncProposal),
+  5,
+  needletail__internal__v1__in_sync_proposal__field_descriptors,
+  needletail__internal__v1__in_sync_proposal__field_indices_by_name,
+  1,  needletail__internal__v1__in_sync_proposal__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__in_sync_proposal__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor needletail__internal__v1__replica_status__field_descriptors[12] =
@@ -3845,7 +5374,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__heartbeat_request__de
   (ProtobufCMessageInit) needletail__internal__v1__heartbeat_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__heartbeat_reply__field_descriptors[3] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__heartbeat_reply__field_descriptors[4] =
 {
   {
     "cluster",
@@ -3883,16 +5412,29 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__heartbeat_reply_
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "lease_milliseconds",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__HeartbeatReply, lease_milliseconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__internal__v1__heartbeat_reply__field_indices_by_name[] = {
   1,   /* field[1] = assignments */
   0,   /* field[0] = cluster */
+  3,   /* field[3] = lease_milliseconds */
   2,   /* field[2] = models */
 };
 static const ProtobufCIntRange needletail__internal__v1__heartbeat_reply__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__heartbeat_reply__descriptor =
 {
@@ -3902,7 +5444,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__heartbeat_reply__desc
   "Needletail__Internal__V1__HeartbeatReply",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__HeartbeatReply),
-  3,
+  4,
   needletail__internal__v1__heartbeat_reply__field_descriptors,
   needletail__internal__v1__heartbeat_reply__field_indices_by_name,
   1,  needletail__internal__v1__heartbeat_reply__number_ranges,
@@ -4032,12 +5574,59 @@ void needletail__internal__v1__shard_worker__init (Needletail__Internal__V1__Sha
                                      &needletail__internal__v1__shard_worker__descriptor,
                                      (ProtobufCServiceDestroy) destroy);
 }
-static const ProtobufCMethodDescriptor needletail__internal__v1__membership__method_descriptors[1] =
+static const ProtobufCMethodDescriptor needletail__internal__v1__replication__method_descriptors[2] =
+{
+  { "Follow", &needletail__internal__v1__follow_request__descriptor, &needletail__internal__v1__follow_reply__descriptor },
+  { "Fence", &needletail__internal__v1__fence_request__descriptor, &needletail__internal__v1__fence_reply__descriptor },
+};
+const unsigned needletail__internal__v1__replication__method_indices_by_name[] = {
+  1,        /* Fence */
+  0         /* Follow */
+};
+const ProtobufCServiceDescriptor needletail__internal__v1__replication__descriptor =
+{
+  PROTOBUF_C__SERVICE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.Replication",
+  "Replication",
+  "Needletail__Internal__V1__Replication",
+  "needletail.internal.v1",
+  2,
+  needletail__internal__v1__replication__method_descriptors,
+  needletail__internal__v1__replication__method_indices_by_name
+};
+void needletail__internal__v1__replication__follow(ProtobufCService *service,
+                                                   const Needletail__Internal__V1__FollowRequest *input,
+                                                   Needletail__Internal__V1__FollowReply_Closure closure,
+                                                   void *closure_data)
+{
+  assert(service->descriptor == &needletail__internal__v1__replication__descriptor);
+  service->invoke(service, 0, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void needletail__internal__v1__replication__fence(ProtobufCService *service,
+                                                  const Needletail__Internal__V1__FenceRequest *input,
+                                                  Needletail__Internal__V1__FenceReply_Closure closure,
+                                                  void *closure_data)
+{
+  assert(service->descriptor == &needletail__internal__v1__replication__descriptor);
+  service->invoke(service, 1, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void needletail__internal__v1__replication__init (Needletail__Internal__V1__Replication_Service *service,
+                                                  Needletail__Internal__V1__Replication_ServiceDestroy destroy)
+{
+  protobuf_c_service_generated_init (&service->base,
+                                     &needletail__internal__v1__replication__descriptor,
+                                     (ProtobufCServiceDestroy) destroy);
+}
+static const ProtobufCMethodDescriptor needletail__internal__v1__membership__method_descriptors[3] =
 {
   { "Heartbeat", &needletail__internal__v1__heartbeat_request__descriptor, &needletail__internal__v1__heartbeat_reply__descriptor },
+  { "ChangeInSync", &needletail__internal__v1__in_sync_proposal__descriptor, &needletail__internal__v1__empty__descriptor },
+  { "Resign", &needletail__internal__v1__resignation__descriptor, &needletail__internal__v1__empty__descriptor },
 };
 const unsigned needletail__internal__v1__membership__method_indices_by_name[] = {
-  0         /* Heartbeat */
+  1,        /* ChangeInSync */
+  0,        /* Heartbeat */
+  2         /* Resign */
 };
 const ProtobufCServiceDescriptor needletail__internal__v1__membership__descriptor =
 {
@@ -4046,7 +5635,7 @@ const ProtobufCServiceDescriptor needletail__internal__v1__membership__descripto
   "Membership",
   "Needletail__Internal__V1__Membership",
   "needletail.internal.v1",
-  1,
+  3,
   needletail__internal__v1__membership__method_descriptors,
   needletail__internal__v1__membership__method_indices_by_name
 };
@@ -4057,6 +5646,22 @@ void needletail__internal__v1__membership__heartbeat(ProtobufCService *service,
 {
   assert(service->descriptor == &needletail__internal__v1__membership__descriptor);
   service->invoke(service, 0, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void needletail__internal__v1__membership__change_in_sync(ProtobufCService *service,
+                                                          const Needletail__Internal__V1__InSyncProposal *input,
+                                                          Needletail__Internal__V1__Empty_Closure closure,
+                                                          void *closure_data)
+{
+  assert(service->descriptor == &needletail__internal__v1__membership__descriptor);
+  service->invoke(service, 1, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void needletail__internal__v1__membership__resign(ProtobufCService *service,
+                                                  const Needletail__Internal__V1__Resignation *input,
+                                                  Needletail__Internal__V1__Empty_Closure closure,
+                                                  void *closure_data)
+{
+  assert(service->descriptor == &needletail__internal__v1__membership__descriptor);
+  service->invoke(service, 2, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__internal__v1__membership__init (Needletail__Internal__V1__Membership_Service *service,
                                                  Needletail__Internal__V1__Membership_ServiceDestroy destroy)

@@ -923,7 +923,7 @@ const ProtobufCMessageDescriptor needletail__v1__shard__descriptor =
   (ProtobufCMessageInit) needletail__v1__shard__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__v1__replica__field_descriptors[11] =
+static const ProtobufCFieldDescriptor needletail__v1__replica__field_descriptors[12] =
 {
   {
     "node",
@@ -1057,10 +1057,23 @@ static const ProtobufCFieldDescriptor needletail__v1__replica__field_descriptors
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "in_sync",
+    12,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__Replica, in_sync),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__v1__replica__field_indices_by_name[] = {
   4,   /* field[4] = applied_sequence */
   7,   /* field[7] = disk_bytes */
+  11,   /* field[11] = in_sync */
   10,   /* field[10] = local_intrinsic_dimension */
   6,   /* field[6] = memory_bytes */
   0,   /* field[0] = node */
@@ -1074,7 +1087,7 @@ static const unsigned needletail__v1__replica__field_indices_by_name[] = {
 static const ProtobufCIntRange needletail__v1__replica__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 11 }
+  { 0, 12 }
 };
 const ProtobufCMessageDescriptor needletail__v1__replica__descriptor =
 {
@@ -1084,7 +1097,7 @@ const ProtobufCMessageDescriptor needletail__v1__replica__descriptor =
   "Needletail__V1__Replica",
   "needletail.v1",
   sizeof(Needletail__V1__Replica),
-  11,
+  12,
   needletail__v1__replica__field_descriptors,
   needletail__v1__replica__field_indices_by_name,
   1,  needletail__v1__replica__number_ranges,

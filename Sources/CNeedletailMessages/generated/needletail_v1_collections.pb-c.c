@@ -1298,7 +1298,7 @@ const ProtobufCMessageDescriptor needletail__v1__durability__descriptor =
   (ProtobufCMessageInit) needletail__v1__durability__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__v1__create_collection_request__field_descriptors[5] =
+static const ProtobufCFieldDescriptor needletail__v1__create_collection_request__field_descriptors[7] =
 {
   {
     "name",
@@ -1360,18 +1360,44 @@ static const ProtobufCFieldDescriptor needletail__v1__create_collection_request_
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "write_consistency",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__CreateCollectionRequest, write_consistency),
+    &needletail__v1__write_consistency__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "min_in_sync",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__CreateCollectionRequest, min_in_sync),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__v1__create_collection_request__field_indices_by_name[] = {
   4,   /* field[4] = durability */
   1,   /* field[1] = fields */
+  6,   /* field[6] = min_in_sync */
   0,   /* field[0] = name */
   3,   /* field[3] = replication_factor */
   2,   /* field[2] = shard_count */
+  5,   /* field[5] = write_consistency */
 };
 static const ProtobufCIntRange needletail__v1__create_collection_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 5 }
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor needletail__v1__create_collection_request__descriptor =
 {
@@ -1381,14 +1407,14 @@ const ProtobufCMessageDescriptor needletail__v1__create_collection_request__desc
   "Needletail__V1__CreateCollectionRequest",
   "needletail.v1",
   sizeof(Needletail__V1__CreateCollectionRequest),
-  5,
+  7,
   needletail__v1__create_collection_request__field_descriptors,
   needletail__v1__create_collection_request__field_indices_by_name,
   1,  needletail__v1__create_collection_request__number_ranges,
   (ProtobufCMessageInit) needletail__v1__create_collection_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__v1__collection__field_descriptors[7] =
+static const ProtobufCFieldDescriptor needletail__v1__collection__field_descriptors[9] =
 {
   {
     "name",
@@ -1474,20 +1500,46 @@ static const ProtobufCFieldDescriptor needletail__v1__collection__field_descript
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "write_consistency",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__Collection, write_consistency),
+    &needletail__v1__write_consistency__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "min_in_sync",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__Collection, min_in_sync),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__v1__collection__field_indices_by_name[] = {
   6,   /* field[6] = codecs */
   4,   /* field[4] = durability */
   1,   /* field[1] = fields */
   5,   /* field[5] = incarnation */
+  8,   /* field[8] = min_in_sync */
   0,   /* field[0] = name */
   3,   /* field[3] = replication_factor */
   2,   /* field[2] = shard_count */
+  7,   /* field[7] = write_consistency */
 };
 static const ProtobufCIntRange needletail__v1__collection__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 7 }
+  { 0, 9 }
 };
 const ProtobufCMessageDescriptor needletail__v1__collection__descriptor =
 {
@@ -1497,7 +1549,7 @@ const ProtobufCMessageDescriptor needletail__v1__collection__descriptor =
   "Needletail__V1__Collection",
   "needletail.v1",
   sizeof(Needletail__V1__Collection),
-  7,
+  9,
   needletail__v1__collection__field_descriptors,
   needletail__v1__collection__field_indices_by_name,
   1,  needletail__v1__collection__number_ranges,
@@ -1739,7 +1791,7 @@ const ProtobufCMessageDescriptor needletail__v1__list_collections_response__desc
   (ProtobufCMessageInit) needletail__v1__list_collections_response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__v1__update_collection_request__field_descriptors[2] =
+static const ProtobufCFieldDescriptor needletail__v1__update_collection_request__field_descriptors[5] =
 {
   {
     "name",
@@ -1765,15 +1817,54 @@ static const ProtobufCFieldDescriptor needletail__v1__update_collection_request_
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "replication_factor",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__UpdateCollectionRequest, replication_factor),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "write_consistency",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__UpdateCollectionRequest, write_consistency),
+    &needletail__v1__write_consistency__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "min_in_sync",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__UpdateCollectionRequest, min_in_sync),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__v1__update_collection_request__field_indices_by_name[] = {
   1,   /* field[1] = durability */
+  4,   /* field[4] = min_in_sync */
   0,   /* field[0] = name */
+  2,   /* field[2] = replication_factor */
+  3,   /* field[3] = write_consistency */
 };
 static const ProtobufCIntRange needletail__v1__update_collection_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor needletail__v1__update_collection_request__descriptor =
 {
@@ -1783,7 +1874,7 @@ const ProtobufCMessageDescriptor needletail__v1__update_collection_request__desc
   "Needletail__V1__UpdateCollectionRequest",
   "needletail.v1",
   sizeof(Needletail__V1__UpdateCollectionRequest),
-  2,
+  5,
   needletail__v1__update_collection_request__field_descriptors,
   needletail__v1__update_collection_request__field_indices_by_name,
   1,  needletail__v1__update_collection_request__number_ranges,
@@ -1939,6 +2030,38 @@ const ProtobufCEnumDescriptor needletail__v1__rescore_source__descriptor =
   needletail__v1__rescore_source__enum_values_by_name,
   1,
   needletail__v1__rescore_source__value_ranges,
+  NULL,NULL,NULL,NULL   /* reserved[1234] */
+};
+static const ProtobufCEnumValue needletail__v1__write_consistency__enum_values_by_number[4] =
+{
+  { "WRITE_CONSISTENCY_UNSPECIFIED", "NEEDLETAIL__V1__WRITE_CONSISTENCY__WRITE_CONSISTENCY_UNSPECIFIED", 0 },
+  { "WRITE_CONSISTENCY_ALL_IN_SYNC", "NEEDLETAIL__V1__WRITE_CONSISTENCY__WRITE_CONSISTENCY_ALL_IN_SYNC", 1 },
+  { "WRITE_CONSISTENCY_MAJORITY", "NEEDLETAIL__V1__WRITE_CONSISTENCY__WRITE_CONSISTENCY_MAJORITY", 2 },
+  { "WRITE_CONSISTENCY_PRIMARY", "NEEDLETAIL__V1__WRITE_CONSISTENCY__WRITE_CONSISTENCY_PRIMARY", 3 },
+};
+static const ProtobufCIntRange needletail__v1__write_consistency__value_ranges[] = {
+{0, 0},{0, 4}
+};
+static const ProtobufCEnumValueIndex needletail__v1__write_consistency__enum_values_by_name[4] =
+{
+  { "WRITE_CONSISTENCY_ALL_IN_SYNC", 1 },
+  { "WRITE_CONSISTENCY_MAJORITY", 2 },
+  { "WRITE_CONSISTENCY_PRIMARY", 3 },
+  { "WRITE_CONSISTENCY_UNSPECIFIED", 0 },
+};
+const ProtobufCEnumDescriptor needletail__v1__write_consistency__descriptor =
+{
+  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
+  "needletail.v1.WriteConsistency",
+  "WriteConsistency",
+  "Needletail__V1__WriteConsistency",
+  "needletail.v1",
+  4,
+  needletail__v1__write_consistency__enum_values_by_number,
+  4,
+  needletail__v1__write_consistency__enum_values_by_name,
+  1,
+  needletail__v1__write_consistency__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };
 static const ProtobufCMethodDescriptor needletail__v1__collections__method_descriptors[6] =

@@ -699,7 +699,7 @@ const ProtobufCMessageDescriptor needletail__v1__map_value__descriptor =
   (ProtobufCMessageInit) needletail__v1__map_value__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__v1__coverage__field_descriptors[3] =
+static const ProtobufCFieldDescriptor needletail__v1__coverage__field_descriptors[4] =
 {
   {
     "shards_total",
@@ -737,8 +737,21 @@ static const ProtobufCFieldDescriptor needletail__v1__coverage__field_descriptor
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "session",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__Coverage, session),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__v1__coverage__field_indices_by_name[] = {
+  3,   /* field[3] = session */
   2,   /* field[2] = shards */
   1,   /* field[1] = shards_answered */
   0,   /* field[0] = shards_total */
@@ -746,7 +759,7 @@ static const unsigned needletail__v1__coverage__field_indices_by_name[] = {
 static const ProtobufCIntRange needletail__v1__coverage__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor needletail__v1__coverage__descriptor =
 {
@@ -756,7 +769,7 @@ const ProtobufCMessageDescriptor needletail__v1__coverage__descriptor =
   "Needletail__V1__Coverage",
   "needletail.v1",
   sizeof(Needletail__V1__Coverage),
-  3,
+  4,
   needletail__v1__coverage__field_descriptors,
   needletail__v1__coverage__field_indices_by_name,
   1,  needletail__v1__coverage__number_ranges,

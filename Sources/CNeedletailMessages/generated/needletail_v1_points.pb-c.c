@@ -64,6 +64,96 @@ void   needletail__v1__point__free_unpacked
   assert(message->base.descriptor == &needletail__v1__point__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   needletail__v1__write_options__init
+                     (Needletail__V1__WriteOptions         *message)
+{
+  static const Needletail__V1__WriteOptions init_value = NEEDLETAIL__V1__WRITE_OPTIONS__INIT;
+  *message = init_value;
+}
+size_t needletail__v1__write_options__get_packed_size
+                     (const Needletail__V1__WriteOptions *message)
+{
+  assert(message->base.descriptor == &needletail__v1__write_options__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__v1__write_options__pack
+                     (const Needletail__V1__WriteOptions *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__v1__write_options__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__v1__write_options__pack_to_buffer
+                     (const Needletail__V1__WriteOptions *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__v1__write_options__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__V1__WriteOptions *
+       needletail__v1__write_options__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__V1__WriteOptions *)
+     protobuf_c_message_unpack (&needletail__v1__write_options__descriptor,
+                                allocator, len, data);
+}
+void   needletail__v1__write_options__free_unpacked
+                     (Needletail__V1__WriteOptions *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__v1__write_options__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__v1__read_options__init
+                     (Needletail__V1__ReadOptions         *message)
+{
+  static const Needletail__V1__ReadOptions init_value = NEEDLETAIL__V1__READ_OPTIONS__INIT;
+  *message = init_value;
+}
+size_t needletail__v1__read_options__get_packed_size
+                     (const Needletail__V1__ReadOptions *message)
+{
+  assert(message->base.descriptor == &needletail__v1__read_options__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__v1__read_options__pack
+                     (const Needletail__V1__ReadOptions *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__v1__read_options__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__v1__read_options__pack_to_buffer
+                     (const Needletail__V1__ReadOptions *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__v1__read_options__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__V1__ReadOptions *
+       needletail__v1__read_options__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__V1__ReadOptions *)
+     protobuf_c_message_unpack (&needletail__v1__read_options__descriptor,
+                                allocator, len, data);
+}
+void   needletail__v1__read_options__free_unpacked
+                     (Needletail__V1__ReadOptions *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__v1__read_options__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   needletail__v1__upsert_request__init
                      (Needletail__V1__UpsertRequest         *message)
 {
@@ -1385,7 +1475,109 @@ const ProtobufCMessageDescriptor needletail__v1__point__descriptor =
   (ProtobufCMessageInit) needletail__v1__point__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__v1__upsert_request__field_descriptors[4] =
+static const ProtobufCFieldDescriptor needletail__v1__write_options__field_descriptors[2] =
+{
+  {
+    "consistency",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__WriteOptions, consistency),
+    &needletail__v1__write_consistency__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "operation_id",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__WriteOptions, operation_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__v1__write_options__field_indices_by_name[] = {
+  0,   /* field[0] = consistency */
+  1,   /* field[1] = operation_id */
+};
+static const ProtobufCIntRange needletail__v1__write_options__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor needletail__v1__write_options__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.v1.WriteOptions",
+  "WriteOptions",
+  "Needletail__V1__WriteOptions",
+  "needletail.v1",
+  sizeof(Needletail__V1__WriteOptions),
+  2,
+  needletail__v1__write_options__field_descriptors,
+  needletail__v1__write_options__field_indices_by_name,
+  1,  needletail__v1__write_options__number_ranges,
+  (ProtobufCMessageInit) needletail__v1__write_options__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__v1__read_options__field_descriptors[2] =
+{
+  {
+    "consistency",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__ReadOptions, consistency),
+    &needletail__v1__read_consistency__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "session",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__ReadOptions, session),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__v1__read_options__field_indices_by_name[] = {
+  0,   /* field[0] = consistency */
+  1,   /* field[1] = session */
+};
+static const ProtobufCIntRange needletail__v1__read_options__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor needletail__v1__read_options__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.v1.ReadOptions",
+  "ReadOptions",
+  "Needletail__V1__ReadOptions",
+  "needletail.v1",
+  sizeof(Needletail__V1__ReadOptions),
+  2,
+  needletail__v1__read_options__field_descriptors,
+  needletail__v1__read_options__field_indices_by_name,
+  1,  needletail__v1__read_options__number_ranges,
+  (ProtobufCMessageInit) needletail__v1__read_options__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__v1__upsert_request__field_descriptors[5] =
 {
   {
     "collection",
@@ -1435,17 +1627,30 @@ static const ProtobufCFieldDescriptor needletail__v1__upsert_request__field_desc
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "options",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__UpsertRequest, options),
+    &needletail__v1__write_options__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__v1__upsert_request__field_indices_by_name[] = {
   2,   /* field[2] = acknowledge */
   0,   /* field[0] = collection */
+  4,   /* field[4] = options */
   3,   /* field[3] = packed */
   1,   /* field[1] = points */
 };
 static const ProtobufCIntRange needletail__v1__upsert_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor needletail__v1__upsert_request__descriptor =
 {
@@ -1455,7 +1660,7 @@ const ProtobufCMessageDescriptor needletail__v1__upsert_request__descriptor =
   "Needletail__V1__UpsertRequest",
   "needletail.v1",
   sizeof(Needletail__V1__UpsertRequest),
-  4,
+  5,
   needletail__v1__upsert_request__field_descriptors,
   needletail__v1__upsert_request__field_indices_by_name,
   1,  needletail__v1__upsert_request__number_ranges,
@@ -1539,7 +1744,7 @@ const ProtobufCMessageDescriptor needletail__v1__packed_points__descriptor =
   (ProtobufCMessageInit) needletail__v1__packed_points__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__v1__write_response__field_descriptors[3] =
+static const ProtobufCFieldDescriptor needletail__v1__write_response__field_descriptors[4] =
 {
   {
     "applied",
@@ -1577,16 +1782,29 @@ static const ProtobufCFieldDescriptor needletail__v1__write_response__field_desc
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "session",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__WriteResponse, session),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__v1__write_response__field_indices_by_name[] = {
   0,   /* field[0] = applied */
   1,   /* field[1] = not_found */
+  3,   /* field[3] = session */
   2,   /* field[2] = shards */
 };
 static const ProtobufCIntRange needletail__v1__write_response__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor needletail__v1__write_response__descriptor =
 {
@@ -1596,7 +1814,7 @@ const ProtobufCMessageDescriptor needletail__v1__write_response__descriptor =
   "Needletail__V1__WriteResponse",
   "needletail.v1",
   sizeof(Needletail__V1__WriteResponse),
-  3,
+  4,
   needletail__v1__write_response__field_descriptors,
   needletail__v1__write_response__field_indices_by_name,
   1,  needletail__v1__write_response__number_ranges,
@@ -1654,7 +1872,7 @@ const ProtobufCMessageDescriptor needletail__v1__shard_sequence__descriptor =
   (ProtobufCMessageInit) needletail__v1__shard_sequence__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__v1__upsert_stream_response__field_descriptors[3] =
+static const ProtobufCFieldDescriptor needletail__v1__upsert_stream_response__field_descriptors[4] =
 {
   {
     "applied",
@@ -1692,16 +1910,29 @@ static const ProtobufCFieldDescriptor needletail__v1__upsert_stream_response__fi
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "session",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__UpsertStreamResponse, session),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__v1__upsert_stream_response__field_indices_by_name[] = {
   0,   /* field[0] = applied */
   1,   /* field[1] = requests */
+  3,   /* field[3] = session */
   2,   /* field[2] = shards */
 };
 static const ProtobufCIntRange needletail__v1__upsert_stream_response__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor needletail__v1__upsert_stream_response__descriptor =
 {
@@ -1711,7 +1942,7 @@ const ProtobufCMessageDescriptor needletail__v1__upsert_stream_response__descrip
   "Needletail__V1__UpsertStreamResponse",
   "needletail.v1",
   sizeof(Needletail__V1__UpsertStreamResponse),
-  3,
+  4,
   needletail__v1__upsert_stream_response__field_descriptors,
   needletail__v1__upsert_stream_response__field_indices_by_name,
   1,  needletail__v1__upsert_stream_response__number_ranges,
@@ -1948,7 +2179,7 @@ const ProtobufCMessageDescriptor needletail__v1__stored_point__descriptor =
   (ProtobufCMessageInit) needletail__v1__stored_point__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__v1__get_points_request__field_descriptors[3] =
+static const ProtobufCFieldDescriptor needletail__v1__get_points_request__field_descriptors[4] =
 {
   {
     "collection",
@@ -1986,16 +2217,29 @@ static const ProtobufCFieldDescriptor needletail__v1__get_points_request__field_
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "read",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__GetPointsRequest, read),
+    &needletail__v1__read_options__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__v1__get_points_request__field_indices_by_name[] = {
   0,   /* field[0] = collection */
   1,   /* field[1] = ids */
   2,   /* field[2] = parts */
+  3,   /* field[3] = read */
 };
 static const ProtobufCIntRange needletail__v1__get_points_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor needletail__v1__get_points_request__descriptor =
 {
@@ -2005,7 +2249,7 @@ const ProtobufCMessageDescriptor needletail__v1__get_points_request__descriptor 
   "Needletail__V1__GetPointsRequest",
   "needletail.v1",
   sizeof(Needletail__V1__GetPointsRequest),
-  3,
+  4,
   needletail__v1__get_points_request__field_descriptors,
   needletail__v1__get_points_request__field_indices_by_name,
   1,  needletail__v1__get_points_request__number_ranges,
@@ -2063,7 +2307,7 @@ const ProtobufCMessageDescriptor needletail__v1__get_points_response__descriptor
   (ProtobufCMessageInit) needletail__v1__get_points_response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__v1__delete_points_request__field_descriptors[3] =
+static const ProtobufCFieldDescriptor needletail__v1__delete_points_request__field_descriptors[4] =
 {
   {
     "collection",
@@ -2101,16 +2345,29 @@ static const ProtobufCFieldDescriptor needletail__v1__delete_points_request__fie
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "options",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__DeletePointsRequest, options),
+    &needletail__v1__write_options__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__v1__delete_points_request__field_indices_by_name[] = {
   2,   /* field[2] = acknowledge */
   0,   /* field[0] = collection */
   1,   /* field[1] = ids */
+  3,   /* field[3] = options */
 };
 static const ProtobufCIntRange needletail__v1__delete_points_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor needletail__v1__delete_points_request__descriptor =
 {
@@ -2120,7 +2377,7 @@ const ProtobufCMessageDescriptor needletail__v1__delete_points_request__descript
   "Needletail__V1__DeletePointsRequest",
   "needletail.v1",
   sizeof(Needletail__V1__DeletePointsRequest),
-  3,
+  4,
   needletail__v1__delete_points_request__field_descriptors,
   needletail__v1__delete_points_request__field_indices_by_name,
   1,  needletail__v1__delete_points_request__number_ranges,
@@ -2178,7 +2435,7 @@ const ProtobufCMessageDescriptor needletail__v1__set_payload_request__payload_en
   (ProtobufCMessageInit) needletail__v1__set_payload_request__payload_entry__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__v1__set_payload_request__field_descriptors[4] =
+static const ProtobufCFieldDescriptor needletail__v1__set_payload_request__field_descriptors[5] =
 {
   {
     "collection",
@@ -2228,17 +2485,30 @@ static const ProtobufCFieldDescriptor needletail__v1__set_payload_request__field
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "options",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__SetPayloadRequest, options),
+    &needletail__v1__write_options__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__v1__set_payload_request__field_indices_by_name[] = {
   3,   /* field[3] = acknowledge */
   0,   /* field[0] = collection */
   1,   /* field[1] = ids */
+  4,   /* field[4] = options */
   2,   /* field[2] = payload */
 };
 static const ProtobufCIntRange needletail__v1__set_payload_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor needletail__v1__set_payload_request__descriptor =
 {
@@ -2248,14 +2518,14 @@ const ProtobufCMessageDescriptor needletail__v1__set_payload_request__descriptor
   "Needletail__V1__SetPayloadRequest",
   "needletail.v1",
   sizeof(Needletail__V1__SetPayloadRequest),
-  4,
+  5,
   needletail__v1__set_payload_request__field_descriptors,
   needletail__v1__set_payload_request__field_indices_by_name,
   1,  needletail__v1__set_payload_request__number_ranges,
   (ProtobufCMessageInit) needletail__v1__set_payload_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__v1__delete_payload_request__field_descriptors[4] =
+static const ProtobufCFieldDescriptor needletail__v1__delete_payload_request__field_descriptors[5] =
 {
   {
     "collection",
@@ -2305,17 +2575,30 @@ static const ProtobufCFieldDescriptor needletail__v1__delete_payload_request__fi
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "options",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__DeletePayloadRequest, options),
+    &needletail__v1__write_options__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__v1__delete_payload_request__field_indices_by_name[] = {
   3,   /* field[3] = acknowledge */
   0,   /* field[0] = collection */
   1,   /* field[1] = ids */
   2,   /* field[2] = keys */
+  4,   /* field[4] = options */
 };
 static const ProtobufCIntRange needletail__v1__delete_payload_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor needletail__v1__delete_payload_request__descriptor =
 {
@@ -2325,14 +2608,14 @@ const ProtobufCMessageDescriptor needletail__v1__delete_payload_request__descrip
   "Needletail__V1__DeletePayloadRequest",
   "needletail.v1",
   sizeof(Needletail__V1__DeletePayloadRequest),
-  4,
+  5,
   needletail__v1__delete_payload_request__field_descriptors,
   needletail__v1__delete_payload_request__field_indices_by_name,
   1,  needletail__v1__delete_payload_request__number_ranges,
   (ProtobufCMessageInit) needletail__v1__delete_payload_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__v1__scroll_request__field_descriptors[5] =
+static const ProtobufCFieldDescriptor needletail__v1__scroll_request__field_descriptors[6] =
 {
   {
     "collection",
@@ -2394,6 +2677,18 @@ static const ProtobufCFieldDescriptor needletail__v1__scroll_request__field_desc
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "read",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__ScrollRequest, read),
+    &needletail__v1__read_options__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__v1__scroll_request__field_indices_by_name[] = {
   2,   /* field[2] = after */
@@ -2401,11 +2696,12 @@ static const unsigned needletail__v1__scroll_request__field_indices_by_name[] = 
   3,   /* field[3] = limit */
   4,   /* field[4] = page */
   1,   /* field[1] = parts */
+  5,   /* field[5] = read */
 };
 static const ProtobufCIntRange needletail__v1__scroll_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 5 }
+  { 0, 6 }
 };
 const ProtobufCMessageDescriptor needletail__v1__scroll_request__descriptor =
 {
@@ -2415,7 +2711,7 @@ const ProtobufCMessageDescriptor needletail__v1__scroll_request__descriptor =
   "Needletail__V1__ScrollRequest",
   "needletail.v1",
   sizeof(Needletail__V1__ScrollRequest),
-  5,
+  6,
   needletail__v1__scroll_request__field_descriptors,
   needletail__v1__scroll_request__field_indices_by_name,
   1,  needletail__v1__scroll_request__number_ranges,
@@ -2460,7 +2756,7 @@ const ProtobufCMessageDescriptor needletail__v1__scroll_response__descriptor =
   (ProtobufCMessageInit) needletail__v1__scroll_response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__v1__count_request__field_descriptors[1] =
+static const ProtobufCFieldDescriptor needletail__v1__count_request__field_descriptors[2] =
 {
   {
     "collection",
@@ -2474,14 +2770,27 @@ static const ProtobufCFieldDescriptor needletail__v1__count_request__field_descr
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "read",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__CountRequest, read),
+    &needletail__v1__read_options__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__v1__count_request__field_indices_by_name[] = {
   0,   /* field[0] = collection */
+  1,   /* field[1] = read */
 };
 static const ProtobufCIntRange needletail__v1__count_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 1 }
+  { 0, 2 }
 };
 const ProtobufCMessageDescriptor needletail__v1__count_request__descriptor =
 {
@@ -2491,7 +2800,7 @@ const ProtobufCMessageDescriptor needletail__v1__count_request__descriptor =
   "Needletail__V1__CountRequest",
   "needletail.v1",
   sizeof(Needletail__V1__CountRequest),
-  1,
+  2,
   needletail__v1__count_request__field_descriptors,
   needletail__v1__count_request__field_indices_by_name,
   1,  needletail__v1__count_request__number_ranges,
@@ -2665,7 +2974,7 @@ const ProtobufCMessageDescriptor needletail__v1__query__descriptor =
   (ProtobufCMessageInit) needletail__v1__query__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__v1__search_request__field_descriptors[3] =
+static const ProtobufCFieldDescriptor needletail__v1__search_request__field_descriptors[4] =
 {
   {
     "collection",
@@ -2703,16 +3012,29 @@ static const ProtobufCFieldDescriptor needletail__v1__search_request__field_desc
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "read",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__SearchRequest, read),
+    &needletail__v1__read_options__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__v1__search_request__field_indices_by_name[] = {
   2,   /* field[2] = allow_partial */
   0,   /* field[0] = collection */
   1,   /* field[1] = query */
+  3,   /* field[3] = read */
 };
 static const ProtobufCIntRange needletail__v1__search_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor needletail__v1__search_request__descriptor =
 {
@@ -2722,7 +3044,7 @@ const ProtobufCMessageDescriptor needletail__v1__search_request__descriptor =
   "Needletail__V1__SearchRequest",
   "needletail.v1",
   sizeof(Needletail__V1__SearchRequest),
-  3,
+  4,
   needletail__v1__search_request__field_descriptors,
   needletail__v1__search_request__field_indices_by_name,
   1,  needletail__v1__search_request__number_ranges,
@@ -3139,7 +3461,7 @@ const ProtobufCMessageDescriptor needletail__v1__search_response__descriptor =
   (ProtobufCMessageInit) needletail__v1__search_response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__v1__search_batch_request__field_descriptors[3] =
+static const ProtobufCFieldDescriptor needletail__v1__search_batch_request__field_descriptors[4] =
 {
   {
     "collection",
@@ -3177,16 +3499,29 @@ static const ProtobufCFieldDescriptor needletail__v1__search_batch_request__fiel
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "read",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__SearchBatchRequest, read),
+    &needletail__v1__read_options__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__v1__search_batch_request__field_indices_by_name[] = {
   2,   /* field[2] = allow_partial */
   0,   /* field[0] = collection */
   1,   /* field[1] = queries */
+  3,   /* field[3] = read */
 };
 static const ProtobufCIntRange needletail__v1__search_batch_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor needletail__v1__search_batch_request__descriptor =
 {
@@ -3196,7 +3531,7 @@ const ProtobufCMessageDescriptor needletail__v1__search_batch_request__descripto
   "Needletail__V1__SearchBatchRequest",
   "needletail.v1",
   sizeof(Needletail__V1__SearchBatchRequest),
-  3,
+  4,
   needletail__v1__search_batch_request__field_descriptors,
   needletail__v1__search_batch_request__field_indices_by_name,
   1,  needletail__v1__search_batch_request__number_ranges,
@@ -3344,6 +3679,34 @@ const ProtobufCEnumDescriptor needletail__v1__acknowledge__descriptor =
   needletail__v1__acknowledge__enum_values_by_name,
   1,
   needletail__v1__acknowledge__value_ranges,
+  NULL,NULL,NULL,NULL   /* reserved[1234] */
+};
+static const ProtobufCEnumValue needletail__v1__read_consistency__enum_values_by_number[2] =
+{
+  { "READ_CONSISTENCY_ANY_IN_SYNC", "NEEDLETAIL__V1__READ_CONSISTENCY__READ_CONSISTENCY_ANY_IN_SYNC", 0 },
+  { "READ_CONSISTENCY_PRIMARY", "NEEDLETAIL__V1__READ_CONSISTENCY__READ_CONSISTENCY_PRIMARY", 1 },
+};
+static const ProtobufCIntRange needletail__v1__read_consistency__value_ranges[] = {
+{0, 0},{0, 2}
+};
+static const ProtobufCEnumValueIndex needletail__v1__read_consistency__enum_values_by_name[2] =
+{
+  { "READ_CONSISTENCY_ANY_IN_SYNC", 0 },
+  { "READ_CONSISTENCY_PRIMARY", 1 },
+};
+const ProtobufCEnumDescriptor needletail__v1__read_consistency__descriptor =
+{
+  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
+  "needletail.v1.ReadConsistency",
+  "ReadConsistency",
+  "Needletail__V1__ReadConsistency",
+  "needletail.v1",
+  2,
+  needletail__v1__read_consistency__enum_values_by_number,
+  2,
+  needletail__v1__read_consistency__enum_values_by_name,
+  1,
+  needletail__v1__read_consistency__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };
 static const ProtobufCMethodDescriptor needletail__v1__points__method_descriptors[11] =

@@ -36,6 +36,7 @@ extension InternalMessages {
             message.pointee.assignments = try arena.list(answer.assignments, arena.assignment)
             message.pointee.n_models = answer.models.count
             message.pointee.models = try arena.list(answer.models, arena.model)
+            message.pointee.lease_milliseconds = UInt32(clamping: Int(answer.lease?.milliseconds ?? 0))
             return message
         },
         read: { (message: UnsafePointer<Needletail__Internal__V1__HeartbeatReply>) throws(NeedletailError) in
@@ -44,6 +45,8 @@ extension InternalMessages {
                 try ReplicaAssignment(assignment)
             }
             let models = try messages(reply.models, reply.n_models) { model throws(NeedletailError) in try CollectionModel(model) }
-            return HeartbeatAnswer(cluster: reply.cluster, assignments: assignments, models: models)
+            return HeartbeatAnswer(
+                cluster: reply.cluster, assignments: assignments, models: models,
+                lease: reply.lease_milliseconds == 0 ? nil : .milliseconds(Int64(reply.lease_milliseconds)))
         })
 }

@@ -10,7 +10,12 @@ extension ReplicaAssignment {
         let assignment = message.pointee
         self.init(
             shard: try ShardID(assignment.shard), range: try HashRange(assignment.range_first, assignment.range_last),
-            epoch: assignment.epoch, collection: try CollectionSpec(try need(assignment.collection, "collection")))
+            epoch: assignment.epoch, collection: try CollectionSpec(try need(assignment.collection, "collection")),
+            primary: NodeID(assignment.primary),
+            members: try messages(assignment.members, assignment.n_members) { member in
+                Member(node: NodeID(member.pointee.node), address: string(member.pointee.address), isInSync: member.pointee.in_sync != 0)
+            },
+            version: assignment.version)
     }
 }
 
@@ -20,10 +25,14 @@ extension CollectionSpec {
         try limited(spec.n_fields, Limits.fieldsPerCollection, "fields")
         let fields = try messages(spec.fields, spec.n_fields) { field throws(NeedletailError) in try VectorField(field) }
         let interval = Int(spec.interval_milliseconds)
+        guard let raw = UInt8(exactly: spec.write_consistency), let consistency = WriteConsistency(rawValue: raw) else {
+            throw NeedletailError(.invalidArgument, "write consistency \(spec.write_consistency) is unknown to this version")
+        }
         self.init(
             name: string(spec.name), fields: fields, shardCount: Int(spec.shard_count),
             replicationFactor: Int(spec.replication_factor),
-            durability: interval == 0 ? .everyCommit : .interval(milliseconds: interval))
+            durability: interval == 0 ? .everyCommit : .interval(milliseconds: interval), writeConsistency: consistency,
+            minInSync: max(1, Int(spec.min_in_sync)))
     }
 }
 
@@ -87,6 +96,16 @@ extension MessageArena {
         message.pointee.range_last = assignment.range.last
         message.pointee.epoch = assignment.epoch
         message.pointee.collection = try spec(assignment.collection)
+        message.pointee.primary = assignment.primary.value
+        message.pointee.version = assignment.version
+        message.pointee.n_members = assignment.members.count
+        message.pointee.members = try list(assignment.members) { member throws(NeedletailError) in
+            let part = try make(Needletail__Internal__V1__Member.self)
+            part.pointee.node = member.node.value
+            part.pointee.address = try text(member.address)
+            part.pointee.in_sync = member.isInSync ? 1 : 0
+            return part
+        }
         return message
     }
 
@@ -97,6 +116,8 @@ extension MessageArena {
         message.pointee.fields = try list(spec.fields, internalField)
         message.pointee.shard_count = UInt32(clamping: spec.shardCount)
         message.pointee.replication_factor = UInt32(clamping: spec.replicationFactor)
+        message.pointee.write_consistency = UInt32(spec.writeConsistency.rawValue)
+        message.pointee.min_in_sync = UInt32(clamping: spec.minInSync)
         if case .interval(let milliseconds) = spec.durability {
             message.pointee.interval_milliseconds = UInt32(clamping: milliseconds)
         }

@@ -11,6 +11,7 @@ extension InternalMessages {
             message.pointee.ids = try arena.list(request.ids, arena.internalID)
             message.pointee.with_payload = request.parts.payload ? 1 : 0
             message.pointee.with_vectors = request.parts.vectors ? 1 : 0
+            message.pointee.condition = try arena.condition(request.condition)
             return message
         },
         read: { (message: UnsafePointer<Needletail__Internal__V1__GetRequest>) throws(NeedletailError) in
@@ -19,7 +20,8 @@ extension InternalMessages {
             return ShardGet(
                 shard: try ShardID(request.shard),
                 ids: try messages(request.ids, request.n_ids) { id throws(NeedletailError) in try PointID(id) },
-                parts: PointParts(payload: request.with_payload != 0, vectors: request.with_vectors != 0))
+                parts: PointParts(payload: request.with_payload != 0, vectors: request.with_vectors != 0),
+                condition: ReadCondition(request.condition))
         })
 
     public static let points = MessageCodec<ShardPoints>(
@@ -45,6 +47,7 @@ extension InternalMessages {
             message.pointee.limit = try positive(request.limit, "limit")
             message.pointee.with_payload = request.parts.payload ? 1 : 0
             message.pointee.with_vectors = request.parts.vectors ? 1 : 0
+            message.pointee.condition = try arena.condition(request.condition)
             return message
         },
         read: { (message: UnsafePointer<Needletail__Internal__V1__ScrollRequest>) throws(NeedletailError) in
@@ -56,7 +59,8 @@ extension InternalMessages {
             if let message = request.after { after = try PointID(message) }
             return ShardScroll(
                 shard: try ShardID(request.shard), after: after, limit: Int(request.limit),
-                parts: PointParts(payload: request.with_payload != 0, vectors: request.with_vectors != 0))
+                parts: PointParts(payload: request.with_payload != 0, vectors: request.with_vectors != 0),
+                condition: ReadCondition(request.condition))
         })
 
     public static let scrollPage = MessageCodec<ScrollPage>(
@@ -74,14 +78,15 @@ extension InternalMessages {
             return ScrollPage(points: points, hasMore: message.pointee.has_more != 0)
         })
 
-    public static let count = MessageCodec<ShardID>(
-        write: { shard, arena throws(NeedletailError) in
+    public static let count = MessageCodec<(shard: ShardID, condition: ReadCondition)>(
+        write: { count, arena throws(NeedletailError) in
             let message = try arena.make(Needletail__Internal__V1__CountRequest.self)
-            message.pointee.shard = try arena.shardID(shard)
+            message.pointee.shard = try arena.shardID(count.shard)
+            message.pointee.condition = try arena.condition(count.condition)
             return message
         },
         read: { (message: UnsafePointer<Needletail__Internal__V1__CountRequest>) throws(NeedletailError) in
-            try ShardID(message.pointee.shard)
+            (shard: try ShardID(message.pointee.shard), condition: ReadCondition(message.pointee.condition))
         })
 
     public static let counted = MessageCodec<ShardCount>(
@@ -94,6 +99,25 @@ extension InternalMessages {
         read: { (message: UnsafePointer<Needletail__Internal__V1__CountReply>) in
             ShardCount(count: message.pointee.count, appliedSequence: message.pointee.applied_sequence)
         })
+}
+
+extension ReadCondition {
+    init(_ message: UnsafeMutablePointer<Needletail__Internal__V1__ReadCondition>?) {
+        if let message { self.init(message.pointee) } else { self.init() }
+    }
+
+    init(_ condition: Needletail__Internal__V1__ReadCondition) { self.init(isPrimary: condition.primary != 0, sequence: condition.sequence) }
+}
+
+extension MessageArena {
+    /// nil when there is none.
+    func condition(_ condition: ReadCondition) throws(NeedletailError) -> UnsafeMutablePointer<Needletail__Internal__V1__ReadCondition>? {
+        if condition.isNone { return nil }
+        let message = try make(Needletail__Internal__V1__ReadCondition.self)
+        message.pointee.primary = condition.isPrimary ? 1 : 0
+        message.pointee.sequence = condition.sequence
+        return message
+    }
 }
 
 extension StoredPoint {

@@ -11,17 +11,28 @@ extension InternalMessages {
             message.pointee.shards = try arena.list(request.shards, arena.shardID)
             message.pointee.n_queries = request.queries.count
             message.pointee.queries = try arena.list(request.queries, arena.searchQuery)
+            message.pointee.n_conditions = request.conditions.count
+            message.pointee.conditions = try arena.list(request.conditions) { condition throws(NeedletailError) in
+                let part = try arena.make(Needletail__Internal__V1__ReadCondition.self)
+                part.pointee.primary = condition.isPrimary ? 1 : 0
+                part.pointee.sequence = condition.sequence
+                return part
+            }
             return message
         },
         read: { (message: UnsafePointer<Needletail__Internal__V1__SearchRequest>) throws(NeedletailError) in
             let request = message.pointee
             try limited(request.n_queries, Limits.queriesPerBatch, "queries")
+            guard request.n_conditions == 0 || request.n_conditions == request.n_shards else {
+                throw NeedletailError(.invalidArgument, "\(request.n_conditions) conditions cannot be those of \(request.n_shards) shards")
+            }
             return NodeSearchRequest(
                 shards: try messages(request.shards, request.n_shards) { shard throws(NeedletailError) in
                     ShardID(incarnation: Incarnation(shard.pointee.incarnation), number: shard.pointee.number)
                 },
                 queries: try messages(request.queries, request.n_queries) { query throws(NeedletailError) in try SearchQuery(query)
-                })
+                },
+                conditions: try messages(request.conditions, request.n_conditions) { ReadCondition($0.pointee) })
         })
 
     public static let found = MessageCodec<NodeSearchResponse>(

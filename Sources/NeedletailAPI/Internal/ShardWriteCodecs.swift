@@ -19,6 +19,9 @@ extension InternalMessages {
             message.pointee.epoch = write.epoch
             message.pointee.batch = try arena.bytes(write.batch)
             message.pointee.acknowledgement = UInt32(write.acknowledgement.rawValue)
+            message.pointee.consistency = UInt32(write.consistency.rawValue)
+            message.pointee.operation_high = write.operation?.high ?? 0
+            message.pointee.operation_low = write.operation?.low ?? 0
             return message
         },
         read: { (message: UnsafePointer<Needletail__Internal__V1__WriteRequest>) throws(NeedletailError) in
@@ -27,9 +30,14 @@ extension InternalMessages {
             else {
                 throw NeedletailError(.invalidArgument, "acknowledgement \(request.acknowledgement) is unknown to this version")
             }
+            guard let raw = UInt8(exactly: request.consistency), let consistency = WriteConsistency(rawValue: raw) else {
+                throw NeedletailError(.invalidArgument, "write consistency \(request.consistency) is unknown to this version")
+            }
+            let (high, low) = (request.operation_high, request.operation_low)
             return ShardWrite(
                 shard: try ShardID(request.shard), epoch: request.epoch, batch: byteArray(request.batch),
-                acknowledgement: acknowledgement)
+                acknowledgement: acknowledgement, consistency: consistency,
+                operation: (high, low) == (0, 0) ? nil : OperationID(high: high, low: low))
         })
 
     public static let written = MessageCodec<WriteReceipt>(

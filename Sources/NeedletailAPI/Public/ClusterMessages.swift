@@ -51,7 +51,8 @@ extension ShardInfo.Replica {
                     samples: replica.recall_samples, recall: replica.sampled_recall,
                     localIntrinsicDimension: replica.local_intrinsic_dimension))
         }
-        self.init(node: try hexadecimal(string(replica.node), "a node's id"), isPrimary: replica.primary != 0, status: status)
+        self.init(node: try hexadecimal(string(replica.node), "a node's id"), isPrimary: replica.primary != 0,
+            isInSync: replica.in_sync != 0, status: status)
     }
 }
 
@@ -85,6 +86,7 @@ extension MessageArena {
         let message = try make(Needletail__V1__Replica.self)
         message.pointee.node = try text(hexadecimal(replica.node))
         message.pointee.primary = replica.isPrimary ? 1 : 0
+        message.pointee.in_sync = replica.isInSync ? 1 : 0
         guard let status = replica.status else { return message }
         message.pointee.state = Needletail__V1__ReplicaState(rawValue: UInt32(status.state.rawValue))
         message.pointee.reason = try text(status.reason.withoutNUL)

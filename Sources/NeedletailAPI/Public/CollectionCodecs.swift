@@ -40,16 +40,24 @@ extension PublicMessages {
             }
         })
 
-    /// nil: the durability stays as it is.
-    public static let updateCollection = MessageCodec<(name: String, durability: Durability?)>(
+    public static let updateCollection = MessageCodec<(name: String, changes: CollectionChanges)>(
         write: { update, arena throws(NeedletailError) in
             let message = try arena.make(Needletail__V1__UpdateCollectionRequest.self)
             message.pointee.name = try arena.text(update.name)
-            if let durability = update.durability { message.pointee.durability = try arena.durability(durability) }
+            if let durability = update.changes.durability { message.pointee.durability = try arena.durability(durability) }
+            if let factor = update.changes.replicationFactor { message.pointee.replication_factor = try positive(factor, "replication_factor") }
+            if let consistency = update.changes.writeConsistency { message.pointee.write_consistency = consistency.message }
+            if let minimum = update.changes.minInSync { message.pointee.min_in_sync = try positive(minimum, "min_in_sync") }
             return message
         },
         read: { (message: UnsafePointer<Needletail__V1__UpdateCollectionRequest>) throws(NeedletailError) in
-            (name: string(message.pointee.name), durability: try Durability.read(message.pointee.durability))
+            let update = message.pointee
+            let changes = CollectionChanges(
+                durability: try Durability.read(update.durability),
+                replicationFactor: update.replication_factor == 0 ? nil : Int(update.replication_factor),
+                writeConsistency: try WriteConsistency.read(update.write_consistency),
+                minInSync: update.min_in_sync == 0 ? nil : Int(update.min_in_sync))
+            return (name: string(update.name), changes: changes)
         })
 
     public static let trainCollection = MessageCodec<CollectionTraining>(

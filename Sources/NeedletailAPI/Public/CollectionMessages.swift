@@ -50,7 +50,9 @@ extension CollectionSpec {
             name: string(request.name), fields: try Self.fields(request.fields, request.n_fields),
             shardCount: request.shard_count == 0 ? 1 : Int(request.shard_count),
             replicationFactor: request.replication_factor == 0 ? 1 : Int(request.replication_factor),
-            durability: try Durability.read(request.durability) ?? .everyCommit)
+            durability: try Durability.read(request.durability) ?? .everyCommit,
+            writeConsistency: try WriteConsistency.read(request.write_consistency) ?? .allInSync,
+            minInSync: request.min_in_sync == 0 ? 1 : Int(request.min_in_sync))
     }
 
     fileprivate static func fields(
@@ -67,7 +69,9 @@ extension CollectionInfo {
         let spec = CollectionSpec(
             name: string(collection.name), fields: try CollectionSpec.fields(collection.fields, collection.n_fields),
             shardCount: Int(collection.shard_count), replicationFactor: Int(collection.replication_factor),
-            durability: try Durability.read(collection.durability) ?? .everyCommit)
+            durability: try Durability.read(collection.durability) ?? .everyCommit,
+            writeConsistency: try WriteConsistency.read(collection.write_consistency) ?? .allInSync,
+            minInSync: collection.min_in_sync == 0 ? 1 : Int(collection.min_in_sync))
         let codecs = try messages(collection.codecs, collection.n_codecs) { codec throws(NeedletailError) in
             CodecProgress(
                 version: codec.pointee.version, encoded: codec.pointee.encoded, total: codec.pointee.total, problem: string(codec.pointee.problem))
@@ -111,6 +115,8 @@ extension MessageArena {
         message.pointee.shard_count = try positive(spec.shardCount, "shard_count")
         message.pointee.replication_factor = try positive(spec.replicationFactor, "replication_factor")
         message.pointee.durability = try durability(spec.durability)
+        message.pointee.write_consistency = spec.writeConsistency.message
+        message.pointee.min_in_sync = try positive(spec.minInSync, "min_in_sync")
         return message
     }
 
@@ -122,6 +128,8 @@ extension MessageArena {
         message.pointee.shard_count = UInt32(clamping: info.spec.shardCount)
         message.pointee.replication_factor = UInt32(clamping: info.spec.replicationFactor)
         message.pointee.durability = try durability(info.spec.durability)
+        message.pointee.write_consistency = info.spec.writeConsistency.message
+        message.pointee.min_in_sync = UInt32(clamping: info.spec.minInSync)
         message.pointee.incarnation = try text(info.incarnation.description)
         message.pointee.n_codecs = info.codecs.count
         message.pointee.codecs = try list(info.codecs, codecStatus)

@@ -22,7 +22,8 @@ extension Coverage {
                 return ShardReport(
                     shard: ShardID(incarnation: Incarnation(0), number: shard.pointee.shard), outcome: outcome,
                     appliedSequence: shard.pointee.applied_sequence)
-            })
+            },
+            session: message.pointee.session.len == 0 ? nil : try Session(encoded: byteArray(message.pointee.session)))
     }
 }
 
@@ -45,6 +46,7 @@ extension MessageArena {
             }
             return shard
         }
+        if let session = coverage.session { message.pointee.session = try bytes(session.encoded) }
         return message
     }
 }

@@ -32,6 +32,7 @@ extension PublicMessages {
             message.pointee.parts = try arena.parts(scroll.pages.parts)
             if let after = scroll.pages.after { message.pointee.after = try arena.id(after) }
             message.pointee.page = try positive(scroll.pages.limit, "limit")
+            message.pointee.read = try arena.readOptions(scroll.pages.read)
             if let total = scroll.total {
                 guard total > 0 else { throw NeedletailError(.invalidArgument, "limit must be at least 1, not 0") }
                 message.pointee.limit = total
@@ -47,7 +48,7 @@ extension PublicMessages {
             if let message = request.after { after = try PointID(message) }
             let pages = PointsScroll(
                 collection: string(request.collection), after: after, limit: request.page == 0 ? defaultPage : Int(request.page),
-                parts: PointParts(request.parts))
+                parts: PointParts(request.parts), read: try ReadOptions(request.read))
             return ScrollStream(pages: pages, total: request.limit == 0 ? nil : request.limit)
         })
 
@@ -64,14 +65,16 @@ extension PublicMessages {
             }
         })
 
-    /// A collection's name.
-    public static let count = MessageCodec<String>(
-        write: { name, arena throws(NeedletailError) in
+    public static let count = MessageCodec<(collection: String, read: ReadOptions)>(
+        write: { count, arena throws(NeedletailError) in
             let message = try arena.make(Needletail__V1__CountRequest.self)
-            message.pointee.collection = try arena.text(name)
+            message.pointee.collection = try arena.text(count.collection)
+            message.pointee.read = try arena.readOptions(count.read)
             return message
         },
-        read: { (message: UnsafePointer<Needletail__V1__CountRequest>) in string(message.pointee.collection) })
+        read: { (message: UnsafePointer<Needletail__V1__CountRequest>) throws(NeedletailError) in
+            (collection: string(message.pointee.collection), read: try ReadOptions(message.pointee.read))
+        })
 
     public static let counted = MessageCodec<CountAnswer>(
         write: { answer, arena throws(NeedletailError) in

@@ -24,7 +24,7 @@ extension PointsGet {
         let request = message.pointee
         self.init(
             collection: string(request.collection), ids: try PointID.list(request.ids, request.n_ids),
-            parts: PointParts(request.parts))
+            parts: PointParts(request.parts), read: try ReadOptions(request.read))
     }
 }
 
@@ -61,6 +61,7 @@ extension MessageArena {
         message.pointee.n_ids = request.ids.count
         message.pointee.ids = try list(request.ids, id)
         message.pointee.parts = try parts(request.parts)
+        message.pointee.read = try readOptions(request.read)
         return message
     }
 

@@ -14,12 +14,13 @@ extension PublicMessages {
             message.pointee.collection = try arena.text(search.collection)
             message.pointee.query = try arena.query(query)
             message.pointee.allow_partial = search.allowPartial ? 1 : 0
+            message.pointee.read = try arena.readOptions(search.read)
             return message
         },
         read: { (message: UnsafePointer<Needletail__V1__SearchRequest>) throws(NeedletailError) in
             PointsSearch(
                 collection: string(message.pointee.collection), queries: [try NamedQuery(try need(message.pointee.query, "query"))],
-                allowPartial: message.pointee.allow_partial != 0)
+                allowPartial: message.pointee.allow_partial != 0, read: try ReadOptions(message.pointee.read))
         })
 
     /// The answer to one query.
@@ -50,6 +51,7 @@ extension PublicMessages {
             message.pointee.n_queries = search.queries.count
             message.pointee.queries = try arena.list(search.queries, arena.query)
             message.pointee.allow_partial = search.allowPartial ? 1 : 0
+            message.pointee.read = try arena.readOptions(search.read)
             return message
         },
         read: { (message: UnsafePointer<Needletail__V1__SearchBatchRequest>) throws(NeedletailError) in
@@ -58,7 +60,8 @@ extension PublicMessages {
             let queries = try messages(request.queries, request.n_queries) { query throws(NeedletailError) in try NamedQuery(query)
             }
             return PointsSearch(
-                collection: string(request.collection), queries: queries, allowPartial: request.allow_partial != 0)
+                collection: string(request.collection), queries: queries, allowPartial: request.allow_partial != 0,
+                read: try ReadOptions(request.read))
         })
 
     public static let batchFound = MessageCodec<SearchAnswer>(

@@ -69,13 +69,14 @@ extension PublicMessages {
             message.pointee.not_found = summary.notFound
             message.pointee.n_shards = summary.sequences.count
             message.pointee.shards = try arena.sequences(summary.sequences)
+            if !summary.sequences.isEmpty { message.pointee.session = try arena.bytes(summary.session.encoded) }
             return message
         },
         read: { (message: UnsafePointer<Needletail__V1__WriteResponse>) throws(NeedletailError) in
             let response = message.pointee
             return WriteSummary(
                 applied: response.applied, notFound: response.not_found,
-                sequences: try sequences(response.shards, response.n_shards))
+                sequences: try sequences(response.shards, response.n_shards), incarnation: try incarnation(response.session))
         })
 
     public static let streamWritten = MessageCodec<BulkSummary>(
@@ -85,13 +86,20 @@ extension PublicMessages {
             message.pointee.requests = bulk.requests
             message.pointee.n_shards = bulk.summary.sequences.count
             message.pointee.shards = try arena.sequences(bulk.summary.sequences)
+            if !bulk.summary.sequences.isEmpty { message.pointee.session = try arena.bytes(bulk.summary.session.encoded) }
             return message
         },
         read: { (message: UnsafePointer<Needletail__V1__UpsertStreamResponse>) throws(NeedletailError) in
             let response = message.pointee
-            let summary = WriteSummary(applied: response.applied, sequences: try sequences(response.shards, response.n_shards))
+            let summary = WriteSummary(
+                applied: response.applied, sequences: try sequences(response.shards, response.n_shards),
+                incarnation: try incarnation(response.session))
             return BulkSummary(summary: summary, requests: response.requests)
         })
+
+    private static func incarnation(_ session: ProtobufCBinaryData) throws(NeedletailError) -> Incarnation {
+        session.len == 0 ? Incarnation(0) : try Session(encoded: byteArray(session)).incarnation
+    }
 
     private static func sequences(
         _ pointers: UnsafeMutablePointer<UnsafeMutablePointer<Needletail__V1__ShardSequence>?>?, _ count: Int

@@ -14,7 +14,27 @@ extension ShardWrite.Acknowledgement {
     var message: Needletail__V1__Acknowledge { Needletail__V1__Acknowledge(rawValue: UInt32(rawValue)) }
 }
 
+extension WriteConsistency {
+    /// nil: unspecified.
+    static func read(_ message: Needletail__V1__WriteConsistency) throws(NeedletailError) -> WriteConsistency? {
+        if message.rawValue == 0 { return nil }
+        guard let raw = UInt8(exactly: message.rawValue - 1), let known = WriteConsistency(rawValue: raw) else {
+            throw NeedletailError(
+                .invalidArgument, "write consistency \(message.rawValue) is unknown to this version; use ALL_IN_SYNC, MAJORITY or PRIMARY")
+        }
+        return known
+    }
+
+    var message: Needletail__V1__WriteConsistency { Needletail__V1__WriteConsistency(rawValue: UInt32(rawValue) + 1) }
+}
+
 extension PointsWrite {
+    fileprivate mutating func apply(_ options: UnsafeMutablePointer<Needletail__V1__WriteOptions>?) throws(NeedletailError) {
+        guard let options = options?.pointee else { return }
+        consistency = try WriteConsistency.read(options.consistency)
+        if options.operation_id.len > 0 { operation = try OperationID(bytes: byteArray(options.operation_id)) }
+    }
+
     init(_ message: UnsafePointer<Needletail__V1__UpsertRequest>) throws(NeedletailError) {
         let request = message.pointee
         let packed = request.packed.map { UnsafePointer($0) }
@@ -33,6 +53,7 @@ extension PointsWrite {
         self.init(
             collection: string(request.collection), operations: operations,
             acknowledgement: try ShardWrite.Acknowledgement(request.acknowledge))
+        try apply(request.options)
     }
 
     private static func expand(
@@ -67,6 +88,7 @@ extension PointsWrite {
         self.init(
             collection: string(request.collection), operations: ids.map { .delete($0) },
             acknowledgement: try ShardWrite.Acknowledgement(request.acknowledge))
+        try apply(request.options)
     }
 
     init(_ message: UnsafePointer<Needletail__V1__SetPayloadRequest>, overwrite: Bool) throws(NeedletailError) {
@@ -77,6 +99,7 @@ extension PointsWrite {
             collection: string(request.collection),
             operations: ids.map { overwrite ? .overwritePayload($0, payload) : .setPayload($0, payload) },
             acknowledgement: try ShardWrite.Acknowledgement(request.acknowledge))
+        try apply(request.options)
     }
 
     init(_ message: UnsafePointer<Needletail__V1__DeletePayloadRequest>) throws(NeedletailError) {
@@ -87,14 +110,25 @@ extension PointsWrite {
         self.init(
             collection: string(request.collection), operations: ids.map { .deletePayloadKeys($0, keys) },
             acknowledgement: try ShardWrite.Acknowledgement(request.acknowledge))
+        try apply(request.options)
     }
 }
 
 extension MessageArena {
+    /// nil when there is nothing to say.
+    private func options(_ write: PointsWrite) throws(NeedletailError) -> UnsafeMutablePointer<Needletail__V1__WriteOptions>? {
+        if write.consistency == nil, write.operation == nil { return nil }
+        let message = try make(Needletail__V1__WriteOptions.self)
+        if let consistency = write.consistency { message.pointee.consistency = consistency.message }
+        if let operation = write.operation { message.pointee.operation_id = try bytes(operation.bytes) }
+        return message
+    }
+
     func upsert(_ write: PointsWrite) throws(NeedletailError) -> UnsafeMutablePointer<Needletail__V1__UpsertRequest> {
         let message = try make(Needletail__V1__UpsertRequest.self)
         message.pointee.collection = try text(write.collection)
         message.pointee.acknowledge = write.acknowledgement.message
+        message.pointee.options = try options(write)
         message.pointee.n_points = write.operations.count
         message.pointee.points = try list(write.operations) { operation throws(NeedletailError) in
             guard case .upsert(let id, let vectors, let payload) = operation else { throw Self.mixed }
@@ -112,6 +146,7 @@ extension MessageArena {
         let message = try make(Needletail__V1__DeletePointsRequest.self)
         message.pointee.collection = try text(write.collection)
         message.pointee.acknowledge = write.acknowledgement.message
+        message.pointee.options = try options(write)
         message.pointee.n_ids = write.operations.count
         message.pointee.ids = try list(write.operations) { operation throws(NeedletailError) in
             guard case .delete(let id) = operation else { throw Self.mixed }
@@ -126,6 +161,7 @@ extension MessageArena {
         let message = try make(Needletail__V1__SetPayloadRequest.self)
         message.pointee.collection = try text(write.collection)
         message.pointee.acknowledge = write.acknowledgement.message
+        message.pointee.options = try options(write)
         message.pointee.n_ids = write.operations.count
         var shared: Payload?
         message.pointee.ids = try list(write.operations) { operation throws(NeedletailError) in
@@ -149,6 +185,7 @@ extension MessageArena {
         let message = try make(Needletail__V1__DeletePayloadRequest.self)
         message.pointee.collection = try text(write.collection)
         message.pointee.acknowledge = write.acknowledgement.message
+        message.pointee.options = try options(write)
         message.pointee.n_ids = write.operations.count
         var shared: [String]?
         message.pointee.ids = try list(write.operations) { operation throws(NeedletailError) in

@@ -21,7 +21,7 @@ extension GRPCRouter {
             try await operations.collections(deadline: deadline)
         }
         serve(PublicMethods.updateCollection, PublicMessages.updateCollection, PublicMessages.collection) { update, deadline in
-            try await operations.updateCollection(update.name, durability: update.durability, deadline: deadline)
+            try await operations.updateCollection(update.name, changes: update.changes, deadline: deadline)
         }
         serve(PublicMethods.trainCollection, PublicMessages.trainCollection, PublicMessages.collection) { request, deadline in
             var request = request
@@ -65,8 +65,8 @@ extension GRPCRouter {
             scroll.pages.deadline = context.deadline
             try await ScrollLoop(operations: operations, writer: writer).run(scroll)
         }
-        serve(PublicMethods.count, PublicMessages.count, PublicMessages.counted) { collection, deadline in
-            try await operations.count(collection, deadline: deadline)
+        serve(PublicMethods.count, PublicMessages.count, PublicMessages.counted) { count, deadline in
+            try await operations.count(count.collection, read: count.read, deadline: deadline)
         }
         serve(PublicMethods.search, PublicMessages.search, PublicMessages.found) { request, deadline in
             var request = request

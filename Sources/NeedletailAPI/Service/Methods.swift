@@ -34,6 +34,7 @@ public enum PublicMethods {
 public enum InternalMethods {
     public static let shardWorker = "needletail.internal.v1.ShardWorker"
     public static let membership = "needletail.internal.v1.Membership"
+    public static let replication = "needletail.internal.v1.Replication"
 
     public static let write = GRPCMethod(service: shardWorker, name: "Write")
     public static let search = GRPCMethod(service: shardWorker, name: "Search")
@@ -46,5 +47,10 @@ public enum InternalMethods {
     public static let sample = GRPCMethod(service: shardWorker, name: "Sample")
     public static let train = GRPCMethod(service: shardWorker, name: "Train")
 
+    public static let follow = GRPCMethod(service: replication, name: "Follow")
+    public static let fence = GRPCMethod(service: replication, name: "Fence")
+
     public static let heartbeat = GRPCMethod(service: membership, name: "Heartbeat")
+    public static let changeInSync = GRPCMethod(service: membership, name: "ChangeInSync")
+    public static let resign = GRPCMethod(service: membership, name: "Resign")
 }

@@ -12,7 +12,11 @@ extension RemoteCluster {
             var end = start + 1
             while end < request.operations.count, kind.takes(request.operations[end]) { end += 1 }
             var part = request
-            if start > 0 || end < request.operations.count { part.operations = Array(request.operations[start..<end]) }
+            if start > 0 || end < request.operations.count {
+                part.operations = Array(request.operations[start..<end])
+                // Each call is a write of its own.
+                part.operation = request.operation.map { OperationID(high: $0.high, low: $0.low &+ UInt64(start)) }
+            }
             total += try await client.call(kind.method, kind.codec, part, PublicMessages.written, deadline: request.deadline)
             start = end
         }

@@ -22,9 +22,9 @@ public struct RemoteCluster: ClusterOperations {
             PublicMethods.listCollections, PublicMessages.listCollections, (), PublicMessages.collections, deadline: deadline)
     }
 
-    public func updateCollection(_ name: String, durability: Durability?, deadline: Deadline?) async throws -> CollectionInfo {
+    public func updateCollection(_ name: String, changes: CollectionChanges, deadline: Deadline?) async throws -> CollectionInfo {
         try await client.call(
-            PublicMethods.updateCollection, PublicMessages.updateCollection, (name: name, durability: durability),
+            PublicMethods.updateCollection, PublicMessages.updateCollection, (name: name, changes: changes),
             PublicMessages.collection, deadline: deadline)
     }
 
@@ -44,8 +44,9 @@ public struct RemoteCluster: ClusterOperations {
             PublicMethods.get, PublicMessages.getPoints, request, PublicMessages.points, deadline: request.deadline)
     }
 
-    public func count(_ collection: String, deadline: Deadline?) async throws -> CountAnswer {
-        try await client.call(PublicMethods.count, PublicMessages.count, collection, PublicMessages.counted, deadline: deadline)
+    public func count(_ collection: String, read: ReadOptions, deadline: Deadline?) async throws -> CountAnswer {
+        try await client.call(
+            PublicMethods.count, PublicMessages.count, (collection: collection, read: read), PublicMessages.counted, deadline: deadline)
     }
 
     public func search(_ request: PointsSearch) async throws -> SearchAnswer {

@@ -41,8 +41,9 @@ public struct RemoteShardWorker: ShardOperations {
             InternalMethods.scroll, InternalMessages.scroll, request, InternalMessages.scrollPage, deadline: request.deadline)
     }
 
-    public func count(_ shard: ShardID, deadline: Deadline?) async throws -> ShardCount {
-        try await client.call(InternalMethods.count, InternalMessages.count, shard, InternalMessages.counted, deadline: deadline)
+    public func count(_ shard: ShardID, condition: ReadCondition, deadline: Deadline?) async throws -> ShardCount {
+        try await client.call(
+            InternalMethods.count, InternalMessages.count, (shard: shard, condition: condition), InternalMessages.counted, deadline: deadline)
     }
 
     public func createReplica(_ assignment: ReplicaAssignment, deadline: Deadline?) async throws {

@@ -24,8 +24,8 @@ extension GRPCRouter {
             request.deadline = deadline
             return try await operations.scroll(request)
         }
-        serve(InternalMethods.count, InternalMessages.count, InternalMessages.counted) { shard, deadline in
-            try await operations.count(shard, deadline: deadline)
+        serve(InternalMethods.count, InternalMessages.count, InternalMessages.counted) { count, deadline in
+            try await operations.count(count.shard, condition: count.condition, deadline: deadline)
         }
         serve(InternalMethods.createReplica, InternalMessages.assignment, InternalMessages.empty) { assignment, deadline in
             try await operations.createReplica(assignment, deadline: deadline)

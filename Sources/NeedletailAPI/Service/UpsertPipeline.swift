@@ -84,6 +84,7 @@ extension WriteSummary {
     static func += (left: inout WriteSummary, right: WriteSummary) {
         left.applied += right.applied
         left.notFound += right.notFound
+        if right.incarnation.value != 0 { left.incarnation = right.incarnation }
         left.sequences.merge(right.sequences) { max($0, $1) }
     }
 }

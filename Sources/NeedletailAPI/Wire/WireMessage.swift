@@ -107,6 +107,12 @@ extension Needletail__V1__Point__PayloadEntry: WireMessage {
 extension Needletail__V1__Point: WireMessage {
     package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__point__init(message) }
 }
+extension Needletail__V1__WriteOptions: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__write_options__init(message) }
+}
+extension Needletail__V1__ReadOptions: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__read_options__init(message) }
+}
 extension Needletail__V1__UpsertRequest: WireMessage {
     package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__upsert_request__init(message) }
 }
@@ -241,6 +247,42 @@ extension Needletail__Internal__V1__Id: WireMessage {
 }
 extension Needletail__Internal__V1__FieldVector: WireMessage {
     package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__field_vector__init(message) }
+}
+extension Needletail__Internal__V1__ReadCondition: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__read_condition__init(message) }
+}
+extension Needletail__Internal__V1__Member: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__member__init(message) }
+}
+extension Needletail__Internal__V1__FenceRequest: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__fence_request__init(message) }
+}
+extension Needletail__Internal__V1__FenceReply: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__fence_reply__init(message) }
+}
+extension Needletail__Internal__V1__FollowRequest: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__follow_request__init(message) }
+}
+extension Needletail__Internal__V1__FollowStart: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__follow_start__init(message) }
+}
+extension Needletail__Internal__V1__FollowReply: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__follow_reply__init(message) }
+}
+extension Needletail__Internal__V1__Record: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__record__init(message) }
+}
+extension Needletail__Internal__V1__InSyncProposal: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__in_sync_proposal__init(message) }
+}
+extension Needletail__Internal__V1__Run: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__run__init(message) }
+}
+extension Needletail__Internal__V1__FollowAnswer: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__follow_answer__init(message) }
+}
+extension Needletail__Internal__V1__Resignation: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__resignation__init(message) }
 }
 extension Needletail__Internal__V1__WriteRequest: WireMessage {
     package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__write_request__init(message) }

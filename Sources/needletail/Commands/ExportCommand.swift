@@ -14,7 +14,7 @@ struct ExportCommand: AsyncParsableCommand {
     func run() async throws {
         try await options.withCluster { cluster in
             let fields = try await cluster.collection(collection, deadline: options.deadline).spec.fields
-            let total = try await cluster.count(collection, deadline: options.deadline).count
+            let total = try await cluster.count(collection, read: ReadOptions(), deadline: options.deadline).count
             let part = file + ".part"
             let handle = try open(part)
             var progress = Progress(isShown: !options.json && file != "-")

@@ -204,10 +204,14 @@ struct  Needletail__V1__Replica
    * Mean local intrinsic dimension around them (maximum likelihood from the distances of the nearest points); 0 for DOT.
    */
   double local_intrinsic_dimension;
+  /*
+   * Whether it has every acknowledged write, so that it may answer reads and become primary.
+   */
+  protobuf_c_boolean in_sync;
 };
 #define NEEDLETAIL__V1__REPLICA__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__replica__descriptor) \
-    , (char *)protobuf_c_empty_string, 0, NEEDLETAIL__V1__REPLICA_STATE__REPLICA_STATE_UNKNOWN, (char *)protobuf_c_empty_string, 0, 0, 0, 0, 0, 0, 0 }
+    , (char *)protobuf_c_empty_string, 0, NEEDLETAIL__V1__REPLICA_STATE__REPLICA_STATE_UNKNOWN, (char *)protobuf_c_empty_string, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 
 /* Needletail__V1__ClusterStatusRequest methods */

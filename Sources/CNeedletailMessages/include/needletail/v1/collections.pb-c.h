@@ -74,6 +74,28 @@ typedef enum _Needletail__V1__RescoreSource {
   NEEDLETAIL__V1__RESCORE_SOURCE__RESCORE_SOURCE_FILE = 1
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(NEEDLETAIL__V1__RESCORE_SOURCE)
 } Needletail__V1__RescoreSource;
+/*
+ * How many replicas have a write on disk when it is acknowledged. What cannot be met fails; it is never lowered silently.
+ */
+typedef enum _Needletail__V1__WriteConsistency {
+  /*
+   * The collection's own.
+   */
+  NEEDLETAIL__V1__WRITE_CONSISTENCY__WRITE_CONSISTENCY_UNSPECIFIED = 0,
+  /*
+   * Every replica of the in-sync set: whatever replica takes over, it has the write.
+   */
+  NEEDLETAIL__V1__WRITE_CONSISTENCY__WRITE_CONSISTENCY_ALL_IN_SYNC = 1,
+  /*
+   * More than half of the in-sync set. Searches see the write when all have it. It is lost if those that have it are lost together.
+   */
+  NEEDLETAIL__V1__WRITE_CONSISTENCY__WRITE_CONSISTENCY_MAJORITY = 2,
+  /*
+   * The primary. Searches see the write when all have it. It is lost if the primary does not come back in time.
+   */
+  NEEDLETAIL__V1__WRITE_CONSISTENCY__WRITE_CONSISTENCY_PRIMARY = 3
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(NEEDLETAIL__V1__WRITE_CONSISTENCY)
+} Needletail__V1__WriteConsistency;
 
 /* --- messages --- */
 
@@ -298,14 +320,22 @@ struct  Needletail__V1__CreateCollectionRequest
    */
   uint32_t shard_count;
   /*
-   * Copies of each shard; 0 means 1, and this version supports 1.
+   * Copies of each shard, 1 to 7; 0 means 1. Each is on a node of its own, so there must be as many shard workers.
    */
   uint32_t replication_factor;
   Needletail__V1__Durability *durability;
+  /*
+   * Of writes that name none; unspecified means ALL_IN_SYNC.
+   */
+  Needletail__V1__WriteConsistency write_consistency;
+  /*
+   * Writes are refused with FAILED_PRECONDITION while fewer replicas of a shard are in sync, 1 to replication_factor; 0 means 1.
+   */
+  uint32_t min_in_sync;
 };
 #define NEEDLETAIL__V1__CREATE_COLLECTION_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__create_collection_request__descriptor) \
-    , (char *)protobuf_c_empty_string, 0,NULL, 0, 0, NULL }
+    , (char *)protobuf_c_empty_string, 0,NULL, 0, 0, NULL, NEEDLETAIL__V1__WRITE_CONSISTENCY__WRITE_CONSISTENCY_UNSPECIFIED, 0 }
 
 
 struct  Needletail__V1__Collection
@@ -326,10 +356,12 @@ struct  Needletail__V1__Collection
    */
   size_t n_codecs;
   Needletail__V1__CodecStatus **codecs;
+  Needletail__V1__WriteConsistency write_consistency;
+  uint32_t min_in_sync;
 };
 #define NEEDLETAIL__V1__COLLECTION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__collection__descriptor) \
-    , (char *)protobuf_c_empty_string, 0,NULL, 0, 0, NULL, (char *)protobuf_c_empty_string, 0,NULL }
+    , (char *)protobuf_c_empty_string, 0,NULL, 0, 0, NULL, (char *)protobuf_c_empty_string, 0,NULL, NEEDLETAIL__V1__WRITE_CONSISTENCY__WRITE_CONSISTENCY_UNSPECIFIED, 0 }
 
 
 /*
@@ -412,10 +444,22 @@ struct  Needletail__V1__UpdateCollectionRequest
   ProtobufCMessage base;
   char *name;
   Needletail__V1__Durability *durability;
+  /*
+   * 0: stays as it is. A greater one makes replicas on other nodes, a smaller one drops some.
+   */
+  uint32_t replication_factor;
+  /*
+   * Unspecified: stays as it is.
+   */
+  Needletail__V1__WriteConsistency write_consistency;
+  /*
+   * 0: stays as it is.
+   */
+  uint32_t min_in_sync;
 };
 #define NEEDLETAIL__V1__UPDATE_COLLECTION_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__update_collection_request__descriptor) \
-    , (char *)protobuf_c_empty_string, NULL }
+    , (char *)protobuf_c_empty_string, NULL, 0, NEEDLETAIL__V1__WRITE_CONSISTENCY__WRITE_CONSISTENCY_UNSPECIFIED, 0 }
 
 
 struct  Needletail__V1__DeleteCollectionRequest
@@ -895,6 +939,7 @@ void needletail__v1__collections__train(ProtobufCService *service,
 
 extern const ProtobufCEnumDescriptor    needletail__v1__metric__descriptor;
 extern const ProtobufCEnumDescriptor    needletail__v1__rescore_source__descriptor;
+extern const ProtobufCEnumDescriptor    needletail__v1__write_consistency__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__graph_parameters__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__index_spec__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__transform_spec__descriptor;

@@ -212,10 +212,14 @@ struct  Needletail__V1__Coverage
    */
   size_t n_shards;
   Needletail__V1__ShardCoverage **shards;
+  /*
+   * For `ReadOptions.session` of a later read: the state that this answer is of.
+   */
+  ProtobufCBinaryData session;
 };
 #define NEEDLETAIL__V1__COVERAGE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__coverage__descriptor) \
-    , 0, 0, 0,NULL }
+    , 0, 0, 0,NULL, {0,NULL} }
 
 
 struct  Needletail__V1__ShardCoverage

@@ -22,6 +22,7 @@ typedef struct Needletail__Internal__V1__FieldVector Needletail__Internal__V1__F
 typedef struct Needletail__Internal__V1__WriteRequest Needletail__Internal__V1__WriteRequest;
 typedef struct Needletail__Internal__V1__WriteReply Needletail__Internal__V1__WriteReply;
 typedef struct Needletail__Internal__V1__Query Needletail__Internal__V1__Query;
+typedef struct Needletail__Internal__V1__ReadCondition Needletail__Internal__V1__ReadCondition;
 typedef struct Needletail__Internal__V1__SearchRequest Needletail__Internal__V1__SearchRequest;
 typedef struct Needletail__Internal__V1__Scored Needletail__Internal__V1__Scored;
 typedef struct Needletail__Internal__V1__QueryResult Needletail__Internal__V1__QueryResult;
@@ -42,6 +43,17 @@ typedef struct Needletail__Internal__V1__SampleReply Needletail__Internal__V1__S
 typedef struct Needletail__Internal__V1__TrainRequest Needletail__Internal__V1__TrainRequest;
 typedef struct Needletail__Internal__V1__TrainReply Needletail__Internal__V1__TrainReply;
 typedef struct Needletail__Internal__V1__ReplicaAssignment Needletail__Internal__V1__ReplicaAssignment;
+typedef struct Needletail__Internal__V1__Member Needletail__Internal__V1__Member;
+typedef struct Needletail__Internal__V1__FenceRequest Needletail__Internal__V1__FenceRequest;
+typedef struct Needletail__Internal__V1__FenceReply Needletail__Internal__V1__FenceReply;
+typedef struct Needletail__Internal__V1__Run Needletail__Internal__V1__Run;
+typedef struct Needletail__Internal__V1__Resignation Needletail__Internal__V1__Resignation;
+typedef struct Needletail__Internal__V1__FollowRequest Needletail__Internal__V1__FollowRequest;
+typedef struct Needletail__Internal__V1__FollowStart Needletail__Internal__V1__FollowStart;
+typedef struct Needletail__Internal__V1__FollowReply Needletail__Internal__V1__FollowReply;
+typedef struct Needletail__Internal__V1__FollowAnswer Needletail__Internal__V1__FollowAnswer;
+typedef struct Needletail__Internal__V1__Record Needletail__Internal__V1__Record;
+typedef struct Needletail__Internal__V1__InSyncProposal Needletail__Internal__V1__InSyncProposal;
 typedef struct Needletail__Internal__V1__ReplicaStatus Needletail__Internal__V1__ReplicaStatus;
 typedef struct Needletail__Internal__V1__CodecProgress Needletail__Internal__V1__CodecProgress;
 typedef struct Needletail__Internal__V1__Model Needletail__Internal__V1__Model;
@@ -118,10 +130,19 @@ struct  Needletail__Internal__V1__WriteRequest
    * 0 applied, 1 durable.
    */
   uint32_t acknowledgement;
+  /*
+   * WriteConsistency: 0 all in-sync, 1 majority, 2 primary.
+   */
+  uint32_t consistency;
+  /*
+   * Both 0: no name.
+   */
+  uint64_t operation_high;
+  uint64_t operation_low;
 };
 #define NEEDLETAIL__INTERNAL__V1__WRITE_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__write_request__descriptor) \
-    , NULL, 0, {0,NULL}, 0 }
+    , NULL, 0, {0,NULL}, 0, 0, 0, 0 }
 
 
 struct  Needletail__Internal__V1__WriteReply
@@ -162,6 +183,26 @@ struct  Needletail__Internal__V1__Query
     , 0, 0, {0,NULL}, 0, 0, 0, 0, 0, 0 }
 
 
+/*
+ * What a replica must be or have to answer.
+ */
+struct  Needletail__Internal__V1__ReadCondition
+{
+  ProtobufCMessage base;
+  /*
+   * Only as the primary of the present epoch.
+   */
+  protobuf_c_boolean primary;
+  /*
+   * Every write up to here is to be visible.
+   */
+  uint64_t sequence;
+};
+#define NEEDLETAIL__INTERNAL__V1__READ_CONDITION__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__read_condition__descriptor) \
+    , 0, 0 }
+
+
 struct  Needletail__Internal__V1__SearchRequest
 {
   ProtobufCMessage base;
@@ -169,10 +210,15 @@ struct  Needletail__Internal__V1__SearchRequest
   Needletail__Internal__V1__ShardId **shards;
   size_t n_queries;
   Needletail__Internal__V1__Query **queries;
+  /*
+   * One a shard, or none.
+   */
+  size_t n_conditions;
+  Needletail__Internal__V1__ReadCondition **conditions;
 };
 #define NEEDLETAIL__INTERNAL__V1__SEARCH_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__search_request__descriptor) \
-    , 0,NULL, 0,NULL }
+    , 0,NULL, 0,NULL, 0,NULL }
 
 
 struct  Needletail__Internal__V1__Scored
@@ -265,10 +311,11 @@ struct  Needletail__Internal__V1__GetRequest
   Needletail__Internal__V1__Id **ids;
   protobuf_c_boolean with_payload;
   protobuf_c_boolean with_vectors;
+  Needletail__Internal__V1__ReadCondition *condition;
 };
 #define NEEDLETAIL__INTERNAL__V1__GET_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__get_request__descriptor) \
-    , NULL, 0,NULL, 0, 0 }
+    , NULL, 0,NULL, 0, 0, NULL }
 
 
 struct  Needletail__Internal__V1__Stored
@@ -308,10 +355,11 @@ struct  Needletail__Internal__V1__ScrollRequest
   uint32_t limit;
   protobuf_c_boolean with_payload;
   protobuf_c_boolean with_vectors;
+  Needletail__Internal__V1__ReadCondition *condition;
 };
 #define NEEDLETAIL__INTERNAL__V1__SCROLL_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__scroll_request__descriptor) \
-    , NULL, NULL, 0, 0, 0 }
+    , NULL, NULL, 0, 0, 0, NULL }
 
 
 struct  Needletail__Internal__V1__ScrollReply
@@ -330,10 +378,11 @@ struct  Needletail__Internal__V1__CountRequest
 {
   ProtobufCMessage base;
   Needletail__Internal__V1__ShardId *shard;
+  Needletail__Internal__V1__ReadCondition *condition;
 };
 #define NEEDLETAIL__INTERNAL__V1__COUNT_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__count_request__descriptor) \
-    , NULL }
+    , NULL, NULL }
 
 
 struct  Needletail__Internal__V1__CountReply
@@ -379,10 +428,18 @@ struct  Needletail__Internal__V1__CollectionSpec
    * 0: every commit.
    */
   uint32_t interval_milliseconds;
+  /*
+   * WriteConsistency: 0 all in-sync, 1 majority, 2 primary.
+   */
+  uint32_t write_consistency;
+  /*
+   * 0: from versions that had no replicas.
+   */
+  uint32_t min_in_sync;
 };
 #define NEEDLETAIL__INTERNAL__V1__COLLECTION_SPEC__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__collection_spec__descriptor) \
-    , (char *)protobuf_c_empty_string, 0,NULL, 0, 0, 0 }
+    , (char *)protobuf_c_empty_string, 0,NULL, 0, 0, 0, 0, 0 }
 
 
 struct  Needletail__Internal__V1__SampleRequest
@@ -453,10 +510,206 @@ struct  Needletail__Internal__V1__ReplicaAssignment
   uint64_t range_last;
   uint64_t epoch;
   Needletail__Internal__V1__CollectionSpec *collection;
+  uint64_t primary;
+  size_t n_members;
+  Needletail__Internal__V1__Member **members;
+  /*
+   * Grows with each change of who holds the shard.
+   */
+  uint64_t version;
 };
 #define NEEDLETAIL__INTERNAL__V1__REPLICA_ASSIGNMENT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__replica_assignment__descriptor) \
-    , NULL, 0, 0, 0, NULL }
+    , NULL, 0, 0, 0, NULL, 0, 0,NULL, 0 }
+
+
+/*
+ * A node that has a copy of a shard or is about to.
+ */
+struct  Needletail__Internal__V1__Member
+{
+  ProtobufCMessage base;
+  uint64_t node;
+  /*
+   * host:port; empty when it is not known.
+   */
+  char *address;
+  protobuf_c_boolean in_sync;
+};
+#define NEEDLETAIL__INTERNAL__V1__MEMBER__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__member__descriptor) \
+    , 0, (char *)protobuf_c_empty_string, 0 }
+
+
+struct  Needletail__Internal__V1__FenceRequest
+{
+  ProtobufCMessage base;
+  Needletail__Internal__V1__ShardId *shard;
+  uint64_t epoch;
+  /*
+   * Of the leader that asks.
+   */
+  uint64_t term;
+};
+#define NEEDLETAIL__INTERNAL__V1__FENCE_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__fence_request__descriptor) \
+    , NULL, 0, 0 }
+
+
+/*
+ * Where the replica's log ends.
+ */
+struct  Needletail__Internal__V1__FenceReply
+{
+  ProtobufCMessage base;
+  uint64_t node;
+  uint64_t last_epoch;
+  uint64_t end;
+};
+#define NEEDLETAIL__INTERNAL__V1__FENCE_REPLY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__fence_reply__descriptor) \
+    , 0, 0, 0 }
+
+
+/*
+ * Records of one epoch that follow each other.
+ */
+struct  Needletail__Internal__V1__Run
+{
+  ProtobufCMessage base;
+  uint64_t epoch;
+  uint64_t first;
+};
+#define NEEDLETAIL__INTERNAL__V1__RUN__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__run__descriptor) \
+    , 0, 0 }
+
+
+struct  Needletail__Internal__V1__Resignation
+{
+  ProtobufCMessage base;
+  Needletail__Internal__V1__ShardId *shard;
+  uint64_t node;
+  uint64_t epoch;
+};
+#define NEEDLETAIL__INTERNAL__V1__RESIGNATION__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__resignation__descriptor) \
+    , NULL, 0, 0 }
+
+
+struct  Needletail__Internal__V1__FollowRequest
+{
+  ProtobufCMessage base;
+  /*
+   * In the first message only.
+   */
+  Needletail__Internal__V1__FollowStart *start;
+  /*
+   * The backup has records up to here on its disk.
+   */
+  uint64_t durable;
+};
+#define NEEDLETAIL__INTERNAL__V1__FOLLOW_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__follow_request__descriptor) \
+    , NULL, 0 }
+
+
+struct  Needletail__Internal__V1__FollowStart
+{
+  ProtobufCMessage base;
+  Needletail__Internal__V1__ShardId *shard;
+  uint64_t node;
+  /*
+   * The backup numbers its streams.
+   */
+  uint64_t stream;
+  uint64_t epoch;
+  /*
+   * The newest epoch that the backup has promised.
+   */
+  uint64_t promised;
+  /*
+   * Of the backup's whole log: the sequence before its first record, its epochs, its last sequence.
+   */
+  uint64_t before;
+  size_t n_runs;
+  Needletail__Internal__V1__Run **runs;
+  uint64_t end;
+};
+#define NEEDLETAIL__INTERNAL__V1__FOLLOW_START__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__follow_start__descriptor) \
+    , NULL, 0, 0, 0, 0, 0, 0,NULL, 0 }
+
+
+struct  Needletail__Internal__V1__FollowReply
+{
+  ProtobufCMessage base;
+  /*
+   * In the first message only.
+   */
+  Needletail__Internal__V1__FollowAnswer *answer;
+  uint64_t epoch;
+  /*
+   * The sequence before the first record.
+   */
+  uint64_t previous;
+  /*
+   * Records up to here are on the disks of all in-sync replicas.
+   */
+  uint64_t committed;
+  /*
+   * Consecutive.
+   */
+  size_t n_records;
+  Needletail__Internal__V1__Record **records;
+};
+#define NEEDLETAIL__INTERNAL__V1__FOLLOW_REPLY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__follow_reply__descriptor) \
+    , NULL, 0, 0, 0, 0,NULL }
+
+
+struct  Needletail__Internal__V1__FollowAnswer
+{
+  ProtobufCMessage base;
+  /*
+   * 1: the logs agree up to `sequence`; 2: the backup needs a checkpoint; 3: refused by a replica of `sequence`'s epoch.
+   */
+  uint32_t kind;
+  uint64_t sequence;
+};
+#define NEEDLETAIL__INTERNAL__V1__FOLLOW_ANSWER__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__follow_answer__descriptor) \
+    , 0, 0 }
+
+
+struct  Needletail__Internal__V1__Record
+{
+  ProtobufCMessage base;
+  uint64_t sequence;
+  uint64_t epoch;
+  ProtobufCBinaryData payload;
+};
+#define NEEDLETAIL__INTERNAL__V1__RECORD__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__record__descriptor) \
+    , 0, 0, {0,NULL} }
+
+
+struct  Needletail__Internal__V1__InSyncProposal
+{
+  ProtobufCMessage base;
+  Needletail__Internal__V1__ShardId *shard;
+  uint64_t primary;
+  uint64_t epoch;
+  /*
+   * Of the shard's place, as the primary knows it.
+   */
+  uint64_t version;
+  size_t n_in_sync;
+  uint64_t *in_sync;
+};
+#define NEEDLETAIL__INTERNAL__V1__IN_SYNC_PROPOSAL__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__in_sync_proposal__descriptor) \
+    , NULL, 0, 0, 0, 0,NULL }
 
 
 struct  Needletail__Internal__V1__ReplicaStatus
@@ -568,10 +821,14 @@ struct  Needletail__Internal__V1__HeartbeatReply
    */
   size_t n_models;
   Needletail__Internal__V1__Model **models;
+  /*
+   * For how long the worker may act as a primary from when it sent the heartbeat; 0 from a coordinator that does not lead.
+   */
+  uint32_t lease_milliseconds;
 };
 #define NEEDLETAIL__INTERNAL__V1__HEARTBEAT_REPLY__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__heartbeat_reply__descriptor) \
-    , 0, 0,NULL, 0,NULL }
+    , 0, 0,NULL, 0,NULL, 0 }
 
 
 /* Needletail__Internal__V1__Empty methods */
@@ -706,6 +963,25 @@ Needletail__Internal__V1__Query *
                       const uint8_t       *data);
 void   needletail__internal__v1__query__free_unpacked
                      (Needletail__Internal__V1__Query *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__ReadCondition methods */
+void   needletail__internal__v1__read_condition__init
+                     (Needletail__Internal__V1__ReadCondition         *message);
+size_t needletail__internal__v1__read_condition__get_packed_size
+                     (const Needletail__Internal__V1__ReadCondition   *message);
+size_t needletail__internal__v1__read_condition__pack
+                     (const Needletail__Internal__V1__ReadCondition   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__read_condition__pack_to_buffer
+                     (const Needletail__Internal__V1__ReadCondition   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__ReadCondition *
+       needletail__internal__v1__read_condition__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__read_condition__free_unpacked
+                     (Needletail__Internal__V1__ReadCondition *message,
                       ProtobufCAllocator *allocator);
 /* Needletail__Internal__V1__SearchRequest methods */
 void   needletail__internal__v1__search_request__init
@@ -1087,6 +1363,215 @@ Needletail__Internal__V1__ReplicaAssignment *
 void   needletail__internal__v1__replica_assignment__free_unpacked
                      (Needletail__Internal__V1__ReplicaAssignment *message,
                       ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__Member methods */
+void   needletail__internal__v1__member__init
+                     (Needletail__Internal__V1__Member         *message);
+size_t needletail__internal__v1__member__get_packed_size
+                     (const Needletail__Internal__V1__Member   *message);
+size_t needletail__internal__v1__member__pack
+                     (const Needletail__Internal__V1__Member   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__member__pack_to_buffer
+                     (const Needletail__Internal__V1__Member   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__Member *
+       needletail__internal__v1__member__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__member__free_unpacked
+                     (Needletail__Internal__V1__Member *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__FenceRequest methods */
+void   needletail__internal__v1__fence_request__init
+                     (Needletail__Internal__V1__FenceRequest         *message);
+size_t needletail__internal__v1__fence_request__get_packed_size
+                     (const Needletail__Internal__V1__FenceRequest   *message);
+size_t needletail__internal__v1__fence_request__pack
+                     (const Needletail__Internal__V1__FenceRequest   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__fence_request__pack_to_buffer
+                     (const Needletail__Internal__V1__FenceRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__FenceRequest *
+       needletail__internal__v1__fence_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__fence_request__free_unpacked
+                     (Needletail__Internal__V1__FenceRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__FenceReply methods */
+void   needletail__internal__v1__fence_reply__init
+                     (Needletail__Internal__V1__FenceReply         *message);
+size_t needletail__internal__v1__fence_reply__get_packed_size
+                     (const Needletail__Internal__V1__FenceReply   *message);
+size_t needletail__internal__v1__fence_reply__pack
+                     (const Needletail__Internal__V1__FenceReply   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__fence_reply__pack_to_buffer
+                     (const Needletail__Internal__V1__FenceReply   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__FenceReply *
+       needletail__internal__v1__fence_reply__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__fence_reply__free_unpacked
+                     (Needletail__Internal__V1__FenceReply *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__Run methods */
+void   needletail__internal__v1__run__init
+                     (Needletail__Internal__V1__Run         *message);
+size_t needletail__internal__v1__run__get_packed_size
+                     (const Needletail__Internal__V1__Run   *message);
+size_t needletail__internal__v1__run__pack
+                     (const Needletail__Internal__V1__Run   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__run__pack_to_buffer
+                     (const Needletail__Internal__V1__Run   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__Run *
+       needletail__internal__v1__run__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__run__free_unpacked
+                     (Needletail__Internal__V1__Run *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__Resignation methods */
+void   needletail__internal__v1__resignation__init
+                     (Needletail__Internal__V1__Resignation         *message);
+size_t needletail__internal__v1__resignation__get_packed_size
+                     (const Needletail__Internal__V1__Resignation   *message);
+size_t needletail__internal__v1__resignation__pack
+                     (const Needletail__Internal__V1__Resignation   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__resignation__pack_to_buffer
+                     (const Needletail__Internal__V1__Resignation   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__Resignation *
+       needletail__internal__v1__resignation__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__resignation__free_unpacked
+                     (Needletail__Internal__V1__Resignation *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__FollowRequest methods */
+void   needletail__internal__v1__follow_request__init
+                     (Needletail__Internal__V1__FollowRequest         *message);
+size_t needletail__internal__v1__follow_request__get_packed_size
+                     (const Needletail__Internal__V1__FollowRequest   *message);
+size_t needletail__internal__v1__follow_request__pack
+                     (const Needletail__Internal__V1__FollowRequest   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__follow_request__pack_to_buffer
+                     (const Needletail__Internal__V1__FollowRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__FollowRequest *
+       needletail__internal__v1__follow_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__follow_request__free_unpacked
+                     (Needletail__Internal__V1__FollowRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__FollowStart methods */
+void   needletail__internal__v1__follow_start__init
+                     (Needletail__Internal__V1__FollowStart         *message);
+size_t needletail__internal__v1__follow_start__get_packed_size
+                     (const Needletail__Internal__V1__FollowStart   *message);
+size_t needletail__internal__v1__follow_start__pack
+                     (const Needletail__Internal__V1__FollowStart   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__follow_start__pack_to_buffer
+                     (const Needletail__Internal__V1__FollowStart   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__FollowStart *
+       needletail__internal__v1__follow_start__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__follow_start__free_unpacked
+                     (Needletail__Internal__V1__FollowStart *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__FollowReply methods */
+void   needletail__internal__v1__follow_reply__init
+                     (Needletail__Internal__V1__FollowReply         *message);
+size_t needletail__internal__v1__follow_reply__get_packed_size
+                     (const Needletail__Internal__V1__FollowReply   *message);
+size_t needletail__internal__v1__follow_reply__pack
+                     (const Needletail__Internal__V1__FollowReply   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__follow_reply__pack_to_buffer
+                     (const Needletail__Internal__V1__FollowReply   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__FollowReply *
+       needletail__internal__v1__follow_reply__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__follow_reply__free_unpacked
+                     (Needletail__Internal__V1__FollowReply *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__FollowAnswer methods */
+void   needletail__internal__v1__follow_answer__init
+                     (Needletail__Internal__V1__FollowAnswer         *message);
+size_t needletail__internal__v1__follow_answer__get_packed_size
+                     (const Needletail__Internal__V1__FollowAnswer   *message);
+size_t needletail__internal__v1__follow_answer__pack
+                     (const Needletail__Internal__V1__FollowAnswer   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__follow_answer__pack_to_buffer
+                     (const Needletail__Internal__V1__FollowAnswer   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__FollowAnswer *
+       needletail__internal__v1__follow_answer__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__follow_answer__free_unpacked
+                     (Needletail__Internal__V1__FollowAnswer *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__Record methods */
+void   needletail__internal__v1__record__init
+                     (Needletail__Internal__V1__Record         *message);
+size_t needletail__internal__v1__record__get_packed_size
+                     (const Needletail__Internal__V1__Record   *message);
+size_t needletail__internal__v1__record__pack
+                     (const Needletail__Internal__V1__Record   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__record__pack_to_buffer
+                     (const Needletail__Internal__V1__Record   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__Record *
+       needletail__internal__v1__record__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__record__free_unpacked
+                     (Needletail__Internal__V1__Record *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__InSyncProposal methods */
+void   needletail__internal__v1__in_sync_proposal__init
+                     (Needletail__Internal__V1__InSyncProposal         *message);
+size_t needletail__internal__v1__in_sync_proposal__get_packed_size
+                     (const Needletail__Internal__V1__InSyncProposal   *message);
+size_t needletail__internal__v1__in_sync_proposal__pack
+                     (const Needletail__Internal__V1__InSyncProposal   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__in_sync_proposal__pack_to_buffer
+                     (const Needletail__Internal__V1__InSyncProposal   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__InSyncProposal *
+       needletail__internal__v1__in_sync_proposal__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__in_sync_proposal__free_unpacked
+                     (Needletail__Internal__V1__InSyncProposal *message,
+                      ProtobufCAllocator *allocator);
 /* Needletail__Internal__V1__ReplicaStatus methods */
 void   needletail__internal__v1__replica_status__init
                      (Needletail__Internal__V1__ReplicaStatus         *message);
@@ -1224,6 +1709,9 @@ typedef void (*Needletail__Internal__V1__WriteReply_Closure)
 typedef void (*Needletail__Internal__V1__Query_Closure)
                  (const Needletail__Internal__V1__Query *message,
                   void *closure_data);
+typedef void (*Needletail__Internal__V1__ReadCondition_Closure)
+                 (const Needletail__Internal__V1__ReadCondition *message,
+                  void *closure_data);
 typedef void (*Needletail__Internal__V1__SearchRequest_Closure)
                  (const Needletail__Internal__V1__SearchRequest *message,
                   void *closure_data);
@@ -1283,6 +1771,39 @@ typedef void (*Needletail__Internal__V1__TrainReply_Closure)
                   void *closure_data);
 typedef void (*Needletail__Internal__V1__ReplicaAssignment_Closure)
                  (const Needletail__Internal__V1__ReplicaAssignment *message,
+                  void *closure_data);
+typedef void (*Needletail__Internal__V1__Member_Closure)
+                 (const Needletail__Internal__V1__Member *message,
+                  void *closure_data);
+typedef void (*Needletail__Internal__V1__FenceRequest_Closure)
+                 (const Needletail__Internal__V1__FenceRequest *message,
+                  void *closure_data);
+typedef void (*Needletail__Internal__V1__FenceReply_Closure)
+                 (const Needletail__Internal__V1__FenceReply *message,
+                  void *closure_data);
+typedef void (*Needletail__Internal__V1__Run_Closure)
+                 (const Needletail__Internal__V1__Run *message,
+                  void *closure_data);
+typedef void (*Needletail__Internal__V1__Resignation_Closure)
+                 (const Needletail__Internal__V1__Resignation *message,
+                  void *closure_data);
+typedef void (*Needletail__Internal__V1__FollowRequest_Closure)
+                 (const Needletail__Internal__V1__FollowRequest *message,
+                  void *closure_data);
+typedef void (*Needletail__Internal__V1__FollowStart_Closure)
+                 (const Needletail__Internal__V1__FollowStart *message,
+                  void *closure_data);
+typedef void (*Needletail__Internal__V1__FollowReply_Closure)
+                 (const Needletail__Internal__V1__FollowReply *message,
+                  void *closure_data);
+typedef void (*Needletail__Internal__V1__FollowAnswer_Closure)
+                 (const Needletail__Internal__V1__FollowAnswer *message,
+                  void *closure_data);
+typedef void (*Needletail__Internal__V1__Record_Closure)
+                 (const Needletail__Internal__V1__Record *message,
+                  void *closure_data);
+typedef void (*Needletail__Internal__V1__InSyncProposal_Closure)
+                 (const Needletail__Internal__V1__InSyncProposal *message,
                   void *closure_data);
 typedef void (*Needletail__Internal__V1__ReplicaStatus_Closure)
                  (const Needletail__Internal__V1__ReplicaStatus *message,
@@ -1407,6 +1928,36 @@ void needletail__internal__v1__shard_worker__train(ProtobufCService *service,
                                                    const Needletail__Internal__V1__TrainRequest *input,
                                                    Needletail__Internal__V1__TrainReply_Closure closure,
                                                    void *closure_data);
+typedef struct Needletail__Internal__V1__Replication_Service Needletail__Internal__V1__Replication_Service;
+struct Needletail__Internal__V1__Replication_Service
+{
+  ProtobufCService base;
+  void (*follow)(Needletail__Internal__V1__Replication_Service *service,
+                 const Needletail__Internal__V1__FollowRequest *input,
+                 Needletail__Internal__V1__FollowReply_Closure closure,
+                 void *closure_data);
+  void (*fence)(Needletail__Internal__V1__Replication_Service *service,
+                const Needletail__Internal__V1__FenceRequest *input,
+                Needletail__Internal__V1__FenceReply_Closure closure,
+                void *closure_data);
+};
+typedef void (*Needletail__Internal__V1__Replication_ServiceDestroy)(Needletail__Internal__V1__Replication_Service *);
+void needletail__internal__v1__replication__init (Needletail__Internal__V1__Replication_Service *service,
+                                                  Needletail__Internal__V1__Replication_ServiceDestroy destroy);
+#define NEEDLETAIL__INTERNAL__V1__REPLICATION__BASE_INIT \
+    { &needletail__internal__v1__replication__descriptor, protobuf_c_service_invoke_internal, NULL }
+#define NEEDLETAIL__INTERNAL__V1__REPLICATION__INIT(function_prefix__) \
+    { NEEDLETAIL__INTERNAL__V1__REPLICATION__BASE_INIT,\
+      function_prefix__ ## follow,\
+      function_prefix__ ## fence  }
+void needletail__internal__v1__replication__follow(ProtobufCService *service,
+                                                   const Needletail__Internal__V1__FollowRequest *input,
+                                                   Needletail__Internal__V1__FollowReply_Closure closure,
+                                                   void *closure_data);
+void needletail__internal__v1__replication__fence(ProtobufCService *service,
+                                                  const Needletail__Internal__V1__FenceRequest *input,
+                                                  Needletail__Internal__V1__FenceReply_Closure closure,
+                                                  void *closure_data);
 typedef struct Needletail__Internal__V1__Membership_Service Needletail__Internal__V1__Membership_Service;
 struct Needletail__Internal__V1__Membership_Service
 {
@@ -1415,6 +1966,14 @@ struct Needletail__Internal__V1__Membership_Service
                     const Needletail__Internal__V1__HeartbeatRequest *input,
                     Needletail__Internal__V1__HeartbeatReply_Closure closure,
                     void *closure_data);
+  void (*change_in_sync)(Needletail__Internal__V1__Membership_Service *service,
+                         const Needletail__Internal__V1__InSyncProposal *input,
+                         Needletail__Internal__V1__Empty_Closure closure,
+                         void *closure_data);
+  void (*resign)(Needletail__Internal__V1__Membership_Service *service,
+                 const Needletail__Internal__V1__Resignation *input,
+                 Needletail__Internal__V1__Empty_Closure closure,
+                 void *closure_data);
 };
 typedef void (*Needletail__Internal__V1__Membership_ServiceDestroy)(Needletail__Internal__V1__Membership_Service *);
 void needletail__internal__v1__membership__init (Needletail__Internal__V1__Membership_Service *service,
@@ -1423,11 +1982,21 @@ void needletail__internal__v1__membership__init (Needletail__Internal__V1__Membe
     { &needletail__internal__v1__membership__descriptor, protobuf_c_service_invoke_internal, NULL }
 #define NEEDLETAIL__INTERNAL__V1__MEMBERSHIP__INIT(function_prefix__) \
     { NEEDLETAIL__INTERNAL__V1__MEMBERSHIP__BASE_INIT,\
-      function_prefix__ ## heartbeat  }
+      function_prefix__ ## heartbeat,\
+      function_prefix__ ## change_in_sync,\
+      function_prefix__ ## resign  }
 void needletail__internal__v1__membership__heartbeat(ProtobufCService *service,
                                                      const Needletail__Internal__V1__HeartbeatRequest *input,
                                                      Needletail__Internal__V1__HeartbeatReply_Closure closure,
                                                      void *closure_data);
+void needletail__internal__v1__membership__change_in_sync(ProtobufCService *service,
+                                                          const Needletail__Internal__V1__InSyncProposal *input,
+                                                          Needletail__Internal__V1__Empty_Closure closure,
+                                                          void *closure_data);
+void needletail__internal__v1__membership__resign(ProtobufCService *service,
+                                                  const Needletail__Internal__V1__Resignation *input,
+                                                  Needletail__Internal__V1__Empty_Closure closure,
+                                                  void *closure_data);
 
 /* --- descriptors --- */
 
@@ -1438,6 +2007,7 @@ extern const ProtobufCMessageDescriptor needletail__internal__v1__field_vector__
 extern const ProtobufCMessageDescriptor needletail__internal__v1__write_request__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__write_reply__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__query__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__read_condition__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__search_request__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__scored__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__query_result__descriptor;
@@ -1458,6 +2028,17 @@ extern const ProtobufCMessageDescriptor needletail__internal__v1__sample_reply__
 extern const ProtobufCMessageDescriptor needletail__internal__v1__train_request__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__train_reply__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__replica_assignment__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__member__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__fence_request__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__fence_reply__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__run__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__resignation__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__follow_request__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__follow_start__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__follow_reply__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__follow_answer__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__record__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__in_sync_proposal__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__replica_status__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__codec_progress__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__model__descriptor;
@@ -1465,6 +2046,7 @@ extern const ProtobufCMessageDescriptor needletail__internal__v1__node_status__d
 extern const ProtobufCMessageDescriptor needletail__internal__v1__heartbeat_request__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__heartbeat_reply__descriptor;
 extern const ProtobufCServiceDescriptor needletail__internal__v1__shard_worker__descriptor;
+extern const ProtobufCServiceDescriptor needletail__internal__v1__replication__descriptor;
 extern const ProtobufCServiceDescriptor needletail__internal__v1__membership__descriptor;
 
 PROTOBUF_C__END_DECLS

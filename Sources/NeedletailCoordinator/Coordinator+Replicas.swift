@@ -1,0 +1,147 @@
+internal import Logging
+internal import NeedletailCluster
+internal import NeedletailCore
+internal import Synchronization
+
+extension Coordinator {
+    /// Until cancelled: carries out what the leader decides about primaries.
+    func lead(logger: Logger) async {
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await self.failover.run(self, logger: logger) }
+            group.addTask {
+                while !Task.isCancelled {
+                    // The metadata are this process's alone.
+                    self.failover.renew(until: .now + .seconds(10))
+                    try? await Task.sleep(for: .milliseconds(500))
+                }
+            }
+        }
+    }
+
+    /// Gives shards the number of replicas that their collection wants, one step a call: called on the clock.
+    func adjustReplicas() async {
+        for entry in state.withLock({ Array($0.collections.values) }) where entry.state == .active {
+            for place in entry.shards where place.replicas.count != entry.spec.replicationFactor {
+                // What cannot be done now, for want of nodes, is tried again.
+                try? await adjust(place, of: entry)
+            }
+        }
+    }
+
+    private func adjust(_ place: ShardPlace, of entry: CollectionEntry) async throws {
+        let (shard, difference) = (entry.shardID(place), entry.spec.replicationFactor - place.replicas.count)
+        if difference > 0 {
+            let (nodes, load) = state.withLock { ($0.membership.placeable(now: .now), $0.replicaCounts) }
+            let added = try Placement.additions(1, to: place, on: nodes, load: load)
+            let changed = try await changePlace(of: shard, from: place.version) { place in
+                place.replicas = (place.replicas + added).sorted()
+                place.version += 1
+            }
+            if let (_, place) = self.place(of: shard) { await announce(place, of: changed) }
+            return
+        }
+        // Those go first that are not in sync; the primary stays.
+        let candidates = place.replicas.filter { $0 != place.primary }
+        guard let doomed = candidates.first(where: { !place.inSync.contains($0) }) ?? candidates.last else { return }
+        let changed = try await changePlace(of: shard, from: place.version) { place in
+            place.replicas.removeAll { $0 == doomed }
+            place.inSync.removeAll { $0 == doomed }
+            place.version += 1
+        }
+        if let (_, place) = self.place(of: shard) { await announce(place, of: changed) }
+        try await ask(doomed, about: [shard]) { try await $0.dropReplica(shard, deadline: .after(.seconds(10))) }
+        state.withLock { $0.membership.dropped(shard, by: doomed) }
+    }
+
+    // MARK: Whom to ask
+
+    /// The replicas of a shard that may answer a read, the one that is expected to be quickest first. When none seems to serve, the
+    /// primary, whose node then says what is the matter.
+    func readers(of place: ShardPlace, _ shard: ShardID, _ consistency: ReadConsistency) -> [NodeID] {
+        guard consistency == .anyInSync, place.inSync.count > 1 else { return [place.primary] }
+        let now = ContinuousClock.now
+        let serving = state.withLock { state in
+            place.inSync.filter { state.membership.serves(shard, on: $0, now: now) && state.workers[$0] != nil }
+                .map { (node: $0, estimate: state.loads[$0]?.estimate(now: now) ?? 0) }
+        }
+        // Equals in random order, so that several coordinators do not all choose the same.
+        return serving.isEmpty ? [place.primary] : serving.shuffled().sorted { $0.estimate < $1.estimate }.map(\.node)
+    }
+
+    /// `ask` for a read: what it takes counts for the next choice.
+    func askReader<Value>(
+        _ node: NodeID, about shards: [ShardID], _ body: (any ShardOperations) async throws -> Value
+    ) async throws(NeedletailError) -> Value {
+        let began = ContinuousClock.now
+        state.withLock { $0.loads[node, default: NodeLoad()].begin() }
+        do throws(NeedletailError) {
+            let value = try await ask(node, about: shards, body)
+            let now = ContinuousClock.now
+            state.withLock { $0.loads[node]?.end(after: began.duration(to: now), now: now) }
+            return value
+        } catch {
+            state.withLock { $0.loads[node]?.end() }
+            throw error
+        }
+    }
+
+    /// Whether another replica, or the same a little later, may answer what this one did not.
+    static func mayPass(_ error: NeedletailError) -> Bool {
+        switch error.code {
+        case .unavailable, .aborted, .notFound, .resourceExhausted, .failedPrecondition, .dataLoss: true
+        default: false
+        }
+    }
+
+    /// How long a request that has no deadline goes on trying while a shard has no primary.
+    static let patience = Duration.seconds(10)
+
+    /// Reads from one shard: from one replica after the other, and all over again while there is time, if there are several.
+    func readShard<Value>(
+        _ place: ShardPlace, of entry: CollectionEntry, _ read: ReadOptions, _ deadline: Deadline?,
+        _ body: (any ShardOperations, ShardID, ReadCondition) async throws -> Value
+    ) async throws(NeedletailError) -> Value {
+        let (shard, end) = (entry.shardID(place), deadline ?? .after(Self.patience))
+        var place = place
+        var pause = RetryPause()
+        while true {
+            var failure: NeedletailError?
+            for node in readers(of: place, shard, read.consistency) {
+                do throws(NeedletailError) {
+                    return try await askReader(node, about: [shard]) { try await body($0, shard, read.condition(shard)) }
+                } catch {
+                    guard Self.mayPass(error) else { throw error }
+                    failure = failure ?? error
+                }
+            }
+            guard let failure else { throw NeedletailError(.unavailable, "shard \(shard) has no replica that serves; try again") }
+            guard place.replicas.count > 1, await pause.wait(before: end) else { throw failure }
+            guard let (_, newer) = self.place(of: shard) else { throw failure }
+            place = newer
+        }
+    }
+}
+
+extension Coordinator.State {
+    /// Replicas that each node hosts or is to host.
+    var replicaCounts: [NodeID: Int] {
+        var counts: [NodeID: Int] = [:]
+        for entry in collections.values { for place in entry.shards { for node in place.replicas { counts[node, default: 0] += 1 } } }
+        return counts
+    }
+}
+
+/// Pauses between attempts that grow, each a random part of its length so that those who failed together do not come back together.
+struct RetryPause {
+    private var length = Duration.milliseconds(10)
+    private static let longest = Duration.milliseconds(200)
+
+    /// False when the next attempt would come too late; then it has not waited.
+    mutating func wait(before end: Deadline) async -> Bool {
+        let pause = length * Double.random(in: 0.5...1)
+        guard end.remaining > pause, !Task.isCancelled else { return false }
+        try? await Task.sleep(for: pause)
+        length = min(length * 2, Self.longest)
+        return !Task.isCancelled
+    }
+}

@@ -1,0 +1,124 @@
+internal import NeedletailCore
+internal import NeedletailStorage
+internal import Synchronization
+
+extension Replica {
+    /// Slots kept free for writes that are under way when the partition fills up.
+    private static let capacityMargin = 1 << 17
+
+    /// Logs a batch, as the primary, and answers when the request says.
+    func write(_ request: ShardWrite) async throws -> WriteReceipt {
+        try admit(request)
+        guard points.slab.slotCount < points.slab.capacity - Self.capacityMargin else {
+            throw NeedletailError(
+                .resourceExhausted, "shard \(assignment.shard) is full at \(points.slab.capacity) points; make the collection again with more shards")
+        }
+        let taken = await budget.acquire(request.batch.count)
+        defer { budget.release(taken) }
+        let batch = try await resources.intakePool.run { [assignment, layouts] _ in
+            try PreparedBatch(received: request.batch, collection: assignment.collection, layouts: layouts, range: assignment.range)
+        }
+        if let deadline = request.deadline, deadline.isPast {
+            throw NeedletailError(.deadlineExceeded, "the deadline passed before the write was logged; nothing was written")
+        }
+        return try await withCheckedThrowingContinuation { continuation in
+            do {
+                try log(request, batch) { continuation.resume(with: $0) }
+            } catch {
+                continuation.resume(throwing: error)
+            }
+        }
+    }
+
+    private func admit(_ request: ShardWrite) throws(NeedletailError) {
+        let (epoch, isAlone) = standing.withLock { ($0.epoch, $0.isAlone) }
+        guard request.epoch == epoch else {
+            throw NeedletailError(
+                .aborted, "shard \(assignment.shard) is at epoch \(epoch), the write is for \(request.epoch); read the cluster map again")
+        }
+        if let observer = observer.withLock({ $0 }) {
+            try observer.admit(request)
+        } else if !isAlone {
+            throw NeedletailError(.unavailable, "shard \(assignment.shard) does not know yet who its primary is; try again")
+        }
+    }
+
+    /// Queues the batch for the log, or finds that it is there already.
+    private func log(_ request: ShardWrite, _ batch: PreparedBatch, _ acknowledge: @escaping CommitGate.Acknowledge) throws {
+        let known: WriteReceipt? = try operations.withLock { table in
+            if let operation = request.operation, let entry = table[operation] {
+                if entry.isApplied { return WriteReceipt(sequence: entry.sequence, outcomes: entry.outcomes ?? []) }
+                table.wait(operation, acknowledge)
+                return nil
+            }
+            // Asked again under the lock: a new epoch takes it to cut the log.
+            try admit(request)
+            let record = LoggedWrite(committed: gate.withLock { $0.committed }, operation: request.operation, batch: request.batch).encoded
+            let sequence = try withCommitter { committer in
+                try committer.append(epoch: request.epoch, payload: record) { [self] result in
+                    logged(result, epoch: request.epoch, operation: request.operation, batch)
+                } queued: { [self] sequence in
+                    gate.withLock { $0.expect(sequence, at: Self.milestone(request), acknowledge) }
+                    observer.withLock { $0 }?.appended(through: sequence)
+                }
+            }
+            if let operation = request.operation { table.note(operation, sequence: sequence, now: .now) }
+            return nil
+        }
+        if let known { acknowledge(.success(known)) }
+    }
+
+    private static func milestone(_ request: ShardWrite) -> CommitGate.Milestone? {
+        switch request.consistency {
+        case .primary: .durable
+        case .majority: .majority
+        case .allInSync: request.acknowledgement == .durable ? .committed : nil
+        }
+    }
+
+    /// A record is on this disk, or was taken back. Called in sequence order.
+    func logged(_ result: Result<UInt64, NeedletailError>, epoch: UInt64, operation: OperationID?, _ batch: PreparedBatch) {
+        switch result {
+        case .success(let sequence):
+            pass { $0.becameDurable(DurableBatch(sequence: sequence, epoch: epoch, operation: operation, operations: batch.operations)) }
+            observer.withLock { $0 }?.durable(through: sequence)
+        case .failure(let error):
+            let kept = log.lastSequence
+            takeBack(after: kept, error)
+            observer.withLock { $0 }?.failed(keeping: kept)
+        }
+    }
+
+    /// Forgets records that are not in the log any more, and tells who waits for one.
+    func takeBack(after sequence: UInt64, _ error: NeedletailError) {
+        let writers = gate.withLock { $0.cut(after: sequence) }
+        let others = operations.withLock { $0.cut(after: sequence) }
+        for acknowledge in writers + others { acknowledge(.failure(error)) }
+    }
+
+    /// Changes the gate and queues what that lets through.
+    func pass(_ change: (inout CommitGate) -> CommitGate.Release) {
+        let told = gate.withLock { gate in
+            let released = change(&gate)
+            enqueue(released.batches)
+            return released.told
+        }
+        for (sequence, acknowledge) in told { acknowledge(.success(WriteReceipt(sequence: sequence, outcomes: []))) }
+    }
+
+    /// Tells everyone who waits that what becomes of the write is not known here.
+    func abandonWriters(_ error: NeedletailError) {
+        for acknowledge in gate.withLock({ $0.abandon() }) + operations.withLock({ $0.takeWaiters() }) { acknowledge(.failure(error)) }
+    }
+
+    /// A batch is applied.
+    func tellApplied(_ batch: DurableBatch, _ outcomes: [OperationOutcome]) {
+        let receipt = WriteReceipt(sequence: batch.sequence, outcomes: outcomes)
+        gate.withLock { $0.takeAcknowledgement(batch.sequence) }?(.success(receipt))
+        guard let operation = batch.operation else { return }
+        for waiter in operations.withLock({ $0.applied(operation, outcomes) }) { waiter(.success(receipt)) }
+    }
+
+    /// A batch is in the log and cannot be applied.
+    func tellFailed(_ batch: DurableBatch, _ error: NeedletailError) { gate.withLock { $0.takeAcknowledgement(batch.sequence) }?(.failure(error)) }
+}

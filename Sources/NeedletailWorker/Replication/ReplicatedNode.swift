@@ -1,0 +1,126 @@
+internal import Logging
+internal import NeedletailAPI
+internal import NeedletailCluster
+internal import NeedletailCore
+internal import NeedletailGRPC
+internal import NeedletailShard
+internal import Synchronization
+
+/// A node's replicas, kept in step with their fellows on other nodes.
+final class ReplicatedNode: ShardOperations, ReplicationOperations {
+    let local: LocalNode
+    let world: ReplicationWorld
+    private let drivers = Mutex<[ShardID: ReplicaDriver]>([:])
+    /// Shards whose driver is being made or ended.
+    private let busy = Mutex<Set<ShardID>>([])
+
+    init(_ local: LocalNode, world: ReplicationWorld) {
+        self.local = local
+        self.world = world
+    }
+
+    /// Gives each replica that has fellows a driver, takes that of others away, and tells all how things are.
+    func reconcile() async {
+        let hosted = local.hosted
+        for replica in hosted { await reconcile(replica) }
+        let present = Set(hosted.map(\.shard))
+        for shard in drivers.withLock({ Array($0.keys) }) where !present.contains(shard) { await end(shard) }
+    }
+
+    private func reconcile(_ replica: HostedReplica) async {
+        let shard = replica.shard
+        guard busy.withLock({ $0.insert(shard).inserted }) else { return }
+        defer { _ = busy.withLock { $0.remove(shard) } }
+        let existing = drivers.withLock { $0[shard] }
+        if let existing, existing.hosted.isSame(as: replica), !replica.assignment.isAlone { return existing.receivePlace() }
+        if let existing {
+            drivers.withLock { $0[shard] = nil }
+            await existing.stop()
+        }
+        guard !replica.assignment.isAlone else { return }
+        do {
+            let driver = try await ReplicaDriver(replica, world: world)
+            drivers.withLock { $0[shard] = driver }
+            driver.start()
+        } catch {
+            world.logger.error("a replica cannot take part in replication: \(error)", metadata: ["shard": "\(shard)"])
+        }
+    }
+
+    private func end(_ shard: ShardID) async { await drivers.withLock { $0.removeValue(forKey: shard) }?.stop() }
+
+    /// Until cancelled: lets time pass for the machines.
+    func run() async {
+        while !Task.isCancelled {
+            for driver in drivers.withLock({ Array($0.values) }) { driver.tick() }
+            try? await Task.sleep(for: .milliseconds(50))
+        }
+    }
+
+    func close() async {
+        let all = drivers.withLock { drivers in
+            defer { drivers = [:] }
+            return Array(drivers.values)
+        }
+        for driver in all { await driver.stop() }
+    }
+
+    private func driver(_ shard: ShardID) throws(NeedletailError) -> ReplicaDriver {
+        if let driver = drivers.withLock({ $0[shard] }) { return driver }
+        _ = try local.hosted(shard)
+        throw NeedletailError(.unavailable, "shard \(shard) takes no part in replication yet; try again")
+    }
+
+    // MARK: ReplicationOperations
+
+    func fence(_ shard: ShardID, _ fence: Fence, deadline: Deadline?) async throws -> FenceAnswer { try await driver(shard).fence(fence) }
+
+    /// Serves a backup until its stream ends.
+    func follow(_ requests: FollowRequests, _ replies: FollowReplies) async throws {
+        let stream = PrimaryStream()
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await stream.run(replies) }
+            group.addTask { try await self.read(requests, stream) }
+            defer { group.cancelAll() }
+            try await group.next()
+        }
+    }
+
+    private func read(_ requests: FollowRequests, _ stream: PrimaryStream) async throws {
+        var begun: (driver: ReplicaDriver, follow: Follow)?
+        defer { begun.map { $0.driver.end($0.follow, stream) } }
+        for try await request in requests {
+            switch (request, begun) {
+            case (.start(let shard, let follow), nil):
+                let driver = try driver(shard)
+                begun = (driver, follow)
+                try driver.begin(follow, stream)
+            case (.durable(let sequence), let begun?): begun.driver.receive(.acknowledged(begun.follow.stream, durable: sequence))
+            default: throw NeedletailError(.invalidArgument, "a stream says once where it starts, and that first")
+            }
+        }
+    }
+
+    // MARK: ShardOperations
+
+    func write(_ request: ShardWrite) async throws -> WriteReceipt { try await local.write(request) }
+    func search(_ request: NodeSearchRequest) async throws -> NodeSearchResponse { try await local.search(request) }
+    func get(_ request: ShardGet) async throws -> ShardPoints { try await local.get(request) }
+    func scroll(_ request: ShardScroll) async throws -> ScrollPage { try await local.scroll(request) }
+    func count(_ shard: ShardID, condition: ReadCondition, deadline: Deadline?) async throws -> ShardCount {
+        try await local.count(shard, condition: condition, deadline: deadline)
+    }
+    func sample(_ request: ShardSample) async throws -> [UInt8] { try await local.sample(request) }
+    func train(_ request: CodecTrainingRequest) async throws -> [UInt8] { try await local.train(request) }
+    func status() async throws -> NodeStatus { try await local.status() }
+
+    func createReplica(_ assignment: ReplicaAssignment, deadline: Deadline?) async throws {
+        try await local.createReplica(assignment, deadline: deadline)
+        await reconcile(try local.hosted(assignment.shard))
+    }
+
+    func dropReplica(_ shard: ShardID, deadline: Deadline?) async throws {
+        await end(shard)
+        try await local.dropReplica(shard, deadline: deadline)
+    }
+}
