@@ -143,6 +143,9 @@ let package = Package(
             name: "NeedletailClusterTests", dependencies: ["NeedletailCluster", "NeedletailQuery", "NeedletailTestSupport"],
             swiftSettings: strict),
         .testTarget(
+            name: "NeedletailSimulationTests", dependencies: ["NeedletailCluster", "NeedletailCore", "NeedletailTestSupport"],
+            swiftSettings: strict),
+        .testTarget(
             name: "NeedletailCoordinatorTests", dependencies: ["NeedletailCoordinator", "NeedletailMetadata", "NeedletailTestSupport"],
             swiftSettings: strict),
         .testTarget(

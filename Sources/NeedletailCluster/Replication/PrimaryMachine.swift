@@ -14,6 +14,8 @@ public struct PrimaryMachine: Sendable {
     /// A backup with an open stream.
     struct Follower: Sendable {
         var stream: StreamID
+        /// It has cut its log and said what is durable of it. Nothing is sent before.
+        var hasBegun = false
         var standing = Standing.catchingUp
         /// Durable there, as it said on this stream.
         var acknowledged: UInt64 = 0
@@ -143,7 +145,7 @@ public struct PrimaryMachine: Sendable {
             if failed == proposal { (proposal, nextProposal) = (nil, now + settings.retry) }
         case .streamEnded(let stream): if followers[stream.node]?.stream == stream { drop(stream.node, now: now) }
         case .tick: tick(now: now, &actions)
-        case .fence, .persisted, .answered, .received, .transferred, .transferFailed: break
+        case .fence, .persisted, .answered, .received, .transferred, .transferFailed, .changed: break
         }
         advance(&actions)
         considerSet(now: now, &actions)

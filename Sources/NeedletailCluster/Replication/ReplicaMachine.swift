@@ -38,8 +38,9 @@ public struct ReplicaMachine: Sendable {
     ///   - firstStream: streams are numbered from here on; greater than in the life of the process before, so a clock's value will do.
     public init(node: NodeID, promise: ReplicaPromise, log: ReplicaLogState, firstStream: UInt64, settings: ReplicationSettings) {
         self.node = node
-        self.promise = promise
-        wanted = promise
+        // Whoever has a record of an epoch had promised it, even if that file was lost.
+        self.promise = ReplicaPromise(epoch: max(promise.epoch, log.history.lastEpoch), led: promise.led)
+        wanted = self.promise
         role = .waiting(log)
         streamNumber = firstStream
         self.settings = settings
@@ -94,6 +95,7 @@ public struct ReplicaMachine: Sendable {
             case .durable(let sequence): log.becomeDurable(through: sequence)
             case .commitFailed(let lastKept): log.lose(after: lastKept)
             case .trimmed(let sequence): log.history.trim(through: sequence)
+            case .changed: log.isChanging = false
             default: break
             }
             role = .waiting(log)
@@ -116,7 +118,7 @@ public struct ReplicaMachine: Sendable {
 
     /// Answers once the promise and the whole log are on the disk, so that the answer stays true whatever happens here.
     private mutating func answerFences(_ actions: inout [ReplicaAction]) {
-        guard !fences.isEmpty, case .waiting(let log) = role, log.durable == log.end else { return }
+        guard !fences.isEmpty, case .waiting(let log) = role, log.durable == log.end, !log.isChanging else { return }
         for fence in fences where fence.epoch <= promise.epoch {
             actions.append(.fenced(FenceAnswer(fence: fence, node: node, lastEpoch: log.history.lastEpoch, end: log.end)))
         }
@@ -148,7 +150,7 @@ public struct ReplicaMachine: Sendable {
     private mutating func settle(now: Duration, _ actions: inout [ReplicaAction]) {
         if let current = roleEpoch, current < place?.epoch ?? 0 { step(down: &actions) }
         if wanted != promise { want(wanted, now: now, &actions) }
-        guard let place, roleEpoch == nil, fences.isEmpty, place.replicas.contains(node) else { return }
+        guard let place, roleEpoch == nil, fences.isEmpty, !log.isChanging, place.replicas.contains(node) else { return }
         if place.primary == node { lead(place, now: now, &actions) } else { follow(place, now: now, &actions) }
     }
 
