@@ -4,7 +4,8 @@ internal import NeedletailCore
 extension PrimaryMachine {
     /// Whose disks count: see the type's documentation.
     var effectiveSet: Set<NodeID> {
-        var set = proposedAdditions.union(place.inSync)
+        var set = Set(place.inSync)
+        for proposed in proposedSets { set.formUnion(proposed) }
         for (id, follower) in followers { if case .joining = follower.standing { set.insert(id) } }
         return set
     }
@@ -16,10 +17,13 @@ extension PrimaryMachine {
         set.map { durable(at: $0) }.sorted(by: >)[count - 1]
     }
 
+    private func majorityDurable(of set: [NodeID]) -> UInt64 { durable(at: set.count / 2 + 1, of: set) }
+
     mutating func advance(_ actions: inout [ReplicaAction]) {
         let set = effectiveSet
         let all = durable(at: set.count, of: set)
-        acknowledgedMajority = max(acknowledgedMajority, all, durable(at: set.count / 2 + 1, of: set))
+        let majority = proposedSets.reduce(majorityDurable(of: place.inSync)) { min($0, majorityDurable(of: $1)) }
+        acknowledgedMajority = max(acknowledgedMajority, all, majority)
         guard all > log.committed else { return }
         log.committed = all
         actions.append(.apply(through: all))
@@ -33,10 +37,10 @@ extension PrimaryMachine {
         guard proposal == nil, now >= nextProposal else { return }
         let wanted = wantedSet(now: now)
         // A set like the present one is proposed as well, when an addition that is not wanted any more may still be made: it ends that.
-        guard wanted != place.inSync || !proposedAdditions.subtracting(wanted).isEmpty else { return }
+        guard wanted != place.inSync || !proposedSets.allSatisfy({ Set($0).isSubset(of: wanted) }) else { return }
         let next = Proposal(epoch: epoch, version: place.version, inSync: wanted)
         proposal = next
-        proposedAdditions.formUnion(Set(wanted).subtracting(place.inSync))
+        if !proposedSets.contains(wanted) { proposedSets.append(wanted) }
         actions.append(.propose(next))
     }
 
@@ -64,7 +68,7 @@ extension PrimaryMachine {
     private func wantedSet(now: Duration) -> [NodeID] {
         let promised = max(acknowledgedMajority, tail)
         let staying = place.inSync.filter { !isLagging($0, now: now) }
-        let isEnough = durable(at: staying.count / 2 + 1, of: staying) >= promised
+        let isEnough = majorityDurable(of: staying) >= promised
         var wanted = isEnough ? staying : place.inSync
         for (id, follower) in followers where place.replicas.contains(id) && !place.inSync.contains(id) {
             if case .joining = follower.standing, durable(at: id) >= max(committed, promised) { wanted.append(id) }

@@ -50,7 +50,8 @@ public struct PrimaryMachine: Sendable {
     /// The newest one known, in this machine's epoch.
     public private(set) var place: ShardPlace
     public internal(set) var log: ReplicaLogState
-    /// Durable at more than half of the effective set, here among it. Never falls.
+    /// Durable at more than half of the in-sync set, here among it, whichever of the sets that were proposed is in the metadata now:
+    /// half of the effective set would not do, since it may be less than half of a smaller one. Never falls.
     public internal(set) var acknowledgedMajority: UInt64 = 0
     /// Whether it gave its epoch up and waits for another.
     public internal(set) var hasResigned = false
@@ -62,8 +63,8 @@ public struct PrimaryMachine: Sendable {
     var absentSince: [NodeID: Duration] = [:]
     /// The last record that went to anybody in this epoch.
     var sentEnd: UInt64 = 0
-    /// Nodes that a proposal from the present version would add.
-    var proposedAdditions: Set<NodeID> = []
+    /// The sets that were proposed from the present version. Metadata may have any one of them by now.
+    var proposedSets: [[NodeID]] = []
     /// The proposal that is not answered yet.
     var proposal: Proposal?
     var nextProposal: Duration
@@ -158,7 +159,7 @@ public struct PrimaryMachine: Sendable {
         guard newer.epoch == epoch, newer.version > place.version else { return }
         place = newer
         // No change from an older version can be made any more.
-        proposedAdditions = []
+        proposedSets = []
         proposal = nil
         nextProposal = now
         for (id, follower) in followers {
