@@ -12,6 +12,8 @@ enum Bug: String, CaseIterable {
     case ignoresFences
     /// A worker believes that it always has its lease.
     case ignoresLeases
+    /// A worker takes a lease for one on whatever epoch it believes to lead.
+    case leasesWithoutEpochs
     /// A coordinator grants leases whether it leads or not.
     case grantsWithoutLeading
     /// The metadata store takes a change of any leader.
@@ -32,6 +34,8 @@ struct FaultPlan {
     let end: Simulation.Microseconds
     private(set) var loss: Double
     private(set) var late: Double
+    /// How probably news of the shard's place reach a worker at once, or with a heartbeat.
+    private(set) var telling: Double
     let thinkTime: Int
     private var kinds: [Kind]
     private let pause: Int
@@ -44,6 +48,7 @@ struct FaultPlan {
         end = Int.random(in: 4...14, using: &random) * 1_000_000
         loss = [0, 0, 0.005, 0.05].randomElement(using: &random) ?? 0
         late = [0, 0.002, 0.02, 0.08].randomElement(using: &random) ?? 0
+        telling = [1, 0.7, 0.2].randomElement(using: &random) ?? 1
         thinkTime = [3_000, 40_000, 250_000].randomElement(using: &random) ?? 40_000
         kinds = []
         for kind in Kind.allCases where random.next() % 2 == 0 { kinds.append(kind) }
@@ -114,7 +119,7 @@ struct FaultPlan {
         }
     }
 
-    mutating func calm() { (loss, late) = (0, 0) }
+    mutating func calm() { (loss, late, telling) = (0, 0, 1) }
 
     /// Ends what is still wrong.
     static func heal(_ simulation: Simulation) {

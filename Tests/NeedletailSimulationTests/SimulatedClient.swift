@@ -76,7 +76,7 @@ final class SimulatedClient {
             pause()
         }
         // Sometimes an older primary is asked on purpose, by the epoch that it knows.
-        let target = simulation.chance(0.2) ? simulation.oracle.somePlace(simulation) : place
+        let target = simulation.chance(0.4) ? simulation.oracle.somePlace(simulation) : place
         let worker = simulation.workers[Int(target.primary.value) - 1]
         simulation.network.send(from: .client(index), to: worker.endpoint) { [self] in
             worker.read(key, epoch: target.epoch) { [self] result in

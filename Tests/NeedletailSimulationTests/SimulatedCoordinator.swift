@@ -11,7 +11,7 @@ final class SimulatedCoordinator {
     private var clock: SkewedClock
     /// As it watches the metadata; may be old.
     private(set) var place: ShardPlace
-    private var granted: [Int: () -> Void] = [:]
+    private var granted: [Int: ([ShardID: UInt64]) -> Void] = [:]
     private var grants = 0
 
     init(_ simulation: Simulation, _ index: Int) {
@@ -54,7 +54,7 @@ final class SimulatedCoordinator {
                 simulation.trace("coordinator \(index) leads in term \(term)")
                 receive(.elected(term: term))
                 receive(.renewed(until: sent + Simulation.lease * 9 / 10))
-                read()
+                read(loading: term)
             } else if machine.term == term {
                 receive(.renewed(until: sent + Simulation.lease * 9 / 10))
             }
@@ -88,8 +88,12 @@ final class SimulatedCoordinator {
         }
     }
 
-    private func read() {
-        ask { [simulation] in simulation.metadata.place } then: { [self] place in if let place { learn(place) } }
+    private func read(loading term: UInt64? = nil) {
+        ask { [simulation] in simulation.metadata.place } then: { [self] place in
+            if let place { learn(place) }
+            guard let term, term == machine.term else { return }
+            if place == nil { read(loading: term) } else { receive(.loaded(term: term)) }
+        }
     }
 
     func learn(_ newer: ShardPlace) {
@@ -97,7 +101,7 @@ final class SimulatedCoordinator {
         if newer.version > place.version {
             place = newer
             // Whoever watches is told, the rest learns it with a heartbeat.
-            for worker in simulation.workers where simulation.chance(0.7) {
+            for worker in simulation.workers where simulation.chance(simulation.faults.telling) {
                 simulation.network.send(from: endpoint, to: .worker(worker.index)) { worker.deliver(.place(newer)) }
             }
         }
@@ -106,11 +110,11 @@ final class SimulatedCoordinator {
 
     // MARK: What workers say
 
-    func heartbeat(_ worker: Int, grant: @escaping () -> Void, tell: @escaping (ShardPlace) -> Void) {
+    func heartbeat(_ worker: Int, grant: @escaping ([ShardID: UInt64]) -> Void, tell: @escaping (ShardPlace) -> Void) {
         guard isUp else { return }
-        tell(place)
+        if simulation.chance(simulation.faults.telling) { tell(place) }
         grants += 1
-        if simulation.bug == .grantsWithoutLeading { return grant() }
+        if simulation.bug == .grantsWithoutLeading { grant([Simulation.shard: place.epoch]) }
         granted[grants] = grant
         receive(.heartbeat(NodeID(UInt64(worker + 1)), number: UInt64(grants)))
         granted[grants] = nil
@@ -137,7 +141,7 @@ final class SimulatedCoordinator {
 
     private func perform(_ action: FailoverMachine.Action) {
         switch action {
-        case .grant(_, let number): granted[Int(number)]?()
+        case .grant(_, let number, let epochs): granted[Int(number)]?(epochs)
         case .fence(_, let node, let fence):
             simulation.counts.note("fence")
             simulation.trace("coordinator \(index) fences \(node.value) at \(fence.epoch)")

@@ -36,7 +36,9 @@ final class SimulatedWorker {
 
     var now: Duration { clock.local(simulation.now) }
     var endpoint: Endpoint { .worker(index) }
-    var isLeaseHeld: Bool { simulation.bug == .ignoresLeases || lease.isHeld(now: now) }
+    private func isLeaseHeld(_ epoch: UInt64) -> Bool {
+        simulation.bug == .ignoresLeases || lease.isHeld(Simulation.shard, epoch: epoch, now: now)
+    }
 
     init(_ simulation: Simulation, _ id: NodeID) {
         self.simulation = simulation
@@ -89,9 +91,11 @@ final class SimulatedWorker {
         for coordinator in simulation.coordinators {
             let number = lease.send(now: now)
             simulation.network.send(from: endpoint, to: .coordinator(coordinator.index)) { [self] in
-                coordinator.heartbeat(index) { [self] in
+                coordinator.heartbeat(index) { [self] epochs in
                     answer(life, from: coordinator) { [self] in
-                        lease.granted(number)
+                        var epochs = epochs
+                        if simulation.bug == .leasesWithoutEpochs, let epoch = machine.primary?.epoch { epochs[Simulation.shard] = epoch }
+                        lease.granted(number, epochs: epochs)
                         leader = coordinator.index
                     }
                 } tell: { [self] place in
@@ -215,7 +219,7 @@ final class SimulatedWorker {
         guard isUp else { return }
         guard let primary = machine.primary else { return reply(.failed) }
         do {
-            try primary.admit(epoch: epoch, minInSync: simulation.minInSync, leaseHeld: isLeaseHeld)
+            try primary.admit(epoch: epoch, minInSync: simulation.minInSync, leaseHeld: isLeaseHeld(primary.epoch))
         } catch {
             simulation.counts.note("write refused: \(error.code)")
             return reply(.failed)
@@ -239,7 +243,7 @@ final class SimulatedWorker {
         guard isUp else { return }
         do {
             guard let primary = machine.primary else { return reply(nil) }
-            try primary.admitRead(epoch: epoch, leaseHeld: isLeaseHeld)
+            try primary.admitRead(epoch: epoch, leaseHeld: isLeaseHeld(primary.epoch))
             reply(SimulatedClient.ReadResult(operation: values[key], sequence: applied))
         } catch {
             reply(nil)
