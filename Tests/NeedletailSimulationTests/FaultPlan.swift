@@ -41,13 +41,14 @@ struct FaultPlan {
     private let pause: Int
 
     private enum Kind: CaseIterable {
-        case crash, crashPrimary, crashAll, coordinatorCrash, isolate, oneWay, pair, fromCoordinators, fromMetadata, slowDisk, fullDisk, checkpoint
+        case crash, crashPrimary, crashAll, coordinatorCrash, isolate, oneWay, pair, fromCoordinators, fromMetadata, split
+        case slowDisk, fullDisk, checkpoint, replicas
     }
 
     init(_ random: inout SeededGenerator) {
         end = Int.random(in: 4...14, using: &random) * 1_000_000
         loss = [0, 0, 0.005, 0.05].randomElement(using: &random) ?? 0
-        late = [0, 0.002, 0.02, 0.08].randomElement(using: &random) ?? 0
+        late = [0, 0.002, 0.02, 0.1].randomElement(using: &random) ?? 0
         telling = [1, 0.7, 0.2].randomElement(using: &random) ?? 1
         thinkTime = [3_000, 40_000, 250_000].randomElement(using: &random) ?? 40_000
         kinds = []
@@ -84,6 +85,8 @@ struct FaultPlan {
         case .fromCoordinators:
             cut(simulation, primary.endpoint, from: simulation.coordinators.map { .coordinator($0.index) }, time, direction: simulation.pick(0...2))
         case .fromMetadata: cut(simulation, .coordinator(coordinator.index), from: [.metadata], time, direction: simulation.pick(0...2))
+        case .split: split(simulation, time)
+        case .replicas: simulation.metadata.toggleReplica(worker.id)
         case .slowDisk:
             worker.disk.isSlow = true
             simulation.after(time) { worker.disk.isSlow = false }
@@ -111,8 +114,27 @@ struct FaultPlan {
             if direction != 2 { simulation.network.block(from: one, to: other) }
             if direction != 1 { simulation.network.block(from: other, to: one) }
         }
+        unblock(simulation, others.map { (one, $0) }, after: time)
+    }
+
+    /// Everything on two sides that do not see each other.
+    private func split(_ simulation: Simulation, _ time: Int) {
+        simulation.counts.note("partition")
+        let all = everybody(simulation) + [.metadata] + simulation.clients.map { .client($0.index) }
+        let left = all.filter { _ in simulation.chance(0.5) }
+        let right = all.filter { !left.contains($0) }
+        simulation.trace("split: \(left)")
+        let pairs = left.flatMap { one in right.map { (one, $0) } }
+        for (one, other) in pairs {
+            simulation.network.block(from: one, to: other)
+            simulation.network.block(from: other, to: one)
+        }
+        unblock(simulation, pairs, after: time)
+    }
+
+    private func unblock(_ simulation: Simulation, _ pairs: [(Endpoint, Endpoint)], after time: Int) {
         simulation.after(time) {
-            for other in others {
+            for (one, other) in pairs {
                 simulation.network.unblock(from: one, to: other)
                 simulation.network.unblock(from: other, to: one)
             }
@@ -129,5 +151,8 @@ struct FaultPlan {
             worker.start()
         }
         for coordinator in simulation.coordinators where !coordinator.isUp { coordinator.start() }
+        for worker in simulation.workers where !simulation.metadata.place.replicas.contains(worker.id) {
+            simulation.metadata.toggleReplica(worker.id)
+        }
     }
 }

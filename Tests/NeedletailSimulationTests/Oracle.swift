@@ -15,7 +15,7 @@ final class Oracle {
     private(set) var readFloor = 0
     private var sequenceOf: [Int: Int] = [:]
     private(set) var places: [Int: ShardPlace] = [:]
-    private var placeCount = 0
+    private var livingAtPromotion: [UInt64: [NodeID]] = [:]
 
     func newOperation() -> Int {
         operations += 1
@@ -61,8 +61,20 @@ final class Oracle {
             guard waiter.sequence <= truth.count, truth[waiter.sequence - 1] == waiter.record else {
                 return simulation.fail("operation \(waiter.record.operation) was acknowledged at \(waiter.sequence) and is not committed")
             }
-        case .majority: majority.append((waiter.record, waiter.sequence, epoch))
+        case .majority: acknowledgesMajority(simulation, waiter, epoch)
         case .primary: break
+        }
+    }
+
+    /// A primary that was replaced may still acknowledge what it and other lost members have, but nothing that one has who lived and was
+    /// asked before its successor was promoted.
+    private func acknowledgesMajority(_ simulation: Simulation, _ waiter: SimulatedWorker.Waiter, _ epoch: UInt64) {
+        majority.append((waiter.record, waiter.sequence, epoch))
+        let place = simulation.metadata.place
+        guard place.epoch == epoch + 1, let living = livingAtPromotion[place.epoch] else { return }
+        let holders = living.filter { holds(simulation, $0, waiter.record, waiter.sequence, durable: true) }
+        if !holders.isEmpty, !holds(simulation, place.primary, waiter.record, waiter.sequence, durable: false) {
+            simulation.fail("operation \(waiter.record.operation) was acknowledged in epoch \(epoch) with \(holders.map(\.value)), who had been fenced")
         }
     }
 
@@ -91,6 +103,12 @@ final class Oracle {
     // MARK: Changes of the shard's place
 
     func changed(_ simulation: Simulation, from old: ShardPlace, to new: ShardPlace) {
+        for member in new.inSync where member != new.primary || new.epoch == old.epoch {
+            let disk = simulation.workers[Int(member.value) - 1].disk
+            if disk.durable < truth.count || !zip(truth, disk.records).allSatisfy({ $0 == $1 }) {
+                return simulation.fail("worker \(member.value) is in sync with \(disk.durable) records, and \(truth.count) are committed")
+            }
+        }
         if places.isEmpty { places[Int(old.version)] = old }
         places[Int(new.version)] = new
         let (before, after) = (Set(old.inSync), Set(new.inSync))
@@ -100,7 +118,7 @@ final class Oracle {
         }
         simulation.counts.note("shrink", before.subtracting(after).count)
         simulation.counts.note("join", after.subtracting(before).count)
-        if before == after { simulation.counts.note("change that only ends others") }
+        if before == after, old.replicas == new.replicas { simulation.counts.note("change that only ends others") }
         forgetCommitted()
         // A set of the same epoch keeps what a majority acknowledged.
         for write in majority where write.epoch == new.epoch {
@@ -112,11 +130,12 @@ final class Oracle {
     }
 
     /// What a majority acknowledged is lost only when all members that have it are.
-    func promoting(_ simulation: Simulation, _ new: ShardPlace, from old: ShardPlace, isAlive: (NodeID) -> Bool) {
+    func promoting(_ simulation: Simulation, _ new: ShardPlace, from old: ShardPlace, living: [NodeID]) {
         guard simulation.metadata.place.version == old.version else { return }
+        livingAtPromotion[new.epoch] = old.inSync.filter(living.contains)
         forgetCommitted()
         for write in majority where !holds(simulation, new.primary, write.record, write.sequence, durable: false) {
-            let holders = old.inSync.filter { isAlive($0) && holds(simulation, $0, write.record, write.sequence, durable: true) }
+            let holders = old.inSync.filter { living.contains($0) && holds(simulation, $0, write.record, write.sequence, durable: true) }
             if !holders.isEmpty {
                 return simulation.fail(
                     "operation \(write.record.operation) of a majority is not on \(new.primary.value), which is promoted, but on "

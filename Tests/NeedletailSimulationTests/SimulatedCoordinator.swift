@@ -159,11 +159,12 @@ final class SimulatedCoordinator {
     }
 
     private func make(_ swap: FailoverMachine.Swap) {
+        let wanted = swap
         var swap = swap
         if swap.proposal == nil {
             if simulation.bug == .promotesOutsider { promoteOutsider(&swap) }
             if simulation.bug == .promotesStale { promoteStale(&swap) }
-            simulation.oracle.promoting(simulation, swap.place, from: place) { [self] in machine.isAlive($0, now: now) }
+            simulation.oracle.promoting(simulation, swap.place, from: place, living: swap.place.replicas.filter { machine.isAlive($0, now: now) })
         }
         simulation.trace("coordinator \(index) wants \(swap.place.primary.value) with \(swap.place.inSync.map(\.value)) from version \(swap.version)")
         ask { [simulation] in simulation.metadata.swap(swap) } then: { [self] isMade in
@@ -173,7 +174,7 @@ final class SimulatedCoordinator {
                 if simulation.bug == nil { learn(swap.place) } else { read() }
             } else {
                 if isMade == nil { simulation.counts.note("change of unknown outcome") }
-                receive(.swapFailed(Simulation.shard, swap))
+                receive(.swapFailed(Simulation.shard, wanted))
                 if let proposal = swap.proposal { refuse(proposal) }
             }
         }

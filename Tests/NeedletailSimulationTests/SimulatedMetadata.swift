@@ -56,6 +56,25 @@ final class SimulatedMetadata {
                 return false
             }
         }
+        change(to: next)
+        return true
+    }
+
+    /// An operator takes a replica that is not in sync away, or gives the shard another one.
+    func toggleReplica(_ node: NodeID) {
+        guard !place.inSync.contains(node) else { return }
+        var next = place
+        next.version += 1
+        if place.replicas.contains(node) {
+            next.replicas.removeAll { $0 == node }
+        } else {
+            next.replicas = (next.replicas + [node]).sorted()
+        }
+        simulation.counts.note("change of replicas")
+        change(to: next)
+    }
+
+    private func change(to next: ShardPlace) {
         let old = place
         place = next
         simulation.trace("metadata: epoch \(place.epoch) primary \(place.primary.value) in sync \(place.inSync.map(\.value)) version \(place.version)")
@@ -63,6 +82,5 @@ final class SimulatedMetadata {
         for coordinator in simulation.coordinators {
             simulation.network.send(from: .metadata, to: .coordinator(coordinator.index)) { coordinator.learn(next) }
         }
-        return true
     }
 }

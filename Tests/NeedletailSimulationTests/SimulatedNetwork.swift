@@ -29,7 +29,7 @@ final class SimulatedNetwork {
     }
 
     func delay() -> Int {
-        simulation.chance(simulation.faults.late) ? simulation.pick(50_000...2_500_000) : simulation.pick(100...4_000)
+        simulation.chance(simulation.faults.late) ? simulation.pick(50_000...6_000_000) : simulation.pick(100...4_000)
     }
 
     /// Sends on a stream, behind what was sent before. A message that cannot pass breaks the stream, which each end learns on its own.

@@ -131,7 +131,7 @@ public struct PrimaryMachine: Sendable {
     public mutating func receive(_ event: ReplicaEvent, now: Duration) -> [ReplicaAction] {
         var actions: [ReplicaAction] = []
         switch event {
-        case .place(let place): take(place, now: now)
+        case .place(let place): take(place, now: now, &actions)
         case .appended(let sequence):
             for (id, follower) in followers where follower.acknowledged >= log.end { followers[id]?.progressAt = now }
             log.history.append(epoch: epoch, through: sequence)
@@ -155,15 +155,18 @@ public struct PrimaryMachine: Sendable {
     }
 
     /// Newer metadata of the same epoch: a proposal was made, or the leader changed who has replicas.
-    private mutating func take(_ newer: ShardPlace, now: Duration) {
+    private mutating func take(_ newer: ShardPlace, now: Duration, _ actions: inout [ReplicaAction]) {
         guard newer.epoch == epoch, newer.version > place.version else { return }
         place = newer
         // No change from an older version can be made any more.
         proposedSets = []
         proposal = nil
         nextProposal = now
-        for (id, follower) in followers {
-            if place.inSync.contains(id) {
+        for (id, follower) in followers.sorted(by: { $0.key < $1.key }) {
+            if !place.replicas.contains(id) {
+                actions.append(.close(follower.stream))
+                drop(id, now: now)
+            } else if place.inSync.contains(id) {
                 followers[id]?.standing = .member
             } else if case .member = follower.standing {
                 followers[id]?.beginRound(end: log.end, now: now)
