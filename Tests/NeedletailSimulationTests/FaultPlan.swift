@@ -43,6 +43,8 @@ struct FaultPlan {
     private enum Kind: CaseIterable {
         case crash, crashPrimary, crashAll, coordinatorCrash, isolate, oneWay, pair, fromCoordinators, fromMetadata, split
         case slowDisk, fullDisk, checkpoint, replicas
+        /// Strikes by itself: see `delaysChange`.
+        case lateChange
     }
 
     init(_ random: inout SeededGenerator) {
@@ -84,17 +86,39 @@ struct FaultPlan {
         case .pair: cut(simulation, worker.endpoint, from: [other.endpoint], time, direction: simulation.pick(0...2))
         case .fromCoordinators:
             cut(simulation, primary.endpoint, from: simulation.coordinators.map { .coordinator($0.index) }, time, direction: simulation.pick(0...2))
+            // What was admitted before its lease ends is then still on its way when it is replaced.
+            if simulation.chance(0.5) { for worker in simulation.workers where worker !== primary { slow(simulation, worker, time) } }
         case .fromMetadata: cut(simulation, .coordinator(coordinator.index), from: [.metadata], time, direction: simulation.pick(0...2))
         case .split: split(simulation, time)
+        case .lateChange: break
         case .replicas: simulation.metadata.toggleReplica(worker.id)
         case .slowDisk:
-            worker.disk.isSlow = true
-            simulation.after(time) { worker.disk.isSlow = false }
+            slow(simulation, worker, time)
         case .fullDisk:
             worker.disk.isFull = true
             simulation.after(time) { worker.disk.isFull = false }
         case .checkpoint: if worker.isUp { worker.disk.checkpoint(applied: worker.applied) }
         }
+    }
+
+    private func slow(_ simulation: Simulation, _ worker: SimulatedWorker, _ time: Int) {
+        worker.disk.isSlow = true
+        simulation.after(time) { worker.disk.isSlow = false }
+    }
+
+    /// Whether a leader's promotion is to be on its way for long while the leader dies and the old primary comes back: its successor may
+    /// then see no reason for it. Returns for how long.
+    func delaysChange(_ simulation: Simulation, of coordinator: SimulatedCoordinator) -> Int? {
+        guard kinds.contains(.lateChange), simulation.now < end, simulation.chance(0.4) else { return nil }
+        let primary = simulation.workers[Int(simulation.metadata.place.primary.value) - 1]
+        let time = simulation.pick(100_000...6_000_000)
+        simulation.after(1) {
+            coordinator.crash()
+            simulation.network.unblock(primary.endpoint)
+            primary.start()
+        }
+        simulation.after(simulation.pick(100_000...5_000_000)) { if !coordinator.isUp { coordinator.start() } }
+        return time
     }
 
     private func crash(_ simulation: Simulation, _ worker: SimulatedWorker, _ time: Int) {

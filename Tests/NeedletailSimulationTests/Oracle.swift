@@ -15,6 +15,7 @@ final class Oracle {
     private(set) var readFloor = 0
     private var sequenceOf: [Int: Int] = [:]
     private(set) var places: [Int: ShardPlace] = [:]
+    private var lastPlaces: [UInt64: ShardPlace] = [:]
     private var livingAtPromotion: [UInt64: [NodeID]] = [:]
 
     func newOperation() -> Int {
@@ -111,6 +112,7 @@ final class Oracle {
         }
         if places.isEmpty { places[Int(old.version)] = old }
         places[Int(new.version)] = new
+        lastPlaces[new.epoch] = new
         let (before, after) = (Set(old.inSync), Set(new.inSync))
         if new.epoch != old.epoch {
             simulation.counts.note("promotion")
@@ -153,9 +155,11 @@ final class Oracle {
         return sequence <= (durable ? disk.durable : disk.end) && disk.records[sequence - 1] == record
     }
 
+    /// A place that was, as somebody may believe in who was away.
     func somePlace(_ simulation: Simulation) -> ShardPlace {
-        let version = Int(simulation.metadata.place.version) - simulation.pick(0...4)
-        return places[version] ?? simulation.metadata.place
+        let present = simulation.metadata.place
+        let version = Int(present.version) - simulation.pick(0...4)
+        return (simulation.chance(0.5) ? lastPlaces[present.epoch - 1] : places[version]) ?? present
     }
 
     // MARK: At the end

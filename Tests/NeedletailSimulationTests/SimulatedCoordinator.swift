@@ -167,6 +167,9 @@ final class SimulatedCoordinator {
             simulation.oracle.promoting(simulation, swap.place, from: place, living: swap.place.replicas.filter { machine.isAlive($0, now: now) })
         }
         simulation.trace("coordinator \(index) wants \(swap.place.primary.value) with \(swap.place.inSync.map(\.value)) from version \(swap.version)")
+        if wanted.proposal == nil, let time = simulation.faults.delaysChange(simulation, of: self) {
+            return simulation.after(time) { [simulation] in _ = simulation.metadata.swap(swap) }
+        }
         ask { [simulation] in simulation.metadata.swap(swap) } then: { [self] isMade in
             if isMade == true {
                 if let proposal = swap.proposal { waiting.removeAll { $0.proposal == proposal } }

@@ -18,6 +18,7 @@ final class SimulatedNetwork {
     init(_ simulation: Simulation) { self.simulation = simulation }
 
     func block(from: Endpoint, to: Endpoint) { blocked.insert([from, to]) }
+    func unblock(_ one: Endpoint) { blocked = blocked.filter { !$0.contains(one) } }
     func unblock(from: Endpoint, to: Endpoint) { blocked.remove([from, to]) }
     func healAll() { blocked = [] }
     func isBlocked(from: Endpoint, to: Endpoint) -> Bool { !blocked.isEmpty && blocked.contains([from, to]) }
