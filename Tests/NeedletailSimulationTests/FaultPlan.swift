@@ -37,12 +37,15 @@ struct FaultPlan {
     /// How probably news of the shard's place reach a worker at once, or with a heartbeat.
     private(set) var telling: Double
     let thinkTime: Int
+    /// Of all operations; and of the writes, those that a majority acknowledges.
+    let reads: Double
+    let majorities: Double
     private var kinds: [Kind]
     private let pause: Int
 
     private enum Kind: CaseIterable {
         case crash, crashPrimary, crashAll, coordinatorCrash, isolate, oneWay, pair, fromCoordinators, fromMetadata, split
-        case slowDisk, fullDisk, checkpoint, replicas
+        case slowDisk, fullDisk, checkpoint, replicas, deaf
         /// Strikes by itself: see `delaysChange`.
         case lateChange
     }
@@ -52,6 +55,8 @@ struct FaultPlan {
         loss = [0, 0, 0.005, 0.05].randomElement(using: &random) ?? 0
         late = [0, 0.002, 0.02, 0.1].randomElement(using: &random) ?? 0
         telling = [1, 0.7, 0.2].randomElement(using: &random) ?? 1
+        reads = [0.2, 0.4, 0.7].randomElement(using: &random) ?? 0.4
+        majorities = [0.1, 0.3, 0.7].randomElement(using: &random) ?? 0.3
         thinkTime = [3_000, 40_000, 250_000].randomElement(using: &random) ?? 40_000
         kinds = []
         for kind in Kind.allCases where random.next() % 2 == 0 { kinds.append(kind) }
@@ -88,6 +93,8 @@ struct FaultPlan {
             cut(simulation, primary.endpoint, from: simulation.coordinators.map { .coordinator($0.index) }, time, direction: simulation.pick(0...2))
             // What was admitted before its lease ends is then still on its way when it is replaced.
             if simulation.chance(0.5) { for worker in simulation.workers where worker !== primary { slow(simulation, worker, time) } }
+            for worker in simulation.workers where simulation.chance(0.5) { deafen(simulation, worker, time + 2_000_000) }
+        case .deaf: deafen(simulation, simulation.chance(0.5) ? primary : worker, time)
         case .fromMetadata: cut(simulation, .coordinator(coordinator.index), from: [.metadata], time, direction: simulation.pick(0...2))
         case .split: split(simulation, time)
         case .lateChange: break
@@ -106,6 +113,12 @@ struct FaultPlan {
         simulation.after(time) { worker.disk.isSlow = false }
     }
 
+    /// News of the shard's place do not reach a worker, though all else does.
+    private func deafen(_ simulation: Simulation, _ worker: SimulatedWorker, _ time: Int) {
+        worker.isDeaf = true
+        simulation.after(time) { worker.isDeaf = false }
+    }
+
     /// Whether a leader's promotion is to be on its way for long while the leader dies and the old primary comes back: its successor may
     /// then see no reason for it. Returns for how long.
     func delaysChange(_ simulation: Simulation, of coordinator: SimulatedCoordinator) -> Int? {
@@ -116,6 +129,7 @@ struct FaultPlan {
             coordinator.crash()
             simulation.network.unblock(primary.endpoint)
             primary.start()
+            deafen(simulation, primary, time + 2_000_000)
         }
         simulation.after(simulation.pick(100_000...5_000_000)) { if !coordinator.isUp { coordinator.start() } }
         return time
@@ -171,7 +185,7 @@ struct FaultPlan {
     static func heal(_ simulation: Simulation) {
         simulation.network.healAll()
         for worker in simulation.workers {
-            (worker.disk.isSlow, worker.disk.isFull) = (false, false)
+            (worker.disk.isSlow, worker.disk.isFull, worker.isDeaf) = (false, false, false)
             worker.start()
         }
         for coordinator in simulation.coordinators where !coordinator.isUp { coordinator.start() }

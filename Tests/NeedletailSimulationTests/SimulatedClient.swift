@@ -28,12 +28,12 @@ final class SimulatedClient {
 
     private func next() {
         guard simulation.now < simulation.faults.end else { return }
-        if simulation.chance(0.3) {
+        if simulation.chance(simulation.faults.reads) {
             read(simulation.pick(1...4))
         } else {
             isIdle = false
-            let draw = simulation.pick(1...10)
-            let consistency: WriteConsistency = draw <= 6 ? .allInSync : draw <= 9 ? .majority : .primary
+            let consistency: WriteConsistency =
+                simulation.chance(simulation.faults.majorities) ? .majority : simulation.chance(0.1) ? .primary : .allInSync
             let operation = simulation.oracle.newOperation()
             write(Record(epoch: 0, operation: operation, key: simulation.pick(1...4)), consistency)
         }

@@ -8,6 +8,7 @@ final class SimulatedWorker {
     let index: Int
     private(set) var isUp = false
     private(set) var life = 0
+    var isDeaf = false
     private(set) var machine: ReplicaMachine
     let disk: SimulatedDisk
     private let clock: SkewedClock
@@ -114,6 +115,7 @@ final class SimulatedWorker {
 
     func deliver(_ event: ReplicaEvent) {
         guard isUp, simulation.failure == nil else { return }
+        if isDeaf, case .place = event { return }
         for action in machine.receive(event, now: now) { perform(action) }
         settleWaiters()
     }

@@ -62,6 +62,9 @@ public struct ReplicaMachine: Sendable {
         var actions: [ReplicaAction] = []
         switch event {
         case .place(let newer) where newer.version > place?.version ?? 0:
+            guard newer.isSound, newer.epoch >= place?.epoch ?? 0, newer.epoch != place?.epoch || newer.primary == place?.primary else {
+                return [.alarm(contradiction(newer))]
+            }
             place = newer
             fences.removeAll { $0.epoch <= newer.epoch }
         case .place: return []
@@ -76,6 +79,13 @@ public struct ReplicaMachine: Sendable {
         settle(now: now, &actions)
         answerFences(&actions)
         return actions
+    }
+
+    private func contradiction(_ newer: ShardPlace) -> NeedletailError {
+        NeedletailError(
+            .dataLoss,
+            "the place of shard \(newer.number) contradicts itself or an older one (epoch \(newer.epoch), version \(newer.version)); the "
+                + "metadata were changed by hand or put back from an old copy: stop the cluster and call for help")
     }
 
     private mutating func forward(_ event: ReplicaEvent, now: Duration, _ actions: inout [ReplicaAction]) {
