@@ -149,6 +149,9 @@ let package = Package(
             name: "NeedletailClusterTests", dependencies: ["NeedletailCluster", "NeedletailQuery", "NeedletailTestSupport"],
             swiftSettings: strict),
         .testTarget(
+            name: "NeedletailSimulationTests", dependencies: ["NeedletailCluster", "NeedletailCore", "NeedletailTestSupport"],
+            swiftSettings: strict),
+        .testTarget(
             name: "NeedletailCoordinatorTests",
             dependencies: ["NeedletailCoordinator", "NeedletailCluster", "NeedletailMetadata", "NeedletailTestSupport"],
             swiftSettings: strict),

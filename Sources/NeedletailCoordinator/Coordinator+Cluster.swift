@@ -42,7 +42,7 @@ extension Coordinator {
             }
         }
         return HeartbeatAnswer(
-            cluster: clusterID, assignments: assignments, models: models, lease: failover.grants(node) ? Self.lease : nil)
+            cluster: clusterID, assignments: assignments, models: models, lease: failover.grant(node))
     }
 
     /// Whether every shard of every collection has a replica that answers searches.

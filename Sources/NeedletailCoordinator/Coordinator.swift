@@ -73,6 +73,7 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
         failover = Failover(lease: Self.lease)
         failover.receive(.elected(term: 1))
         for entry in collections.values { tellFailover(entry) }
+        failover.receive(.loaded(term: 1))
     }
 
     static let collectionsPrefix = "collections/"

@@ -41,7 +41,8 @@ public final class CoordinatorService: Service {
             let (host, port) = try Endpoint.parse(address)
             let client = GRPCClient(host: host, port: port, group: threads.group)
             return Coordinator.WorkerLink(
-                operations: RemoteShardWorker(client), replication: RemoteReplication(client), retryNow: { client.resetBackoff() }, close: { await client.close() })
+                operations: RemoteShardWorker(client), replication: RemoteReplication(client), retryNow: { client.resetBackoff() },
+                close: { await client.close() })
         }
         let health = HealthService()
         for service in [Self.overall] + Self.readyWithShards { health.set(.notServing, for: service) }

@@ -31,14 +31,18 @@ final class Failover: Sendable {
     /// This coordinator leads until then at least, by its own clock.
     func renew(until end: ContinuousClock.Instant) { receive(.renewed(until: began.duration(to: end))) }
 
-    /// A heartbeat came; whether the node has its lease for it.
-    func grants(_ node: NodeID) -> Bool {
+    /// A heartbeat came: the lease that the node has for it, nil when this coordinator does not lead.
+    func grant(_ node: NodeID) -> LeaseGrant? {
         state.withLock { state in
-            var isGranted = false
+            var grant: LeaseGrant?
             for action in state.machine.receive(.heartbeat(node, number: 0), now: now) {
-                if case .grant = action { isGranted = true } else { queue.yield(action) }
+                if case .grant(_, _, let epochs) = action {
+                    grant = LeaseGrant(length: state.machine.lease, epochs: epochs)
+                } else {
+                    queue.yield(action)
+                }
             }
-            return isGranted
+            return grant
         }
     }
 

@@ -425,16 +425,29 @@ public struct Heartbeat: Sendable {
     }
 }
 
+/// Lets a worker act as the primary of some shards for a while.
+public struct LeaseGrant: Sendable, Equatable {
+    /// As the leader counts it, from when it received the heartbeat.
+    public var length: Duration
+    /// The epochs of those shards.
+    public var epochs: [ShardID: UInt64]
+
+    public init(length: Duration, epochs: [ShardID: UInt64]) {
+        self.length = length
+        self.epochs = epochs
+    }
+}
+
 public struct HeartbeatAnswer: Sendable {
     public var cluster: UInt64
     /// Everything the worker ought to host.
     public var assignments: [ReplicaAssignment]
     /// Those that replicas ought to have and, by the heartbeat, have not.
     public var models: [CollectionModel]
-    /// For how long the worker may act as a primary from when it sent the heartbeat; nil from a coordinator that does not lead.
-    public var lease: Duration?
+    /// nil from a coordinator that does not lead.
+    public var lease: LeaseGrant?
 
-    public init(cluster: UInt64, assignments: [ReplicaAssignment], models: [CollectionModel] = [], lease: Duration? = nil) {
+    public init(cluster: UInt64, assignments: [ReplicaAssignment], models: [CollectionModel] = [], lease: LeaseGrant? = nil) {
         self.cluster = cluster
         self.assignments = assignments
         self.models = models

@@ -100,7 +100,8 @@ public struct HostedReplica: Sendable {
                     let committed = replica.gate.withLock { $0.committed }
                     guard sequence >= committed else {
                         throw NeedletailError(
-                            .internal, "shard \(replica.assignment.shard) was told to cut its log after \(sequence), and \(committed) is committed; report this")
+                            .internal,
+                            "shard \(replica.assignment.shard) was told to cut its log after \(sequence), and \(committed) is committed; report this")
                     }
                     try log.truncateSuffix(after: sequence)
                     replica.takeBack(

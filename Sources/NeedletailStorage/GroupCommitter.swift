@@ -26,6 +26,8 @@ public final class GroupCommitter: @unchecked Sendable {
     private var nextSequence: UInt64
     private var lastEpoch: UInt64
     private var committing = false
+    /// A commit failed and not everyone has been told: its sequences are not given again before.
+    private var isTellingFailure = false
     private var closed = false
     private var thread: DedicatedThread?
     /// The newest records, queued ones included, for those who copy the log; their payloads are shared with the queue.
@@ -73,6 +75,9 @@ public final class GroupCommitter: @unchecked Sendable {
         try log.resumeIfPossible()
         return try monitor.locked {
             if closed { throw NeedletailError(.failedPrecondition, "The log is closed.", location: log.directory) }
+            guard !isTellingFailure else {
+                throw NeedletailError(.unavailable, "The disk refused a write just now; retry.", location: log.directory)
+            }
             guard queuedBytes == 0 || queuedBytes + payload.count <= queueLimitBytes else {
                 throw NeedletailError(
                     .resourceExhausted, "\(queuedBytes) bytes wait for the disk already; send slower or retry.",
@@ -193,6 +198,7 @@ public final class GroupCommitter: @unchecked Sendable {
         // A failure takes back later sequences too: those who queued meanwhile built on a record that is gone.
         let orphans: [Entry] = monitor.locked {
             guard failure != nil else { return [] }
+            isTellingFailure = true
             let orphans = queue
             queue = []
             queuedBytes = 0
@@ -204,6 +210,7 @@ public final class GroupCommitter: @unchecked Sendable {
         for entry in batch + orphans { entry.completion(failure.map { .failure($0) } ?? .success(entry.sequence)) }
         monitor.locked {
             committing = false
+            isTellingFailure = false
             monitor.wakeAll()
         }
         return true

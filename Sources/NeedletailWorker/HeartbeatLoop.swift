@@ -57,11 +57,11 @@ struct HeartbeatLoop: Sendable {
 
     func beat(isDraining: Bool) async throws {
         let replicas = node.currentStatus()
-        let sent = ContinuousClock.now
+        let number = lease.send()
         let answer = try await exchange(
             Heartbeat(
                 node: folder.nodeID, address: address, cluster: folder.clusterID, status: NodeStatus(replicas: replicas), isDraining: isDraining))
-        if let granted = answer.lease { lease.grant(granted, since: sent) }
+        if let granted = answer.lease { lease.granted(number, length: granted.length, epochs: granted.epochs) }
         for assignment in answer.assignments { try await take(assignment) }
         await replication.reconcile()
         for model in answer.models {

@@ -1,23 +1,36 @@
+internal import NeedletailCluster
+internal import NeedletailCore
 internal import Synchronization
 
-/// This node's lease, by its own clock.
-///
-/// It counts from the moment the heartbeat was *sent* that the leader answered, while the leader counts from when it *received* it, so
-/// that the worker's ends first; a tenth is taken off for clocks that run at different rates (Gray and Cheriton, "Leases", 1989, section 5).
+/// The node's lease, for all threads.
 final class HeldLease: Sendable {
-    private let state = Mutex<(end: ContinuousClock.Instant, length: Duration)?>(nil)
+    private struct State {
+        var lease: NodeLease
+        var isGranted = false
+    }
 
-    func grant(_ length: Duration, since sent: ContinuousClock.Instant) {
+    private let state = Mutex(State(lease: NodeLease(length: .seconds(2))))
+    private let began = ContinuousClock.now
+
+    private var now: Duration { began.duration(to: .now) }
+
+    /// A heartbeat goes out now. Returns its number.
+    func send() -> UInt64 { state.withLock { $0.lease.send(now: now) } }
+
+    /// The leader answered the heartbeat.
+    /// - Parameter length: as the leader counts the lease; another one than before counts from the next heartbeat on.
+    func granted(_ number: UInt64, length: Duration, epochs: [ShardID: UInt64]) {
         state.withLock { state in
-            let end = sent + length * 9 / 10
-            state = (max(end, state?.end ?? end), length)
+            if state.lease.length != length { state.lease = NodeLease(length: length) }
+            state.lease.granted(number, epochs: epochs)
+            state.isGranted = true
         }
     }
 
-    func isHeld(at now: ContinuousClock.Instant = .now) -> Bool { state.withLock { $0.map { now < $0.end } ?? false } }
+    func isHeld(_ shard: ShardID, epoch: UInt64) -> Bool { state.withLock { $0.lease.isHeld(shard, epoch: epoch, now: now) } }
 
-    /// As it was granted last.
-    var length: Duration? { state.withLock { $0?.length } }
+    /// As it was granted last; nil before that.
+    var length: Duration? { state.withLock { $0.isGranted ? $0.lease.length : nil } }
 }
 
 /// Wakes a loop before its time.

@@ -63,7 +63,7 @@ public final class ShardWorker: Service {
         let peers = Peers { [configuration = reconnecting] in GRPCClient(host: $0, port: $1, configuration: configuration, group: threads.group) }
         let world = ReplicationWorld(
             node: NodeID(folder.nodeID), settings: ReplicationSettings(), startedAt: Self.microseconds(), began: .now,
-            isLeaseHeld: { lease.isHeld() }, peer: { RemotePeer(client: try peers.client($0)) }, leader: RemoteLeader(client),
+            lease: lease, peer: { RemotePeer(client: try peers.client($0)) }, leader: RemoteLeader(client),
             nudge: { nudges.nudge() }, reopen: { shard in Task { try? await node.reopen(shard) } }, logger: logger)
         let replication = ReplicatedNode(node, world: world)
         let server = makeServer(replication, health, threads)

@@ -222,7 +222,7 @@ struct CodecCase: Sendable, CustomStringConvertible {
         CodecCase("heartbeatAnswer", InternalMessages.heartbeatAnswer) { generator in
             HeartbeatAnswer(
                 cluster: generator.next(), assignments: generator.some(3) { $0.assignment() }, models: generator.some(3) { $0.collectionModel() },
-                lease: generator.bool() ? nil : .milliseconds(1 + generator.below(10_000)))
+                lease: generator.bool() ? nil : generator.lease())
         },
         CodecCase("fence", InternalMessages.fence) { (shard: $0.shard(), fence: Fence(epoch: $0.number(), term: $0.number())) },
         CodecCase("fenced", InternalMessages.fenced) {

@@ -1987,6 +1987,51 @@ void   needletail__internal__v1__heartbeat_request__free_unpacked
   assert(message->base.descriptor == &needletail__internal__v1__heartbeat_request__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   needletail__internal__v1__leased_epoch__init
+                     (Needletail__Internal__V1__LeasedEpoch         *message)
+{
+  static const Needletail__Internal__V1__LeasedEpoch init_value = NEEDLETAIL__INTERNAL__V1__LEASED_EPOCH__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__leased_epoch__get_packed_size
+                     (const Needletail__Internal__V1__LeasedEpoch *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__leased_epoch__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__leased_epoch__pack
+                     (const Needletail__Internal__V1__LeasedEpoch *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__leased_epoch__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__leased_epoch__pack_to_buffer
+                     (const Needletail__Internal__V1__LeasedEpoch *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__leased_epoch__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__LeasedEpoch *
+       needletail__internal__v1__leased_epoch__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__LeasedEpoch *)
+     protobuf_c_message_unpack (&needletail__internal__v1__leased_epoch__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__leased_epoch__free_unpacked
+                     (Needletail__Internal__V1__LeasedEpoch *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__leased_epoch__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   needletail__internal__v1__heartbeat_reply__init
                      (Needletail__Internal__V1__HeartbeatReply         *message)
 {
@@ -5374,7 +5419,58 @@ const ProtobufCMessageDescriptor needletail__internal__v1__heartbeat_request__de
   (ProtobufCMessageInit) needletail__internal__v1__heartbeat_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__heartbeat_reply__field_descriptors[4] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__leased_epoch__field_descriptors[2] =
+{
+  {
+    "shard",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__LeasedEpoch, shard),
+    &needletail__internal__v1__shard_id__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "epoch",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__LeasedEpoch, epoch),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__leased_epoch__field_indices_by_name[] = {
+  1,   /* field[1] = epoch */
+  0,   /* field[0] = shard */
+};
+static const ProtobufCIntRange needletail__internal__v1__leased_epoch__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__leased_epoch__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.LeasedEpoch",
+  "LeasedEpoch",
+  "Needletail__Internal__V1__LeasedEpoch",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__LeasedEpoch),
+  2,
+  needletail__internal__v1__leased_epoch__field_descriptors,
+  needletail__internal__v1__leased_epoch__field_indices_by_name,
+  1,  needletail__internal__v1__leased_epoch__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__leased_epoch__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__heartbeat_reply__field_descriptors[5] =
 {
   {
     "cluster",
@@ -5424,17 +5520,30 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__heartbeat_reply_
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "leased",
+    5,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Needletail__Internal__V1__HeartbeatReply, n_leased),
+    offsetof(Needletail__Internal__V1__HeartbeatReply, leased),
+    &needletail__internal__v1__leased_epoch__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__internal__v1__heartbeat_reply__field_indices_by_name[] = {
   1,   /* field[1] = assignments */
   0,   /* field[0] = cluster */
   3,   /* field[3] = lease_milliseconds */
+  4,   /* field[4] = leased */
   2,   /* field[2] = models */
 };
 static const ProtobufCIntRange needletail__internal__v1__heartbeat_reply__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__heartbeat_reply__descriptor =
 {
@@ -5444,7 +5553,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__heartbeat_reply__desc
   "Needletail__Internal__V1__HeartbeatReply",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__HeartbeatReply),
-  4,
+  5,
   needletail__internal__v1__heartbeat_reply__field_descriptors,
   needletail__internal__v1__heartbeat_reply__field_indices_by_name,
   1,  needletail__internal__v1__heartbeat_reply__number_ranges,

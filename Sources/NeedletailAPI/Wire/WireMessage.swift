@@ -284,6 +284,9 @@ extension Needletail__Internal__V1__FollowAnswer: WireMessage {
 extension Needletail__Internal__V1__Resignation: WireMessage {
     package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__resignation__init(message) }
 }
+extension Needletail__Internal__V1__LeasedEpoch: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__leased_epoch__init(message) }
+}
 extension Needletail__Internal__V1__WriteRequest: WireMessage {
     package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__write_request__init(message) }
 }

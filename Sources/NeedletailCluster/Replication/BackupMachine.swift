@@ -10,6 +10,8 @@ public struct BackupMachine: Sendable {
         case idle(until: Duration)
         /// Asked, not answered.
         case opening(StreamID)
+        /// The log is being cut to where it agrees with the primary's.
+        case cutting(StreamID)
         case streaming(StreamID)
         case transferring(StreamID)
     }
@@ -64,6 +66,9 @@ public struct BackupMachine: Sendable {
         case .streamEnded(let stream): end(stream, now: now)
         case .tick: tick(now: now, &actions)
         case .place, .fence, .persisted, .appended, .follow, .sent, .acknowledged, .verified, .proposalFailed: break
+        case .changed:
+            log.isChanging = false
+            if case .cutting(let stream) = state { begin(stream, now: now, &actions) }
         }
         settle(&actions)
         return actions
@@ -72,14 +77,14 @@ public struct BackupMachine: Sendable {
     private mutating func tick(now: Duration, _ actions: inout [ReplicaAction]) {
         switch state {
         case .idle(let until):
-            guard now >= until else { return }
+            guard now >= until, !log.isChanging else { return }
             number += 1
             let stream = StreamID(node: node, number: number)
             state = .opening(stream)
             heardAt = now
             actions.append(.open(Follow(stream: stream, epoch: epoch, promised: promised, history: log.history), to: primary))
         case .opening, .streaming: if now - heardAt > settings.silence { leave(now: now, &actions) }
-        case .transferring: break
+        case .cutting, .transferring: break
         }
     }
 
@@ -96,13 +101,20 @@ public struct BackupMachine: Sendable {
                 actions.append(.alarm(wrongCut(sequence)))
                 return leave(now: now, &actions)
             }
-            if sequence < log.end {
-                log.lose(after: sequence)
-                actions.append(.cut(after: sequence))
-            }
-            state = .streaming(stream)
-            toldDurable = 0
+            guard sequence < log.end else { return begin(stream, now: now, &actions) }
+            log.lose(after: sequence)
+            log.isChanging = true
+            state = .cutting(stream)
+            actions.append(.cut(after: sequence))
         }
+    }
+
+    /// The log is now a part of the primary's. What it says first lets the primary send.
+    private mutating func begin(_ stream: StreamID, now: Duration, _ actions: inout [ReplicaAction]) {
+        state = .streaming(stream)
+        heardAt = now
+        toldDurable = log.durable
+        actions.append(.acknowledge(stream, durable: log.durable))
     }
 
     private func wrongCut(_ sequence: UInt64) -> NeedletailError {
@@ -139,13 +151,14 @@ public struct BackupMachine: Sendable {
         state = .idle(until: now)
         guard history.end >= log.committed, history.base == history.end else { return }
         log = ReplicaLogState(history: history, committed: history.end)
+        log.isChanging = true
         known = max(known, history.end)
         actions.append(.install(stream))
     }
 
     private mutating func end(_ stream: StreamID, now: Duration) {
         switch state {
-        case .opening(stream), .streaming(stream): state = .idle(until: now + settings.retry)
+        case .opening(stream), .cutting(stream), .streaming(stream): state = .idle(until: now + settings.retry)
         default: break
         }
     }
@@ -153,7 +166,7 @@ public struct BackupMachine: Sendable {
     /// Closes the stream, to open another one later. A transfer goes on.
     mutating func leave(now: Duration, _ actions: inout [ReplicaAction]) {
         switch state {
-        case .opening(let stream), .streaming(let stream):
+        case .opening(let stream), .cutting(let stream), .streaming(let stream):
             actions.append(.close(stream))
             state = .idle(until: now + settings.retry)
         case .idle, .transferring: break

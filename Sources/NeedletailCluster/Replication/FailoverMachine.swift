@@ -10,11 +10,14 @@ public struct FailoverMachine: Sendable {
     public enum Event: Sendable {
         /// This coordinator leads from now on, in this term.
         case elected(term: UInt64)
+        /// Since the election every shard's place was read from the metadata and told. From here on this machine knows the newest, since
+        /// nobody else can change an epoch in its term.
+        case loaded(term: UInt64)
         /// It leads until then at least, by its own clock: a tenth less than the lease, counted from when the renewal was *sent*.
         case renewed(until: Duration)
         case deposed
         case heartbeat(NodeID, number: UInt64)
-        /// Metadata say this; also after a change that was made here.
+        /// Metadata say this; also after a change that was made here. Older news than what is known are ignored.
         case place(ShardID, ShardPlace)
         case removed(ShardID)
         /// A primary gave its epoch up.
@@ -32,8 +35,8 @@ public struct FailoverMachine: Sendable {
     }
 
     public enum Action: Sendable {
-        /// Answer a heartbeat: the node has its lease.
-        case grant(NodeID, number: UInt64)
+        /// Answer a heartbeat: the node has its lease, on these epochs of the shards that it is the primary of.
+        case grant(NodeID, number: UInt64, epochs: [ShardID: UInt64])
         case fence(ShardID, NodeID, Fence)
         /// Change the place in the metadata, if it has that version still and the term is the leader's still. Tell the one who proposed
         /// if there is one, and `place` or `swapFailed` here.
@@ -78,6 +81,7 @@ public struct FailoverMachine: Sendable {
     public let lease: Duration
     public let retry: Duration
     public private(set) var term: UInt64?
+    private var isLoaded = false
     private var leadsUntil: Duration = .zero
     private var electedAt: Duration = .zero
     private var heard: [NodeID: Duration] = [:]
@@ -98,6 +102,7 @@ public struct FailoverMachine: Sendable {
             // What the predecessor granted last is not known here, so every node's lease counts anew.
             self = FailoverMachine(lease: lease, retry: retry)
             (self.term, electedAt) = (term, now)
+        case .loaded(let term): if term == self.term { isLoaded = true }
         case .renewed(let until): leadsUntil = until
         case .deposed: self = FailoverMachine(lease: lease, retry: retry)
         case .heartbeat(let node, let number): hear(node, number: number, now: now, &actions)
@@ -125,13 +130,15 @@ public struct FailoverMachine: Sendable {
         return actions
     }
 
-    private func leads(now: Duration) -> Bool { term != nil && now < leadsUntil }
+    private func leads(now: Duration) -> Bool { isLoaded && now < leadsUntil }
 
-    /// A lease is granted only while this coordinator surely leads: its successor counts from its own election, which is later.
+    /// A lease is granted only while this coordinator surely leads, since its successor counts from its own election; and on no epoch
+    /// that it began to replace, since the change may have been made without its knowing.
     private mutating func hear(_ node: NodeID, number: UInt64, now: Duration, _ actions: inout [Action]) {
-        guard leads(now: now) else { return }
         heard[node] = now
-        actions.append(.grant(node, number: number))
+        guard leads(now: now) else { return }
+        let held = shards.filter { $0.value.place.primary == node && $0.value.failover == nil && !$0.value.hasResigned }
+        actions.append(.grant(node, number: number, epochs: held.mapValues(\.place.epoch)))
     }
 
     private mutating func take(_ id: ShardID, _ place: ShardPlace) {

@@ -4,7 +4,8 @@ internal import NeedletailCore
 extension PrimaryMachine {
     /// Whose disks count: see the type's documentation.
     var effectiveSet: Set<NodeID> {
-        var set = proposedAdditions.union(place.inSync)
+        var set = Set(place.inSync)
+        for proposed in proposedSets { set.formUnion(proposed) }
         for (id, follower) in followers { if case .joining = follower.standing { set.insert(id) } }
         return set
     }
@@ -16,10 +17,13 @@ extension PrimaryMachine {
         set.map { durable(at: $0) }.sorted(by: >)[count - 1]
     }
 
+    private func majorityDurable(of set: [NodeID]) -> UInt64 { durable(at: set.count / 2 + 1, of: set) }
+
     mutating func advance(_ actions: inout [ReplicaAction]) {
         let set = effectiveSet
         let all = durable(at: set.count, of: set)
-        acknowledgedMajority = max(acknowledgedMajority, all, durable(at: set.count / 2 + 1, of: set))
+        let majority = proposedSets.reduce(majorityDurable(of: place.inSync)) { min($0, majorityDurable(of: $1)) }
+        acknowledgedMajority = max(acknowledgedMajority, all, majority)
         guard all > log.committed else { return }
         log.committed = all
         actions.append(.apply(through: all))
@@ -29,26 +33,42 @@ extension PrimaryMachine {
     /// next starts from the same version, so that at most one of them is made.
     mutating func considerSet(now: Duration, _ actions: inout [ReplicaAction]) {
         guard !hasResigned else { return }
-        for (id, follower) in followers where isLagging(id, now: now) {
-            if case .joining = follower.standing { followers[id]?.beginRound(end: log.end, now: now) }
-        }
+        for id in followers.keys.sorted() { considerStanding(of: id, now: now, &actions) }
         guard proposal == nil, now >= nextProposal else { return }
         let wanted = wantedSet(now: now)
         // A set like the present one is proposed as well, when an addition that is not wanted any more may still be made: it ends that.
-        guard wanted != place.inSync || !proposedAdditions.subtracting(wanted).isEmpty else { return }
+        guard wanted != place.inSync || !proposedSets.allSatisfy({ Set($0).isSubset(of: wanted) }) else { return }
         let next = Proposal(epoch: epoch, version: place.version, inSync: wanted)
         proposal = next
-        proposedAdditions.formUnion(Set(wanted).subtracting(place.inSync))
+        if !proposedSets.contains(wanted) { proposedSets.append(wanted) }
         actions.append(.propose(next))
+    }
+
+    /// A backup that is not in the set catches up in rounds, each to where the log ended when it began; when one takes less than half
+    /// of the lag time the backup is near enough to be verified (Ongaro 2014, section 4.2.1). Looked at after every event: a round may be
+    /// over when it begins, and no acknowledgement would follow.
+    private mutating func considerStanding(of id: NodeID, now: Duration, _ actions: inout [ReplicaAction]) {
+        guard let follower = followers[id], follower.hasBegun else { return }
+        switch follower.standing {
+        case .catchingUp where follower.acknowledged >= follower.goal:
+            if now - follower.goalAt <= settings.lag / 2 {
+                followers[id]?.standing = .verifying
+                actions.append(.verify(follower.stream))
+            } else {
+                followers[id]?.beginRound(end: log.end, now: now)
+            }
+        case .joining where isLagging(id, now: now): followers[id]?.beginRound(end: log.end, now: now)
+        case .catchingUp, .verifying, .joining, .member: break
+        }
     }
 
     /// A joining node must have what is committed and what a majority was said to have, by this primary or, in its tail, by an older one;
     /// and members leave only when of those who stay more than half have that. So an acknowledgement of a majority stays true of every
-    /// later set.
+    /// later set of the epoch.
     private func wantedSet(now: Duration) -> [NodeID] {
         let promised = max(acknowledgedMajority, tail)
         let staying = place.inSync.filter { !isLagging($0, now: now) }
-        let isEnough = durable(at: staying.count / 2 + 1, of: staying) >= promised
+        let isEnough = majorityDurable(of: staying) >= promised
         var wanted = isEnough ? staying : place.inSync
         for (id, follower) in followers where place.replicas.contains(id) && !place.inSync.contains(id) {
             if case .joining = follower.standing, durable(at: id) >= max(committed, promised) { wanted.append(id) }

@@ -47,7 +47,7 @@ extension PrimaryMachine {
     mutating func order(now: Duration, _ actions: inout [ReplicaAction]) {
         guard !hasResigned else { return }
         for id in followers.keys.sorted() {
-            guard var follower = followers[id], follower.ordered == nil else { continue }
+            guard var follower = followers[id], follower.hasBegun, follower.ordered == nil else { continue }
             let room = follower.sent < log.end ? max(0, settings.windowBytes - follower.windowBytes) : 0
             guard room > 0 || follower.toldCommitted < committed || now - follower.toldAt >= settings.heartbeat else { continue }
             follower.ordered = room
@@ -72,27 +72,18 @@ extension PrimaryMachine {
         followers[stream.node] = follower
     }
 
-    /// A backup that is not in the set catches up in rounds, each to where the log ended when it began; when one takes less than half
-    /// of the lag time the backup is near enough to be verified (Ongaro 2014, section 4.2.1).
     mutating func noteProgress(_ stream: StreamID, durable: UInt64, now: Duration, _ actions: inout [ReplicaAction]) {
         guard var follower = followers[stream.node], follower.stream == stream else { return }
         guard durable <= log.end else {
             actions.append(.alarm(NeedletailError(.internal, "replica \(stream.node) has \(durable) and was sent \(log.end); report a bug")))
             return
         }
+        follower.hasBegun = true
         if durable > follower.acknowledged { (follower.acknowledged, follower.progressAt) = (durable, now) }
         if durable >= log.end { follower.progressAt = now }
         let count = follower.window.firstIndex { $0.last > durable } ?? follower.window.count
         for entry in follower.window[..<count] { follower.windowBytes -= entry.sizeBytes }
         follower.window.removeFirst(count)
-        if case .catchingUp = follower.standing, durable >= follower.goal {
-            if now - follower.goalAt <= settings.lag / 2 {
-                follower.standing = .verifying
-                actions.append(.verify(stream))
-            } else {
-                follower.beginRound(end: log.end, now: now)
-            }
-        }
         followers[stream.node] = follower
     }
 }

@@ -14,6 +14,8 @@ public struct PrimaryMachine: Sendable {
     /// A backup with an open stream.
     struct Follower: Sendable {
         var stream: StreamID
+        /// It has cut its log and said what is durable of it. Nothing is sent before.
+        var hasBegun = false
         var standing = Standing.catchingUp
         /// Durable there, as it said on this stream.
         var acknowledged: UInt64 = 0
@@ -48,7 +50,8 @@ public struct PrimaryMachine: Sendable {
     /// The newest one known, in this machine's epoch.
     public private(set) var place: ShardPlace
     public internal(set) var log: ReplicaLogState
-    /// Durable at more than half of the effective set, here among it. Never falls.
+    /// Durable at more than half of the in-sync set, here among it, whichever of the sets that were proposed is in the metadata now:
+    /// half of the effective set would not do, since it may be less than half of a smaller one. Never falls.
     public internal(set) var acknowledgedMajority: UInt64 = 0
     /// Whether it gave its epoch up and waits for another.
     public internal(set) var hasResigned = false
@@ -60,8 +63,8 @@ public struct PrimaryMachine: Sendable {
     var absentSince: [NodeID: Duration] = [:]
     /// The last record that went to anybody in this epoch.
     var sentEnd: UInt64 = 0
-    /// Nodes that a proposal from the present version would add.
-    var proposedAdditions: Set<NodeID> = []
+    /// The sets that were proposed from the present version. Metadata may have any one of them by now.
+    var proposedSets: [[NodeID]] = []
     /// The proposal that is not answered yet.
     var proposal: Proposal?
     var nextProposal: Duration
@@ -128,7 +131,7 @@ public struct PrimaryMachine: Sendable {
     public mutating func receive(_ event: ReplicaEvent, now: Duration) -> [ReplicaAction] {
         var actions: [ReplicaAction] = []
         switch event {
-        case .place(let place): take(place, now: now)
+        case .place(let place): take(place, now: now, &actions)
         case .appended(let sequence):
             for (id, follower) in followers where follower.acknowledged >= log.end { followers[id]?.progressAt = now }
             log.history.append(epoch: epoch, through: sequence)
@@ -143,7 +146,7 @@ public struct PrimaryMachine: Sendable {
             if failed == proposal { (proposal, nextProposal) = (nil, now + settings.retry) }
         case .streamEnded(let stream): if followers[stream.node]?.stream == stream { drop(stream.node, now: now) }
         case .tick: tick(now: now, &actions)
-        case .fence, .persisted, .answered, .received, .transferred, .transferFailed: break
+        case .fence, .persisted, .answered, .received, .transferred, .transferFailed, .changed: break
         }
         advance(&actions)
         considerSet(now: now, &actions)
@@ -152,15 +155,18 @@ public struct PrimaryMachine: Sendable {
     }
 
     /// Newer metadata of the same epoch: a proposal was made, or the leader changed who has replicas.
-    private mutating func take(_ newer: ShardPlace, now: Duration) {
+    private mutating func take(_ newer: ShardPlace, now: Duration, _ actions: inout [ReplicaAction]) {
         guard newer.epoch == epoch, newer.version > place.version else { return }
         place = newer
         // No change from an older version can be made any more.
-        proposedAdditions = []
+        proposedSets = []
         proposal = nil
         nextProposal = now
-        for (id, follower) in followers {
-            if place.inSync.contains(id) {
+        for (id, follower) in followers.sorted(by: { $0.key < $1.key }) {
+            if !place.replicas.contains(id) {
+                actions.append(.close(follower.stream))
+                drop(id, now: now)
+            } else if place.inSync.contains(id) {
                 followers[id]?.standing = .member
             } else if case .member = follower.standing {
                 followers[id]?.beginRound(end: log.end, now: now)

@@ -18,10 +18,12 @@ public enum ReplicaEvent: Sendable {
     /// The primary appended what a client wrote; the records have the primary's epoch.
     case appended(through: UInt64)
     case durable(through: UInt64)
-    /// A commit failed and took back every record after this one.
+    /// A commit failed and took back every record after this one. The world appends nothing between the failure and this event.
     case commitFailed(lastKept: UInt64)
     /// The records up to this one were dropped since a checkpoint has them.
     case trimmed(through: UInt64)
+    /// The last `cut` or `install` is done and durable, and no `durable` of a commit before it is still to come.
+    case changed
 
     // Of streams, at the primary.
 
@@ -74,16 +76,15 @@ public enum ReplicaAction: Sendable {
     // Of the backup.
 
     case open(Follow, to: NodeID)
-    /// Cut the log after this record, once no commit is under way. Appends that come later wait for it. When it fails the replica must be
-    /// started anew.
+    /// Cut the log after this record, once no commit is under way; then say `changed`. When it fails the replica must be started anew.
     case cut(after: UInt64)
     /// Append the records just received, with these sequences, then sync.
     case append(from: UInt64, through: UInt64)
     case acknowledge(StreamID, durable: UInt64)
     /// Fetch a checkpoint of the primary's, beside what is here. The id names the transfer.
     case transfer(StreamID, from: NodeID)
-    /// Put the checkpoint just fetched in place of all that is here, with a log that goes on after it. Appends that come later wait for
-    /// it. When it fails the replica must be started anew. A checkpoint that is not installed when the transfer ended is thrown away.
+    /// Put the checkpoint just fetched in place of all that is here, with a log that goes on after it; then say `changed`. When it
+    /// fails the replica must be started anew. A checkpoint that is not installed when the transfer ended is thrown away.
     case install(StreamID)
 
     // Of both.

@@ -7,6 +7,9 @@ public struct ReplicaLogState: Sendable, Hashable {
     /// A sequence known to be committed: on the disks of every member of the in-sync set. What is really committed may be more. Never
     /// beyond `durable`.
     public internal(set) var committed: UInt64
+    /// The log is being cut or replaced. Nothing is appended, promised or followed meanwhile, so that what is told of commits made
+    /// before is not taken for news of the records that come after.
+    public internal(set) var isChanging = false
 
     /// - Parameters:
     ///   - history: of the log as the disk has it after a start; all of it must be synced by then.

@@ -38,8 +38,9 @@ public struct ReplicaMachine: Sendable {
     ///   - firstStream: streams are numbered from here on; greater than in the life of the process before, so a clock's value will do.
     public init(node: NodeID, promise: ReplicaPromise, log: ReplicaLogState, firstStream: UInt64, settings: ReplicationSettings) {
         self.node = node
-        self.promise = promise
-        wanted = promise
+        // Whoever has a record of an epoch had promised it, even if that file was lost.
+        self.promise = ReplicaPromise(epoch: max(promise.epoch, log.history.lastEpoch), led: promise.led)
+        wanted = self.promise
         role = .waiting(log)
         streamNumber = firstStream
         self.settings = settings
@@ -61,6 +62,9 @@ public struct ReplicaMachine: Sendable {
         var actions: [ReplicaAction] = []
         switch event {
         case .place(let newer) where newer.version > place?.version ?? 0:
+            guard newer.isSound, newer.epoch >= place?.epoch ?? 0, newer.epoch != place?.epoch || newer.primary == place?.primary else {
+                return [.alarm(contradiction(newer))]
+            }
             place = newer
             fences.removeAll { $0.epoch <= newer.epoch }
         case .place: return []
@@ -75,6 +79,13 @@ public struct ReplicaMachine: Sendable {
         settle(now: now, &actions)
         answerFences(&actions)
         return actions
+    }
+
+    private func contradiction(_ newer: ShardPlace) -> NeedletailError {
+        NeedletailError(
+            .dataLoss,
+            "the place of shard \(newer.number) contradicts itself or an older one (epoch \(newer.epoch), version \(newer.version)); the "
+                + "metadata were changed by hand or put back from an old copy: stop the cluster and call for help")
     }
 
     private mutating func forward(_ event: ReplicaEvent, now: Duration, _ actions: inout [ReplicaAction]) {
@@ -94,6 +105,7 @@ public struct ReplicaMachine: Sendable {
             case .durable(let sequence): log.becomeDurable(through: sequence)
             case .commitFailed(let lastKept): log.lose(after: lastKept)
             case .trimmed(let sequence): log.history.trim(through: sequence)
+            case .changed: log.isChanging = false
             default: break
             }
             role = .waiting(log)
@@ -116,7 +128,7 @@ public struct ReplicaMachine: Sendable {
 
     /// Answers once the promise and the whole log are on the disk, so that the answer stays true whatever happens here.
     private mutating func answerFences(_ actions: inout [ReplicaAction]) {
-        guard !fences.isEmpty, case .waiting(let log) = role, log.durable == log.end else { return }
+        guard !fences.isEmpty, case .waiting(let log) = role, log.durable == log.end, !log.isChanging else { return }
         for fence in fences where fence.epoch <= promise.epoch {
             actions.append(.fenced(FenceAnswer(fence: fence, node: node, lastEpoch: log.history.lastEpoch, end: log.end)))
         }
@@ -148,7 +160,7 @@ public struct ReplicaMachine: Sendable {
     private mutating func settle(now: Duration, _ actions: inout [ReplicaAction]) {
         if let current = roleEpoch, current < place?.epoch ?? 0 { step(down: &actions) }
         if wanted != promise { want(wanted, now: now, &actions) }
-        guard let place, roleEpoch == nil, fences.isEmpty, place.replicas.contains(node) else { return }
+        guard let place, roleEpoch == nil, fences.isEmpty, !log.isChanging, place.replicas.contains(node) else { return }
         if place.primary == node { lead(place, now: now, &actions) } else { follow(place, now: now, &actions) }
     }
 

@@ -35,7 +35,10 @@ extension ReplicaDriver {
         case .propose(let proposal): propose(proposal)
         case .open(let follow, let primary): open(follow, to: primary)
         case .cut(let sequence):
-            do { try await hosted.cut(after: sequence) } catch { await failed("the log cannot be cut", error) }
+            do {
+                try await hosted.cut(after: sequence)
+                receive(.changed)
+            } catch { await failed("the log cannot be cut", error) }
         case .append: break
         case .acknowledge(let stream, let durable): state.withLock { $0.acknowledgements[stream] }?.yield(durable)
         case .transfer(let stream, _): receive(.transferFailed(stream))

@@ -112,12 +112,13 @@ final class ReplicaDriver: ReplicationObserver {
     // MARK: ReplicationObserver
 
     func admit(_ write: ShardWrite) throws(NeedletailError) {
-        try primary().admit(epoch: write.epoch, minInSync: hosted.assignment.collection.minInSync, leaseHeld: world.isLeaseHeld())
+        try primary().admit(
+            epoch: write.epoch, minInSync: hosted.assignment.collection.minInSync, leaseHeld: world.lease.isHeld(shard, epoch: write.epoch))
     }
 
     func admitPrimaryRead() throws(NeedletailError) {
         let primary = try primary()
-        try primary.admitRead(epoch: primary.epoch, leaseHeld: world.isLeaseHeld())
+        try primary.admitRead(epoch: primary.epoch, leaseHeld: world.lease.isHeld(shard, epoch: primary.epoch))
     }
 
     private func primary() throws(NeedletailError) -> PrimaryMachine {
@@ -157,7 +158,7 @@ struct ReplicationWorld: Sendable {
     /// When the process began, in microseconds of a clock that goes on between processes: numbers of streams begin there.
     let startedAt: Int64
     let began: ContinuousClock.Instant
-    let isLeaseHeld: @Sendable () -> Bool
+    let lease: HeldLease
     /// Reaches the shard worker at an address.
     let peer: @Sendable (_ address: String) throws -> any ReplicationPeer
     let leader: any LeaderOperations

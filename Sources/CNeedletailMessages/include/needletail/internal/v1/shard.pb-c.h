@@ -59,6 +59,7 @@ typedef struct Needletail__Internal__V1__CodecProgress Needletail__Internal__V1_
 typedef struct Needletail__Internal__V1__Model Needletail__Internal__V1__Model;
 typedef struct Needletail__Internal__V1__NodeStatus Needletail__Internal__V1__NodeStatus;
 typedef struct Needletail__Internal__V1__HeartbeatRequest Needletail__Internal__V1__HeartbeatRequest;
+typedef struct Needletail__Internal__V1__LeasedEpoch Needletail__Internal__V1__LeasedEpoch;
 typedef struct Needletail__Internal__V1__HeartbeatReply Needletail__Internal__V1__HeartbeatReply;
 
 
@@ -807,6 +808,17 @@ struct  Needletail__Internal__V1__HeartbeatRequest
     , 0, (char *)protobuf_c_empty_string, 0, NULL, 0 }
 
 
+struct  Needletail__Internal__V1__LeasedEpoch
+{
+  ProtobufCMessage base;
+  Needletail__Internal__V1__ShardId *shard;
+  uint64_t epoch;
+};
+#define NEEDLETAIL__INTERNAL__V1__LEASED_EPOCH__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__leased_epoch__descriptor) \
+    , NULL, 0 }
+
+
 struct  Needletail__Internal__V1__HeartbeatReply
 {
   ProtobufCMessage base;
@@ -822,13 +834,15 @@ struct  Needletail__Internal__V1__HeartbeatReply
   size_t n_models;
   Needletail__Internal__V1__Model **models;
   /*
-   * For how long the worker may act as a primary from when it sent the heartbeat; 0 from a coordinator that does not lead.
+   * For how long the worker may act as the primary of the epochs in `leased`; 0 from a coordinator that does not lead.
    */
   uint32_t lease_milliseconds;
+  size_t n_leased;
+  Needletail__Internal__V1__LeasedEpoch **leased;
 };
 #define NEEDLETAIL__INTERNAL__V1__HEARTBEAT_REPLY__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__heartbeat_reply__descriptor) \
-    , 0, 0,NULL, 0,NULL, 0 }
+    , 0, 0,NULL, 0,NULL, 0, 0,NULL }
 
 
 /* Needletail__Internal__V1__Empty methods */
@@ -1667,6 +1681,25 @@ Needletail__Internal__V1__HeartbeatRequest *
 void   needletail__internal__v1__heartbeat_request__free_unpacked
                      (Needletail__Internal__V1__HeartbeatRequest *message,
                       ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__LeasedEpoch methods */
+void   needletail__internal__v1__leased_epoch__init
+                     (Needletail__Internal__V1__LeasedEpoch         *message);
+size_t needletail__internal__v1__leased_epoch__get_packed_size
+                     (const Needletail__Internal__V1__LeasedEpoch   *message);
+size_t needletail__internal__v1__leased_epoch__pack
+                     (const Needletail__Internal__V1__LeasedEpoch   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__leased_epoch__pack_to_buffer
+                     (const Needletail__Internal__V1__LeasedEpoch   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__LeasedEpoch *
+       needletail__internal__v1__leased_epoch__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__leased_epoch__free_unpacked
+                     (Needletail__Internal__V1__LeasedEpoch *message,
+                      ProtobufCAllocator *allocator);
 /* Needletail__Internal__V1__HeartbeatReply methods */
 void   needletail__internal__v1__heartbeat_reply__init
                      (Needletail__Internal__V1__HeartbeatReply         *message);
@@ -1819,6 +1852,9 @@ typedef void (*Needletail__Internal__V1__NodeStatus_Closure)
                   void *closure_data);
 typedef void (*Needletail__Internal__V1__HeartbeatRequest_Closure)
                  (const Needletail__Internal__V1__HeartbeatRequest *message,
+                  void *closure_data);
+typedef void (*Needletail__Internal__V1__LeasedEpoch_Closure)
+                 (const Needletail__Internal__V1__LeasedEpoch *message,
                   void *closure_data);
 typedef void (*Needletail__Internal__V1__HeartbeatReply_Closure)
                  (const Needletail__Internal__V1__HeartbeatReply *message,
@@ -2044,6 +2080,7 @@ extern const ProtobufCMessageDescriptor needletail__internal__v1__codec_progress
 extern const ProtobufCMessageDescriptor needletail__internal__v1__model__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__node_status__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__heartbeat_request__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__leased_epoch__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__heartbeat_reply__descriptor;
 extern const ProtobufCServiceDescriptor needletail__internal__v1__shard_worker__descriptor;
 extern const ProtobufCServiceDescriptor needletail__internal__v1__replication__descriptor;

@@ -1,0 +1,134 @@
+import NeedletailCluster
+import NeedletailCore
+
+/// What a client wrote.
+struct Record: Hashable {
+    var epoch: UInt64
+    var operation: Int
+    var key: Int
+}
+
+/// A replica's log as `GroupCommitter` keeps it, and the promise beside it. A crash loses what was not synced, or only some of it; a commit
+/// that fails takes back all that was not.
+final class SimulatedDisk {
+    private unowned let simulation: Simulation
+    /// Every record from sequence 1 on: what lies before `base` is only in the checkpoint.
+    private(set) var records: [Record] = []
+    private(set) var durable = 0
+    private(set) var base = 0
+    private(set) var checkpointed = 0
+    var promise = ReplicaPromise()
+    /// What the disk really has, when it lies.
+    private var synced = 0
+    private var isCommitting = false
+    /// Grows when what is under way no longer counts.
+    private var generation = 0
+    var isSlow = false
+    var isFull = false
+    var onEvent: (ReplicaEvent) -> Void = { _ in }
+
+    init(_ simulation: Simulation) { self.simulation = simulation }
+
+    var end: Int { records.count }
+
+    var history: EpochHistory {
+        var history = EpochHistory()
+        for (index, record) in records.enumerated() where record.epoch != history.lastEpoch || index + 1 == records.count {
+            if index > 0 { history.append(epoch: records[index - 1].epoch, through: UInt64(index)) }
+            history.append(epoch: record.epoch, through: UInt64(index + 1))
+        }
+        history.trim(through: UInt64(base))
+        return history
+    }
+
+    func append(_ new: some Sequence<Record>) {
+        records.append(contentsOf: new)
+        commit()
+    }
+
+    private var latency: Int {
+        isSlow ? simulation.pick(100_000...1_500_000) : simulation.pick(200...6_000)
+    }
+
+    private func commit() {
+        guard !isCommitting, durable < records.count else { return }
+        isCommitting = true
+        let (last, current) = (records.count, generation)
+        if simulation.bug == .acknowledgesBeforeSync {
+            simulation.after(50) { [self] in
+                guard generation == current else { return }
+                isCommitting = false
+                durable = max(durable, min(last, records.count))
+                onEvent(.durable(through: UInt64(durable)))
+                commit()
+            }
+            return simulation.after(latency) { [self] in if generation == current { synced = max(synced, min(last, records.count)) } }
+        }
+        simulation.after(latency) { [self] in
+            guard generation == current else { return }
+            isCommitting = false
+            if isFull, simulation.chance(0.7) {
+                simulation.counts.note("failed commit")
+                records.removeLast(records.count - durable)
+                return onEvent(.commitFailed(lastKept: UInt64(durable)))
+            }
+            durable = last
+            onEvent(.durable(through: UInt64(durable)))
+            commit()
+        }
+    }
+
+    func persist(_ promise: ReplicaPromise) {
+        let current = generation
+        simulation.after(latency) { [self] in
+            guard generation == current, !(isFull && simulation.chance(0.5)) else { return }
+            self.promise.epoch = max(self.promise.epoch, promise.epoch)
+            self.promise.led = max(self.promise.led, promise.led)
+            onEvent(.persisted(promise))
+        }
+    }
+
+    func cut(after sequence: Int) {
+        records.removeLast(records.count - sequence)
+        change()
+    }
+
+    func install(_ checkpoint: [Record]) {
+        records = checkpoint
+        (base, checkpointed, durable) = (records.count, records.count, records.count)
+        change()
+    }
+
+    /// What was under way is over; what is left is synced.
+    private func change() {
+        generation += 1
+        isCommitting = false
+        durable = min(durable, records.count)
+        synced = min(synced, records.count)
+        let current = generation
+        simulation.after(latency) { [self] in
+            guard generation == current else { return }
+            onEvent(.changed)
+            commit()
+        }
+    }
+
+    /// A checkpoint of what is applied, and maybe a shorter log.
+    func checkpoint(applied: Int) {
+        checkpointed = max(checkpointed, min(applied, durable))
+        guard simulation.chance(0.7), base < checkpointed else { return }
+        base = simulation.pick(base...checkpointed)
+        onEvent(.trimmed(through: UInt64(base)))
+    }
+
+    func crash() {
+        generation += 1
+        isCommitting = false
+        let sure = simulation.bug == .acknowledgesBeforeSync ? min(max(synced, checkpointed), records.count) : durable
+        // Some of what was written and not synced may be there all the same.
+        let kept = simulation.chance(0.5) ? sure : simulation.pick(sure...max(sure, records.count))
+        records.removeLast(records.count - kept)
+        (durable, synced) = (kept, kept)
+        if simulation.bug == .forgetsPromises { promise = ReplicaPromise() }
+    }
+}

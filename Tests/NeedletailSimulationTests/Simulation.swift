@@ -1,0 +1,174 @@
+import NeedletailCluster
+import NeedletailCore
+import NeedletailTestSupport
+
+/// A shard with its replicas, coordinators, metadata store and clients, in one thread under one seed: what happens, and when, is drawn from
+/// one generator, so a seed always tells the same story.
+///
+/// The product's machines decide; everything here is what they would find outside: disks, network, clocks, crashes. `Bug` breaks a rule of
+/// that world, never of the machines, to see whether the oracle notices.
+final class Simulation {
+    typealias Microseconds = Int
+
+    let seed: UInt64
+    let bug: Bug?
+    var random: SeededGenerator
+    private(set) var now: Microseconds = 0
+    private var queue = EventQueue()
+    private var traceEnd: [String] = []
+    let isTracing: Bool
+    private(set) var failure: String?
+    var counts = EventCounts()
+
+    var faults: FaultPlan
+    let oracle = Oracle()
+    private(set) var network: SimulatedNetwork!
+    private(set) var metadata: SimulatedMetadata!
+    private(set) var workers: [SimulatedWorker] = []
+    private(set) var coordinators: [SimulatedCoordinator] = []
+    private(set) var clients: [SimulatedClient] = []
+
+    static let shard = ShardID(incarnation: Incarnation(1), number: 0)
+    static let lease = Duration.seconds(2)
+    let settings = ReplicationSettings(
+        lag: .milliseconds(900), heartbeat: .milliseconds(300), silence: .milliseconds(1_200), retry: .milliseconds(120), windowBytes: 4)
+    var minInSync: Int
+
+    init(seed: UInt64, bug: Bug? = nil, isTracing: Bool = false) {
+        self.seed = seed
+        self.bug = bug
+        self.isTracing = isTracing
+        random = SeededGenerator(seed: seed)
+        faults = FaultPlan(&random)
+        minInSync = Int.random(in: 1...2, using: &random)
+        network = SimulatedNetwork(self)
+        let count = Int.random(in: 2...4, using: &random)
+        let nodes = (1...count).map { NodeID(UInt64($0)) }
+        let inSync = Array(nodes.prefix(Int.random(in: 1...count, using: &random)))
+        metadata = SimulatedMetadata(
+            self,
+            place: ShardPlace(
+                number: 0, range: HashRange(first: 0, last: .max), primary: nodes[0], epoch: 1, replicas: nodes, inSync: inSync))
+        workers = nodes.map { SimulatedWorker(self, $0) }
+        coordinators = (0..<Int.random(in: 1...3, using: &random)).map { SimulatedCoordinator(self, $0) }
+        clients = (0..<[1, 3, 8].randomElement(using: &random)!).map { SimulatedClient(self, $0) }
+    }
+
+    /// Runs faults for a while, then heals everything and waits until all is well again.
+    /// - Returns: what went wrong, or nil.
+    func run() -> String? {
+        workers.forEach { $0.start() }
+        coordinators.forEach { $0.start() }
+        clients.forEach { $0.start() }
+        faults.begin(self)
+        advance(until: faults.end)
+        if failure == nil {
+            trace("--- heal")
+            faults.calm()
+            FaultPlan.heal(self)
+            let limit = now + 30_000_000
+            while failure == nil, now < limit {
+                advance(until: now + 250_000)
+                if oracle.unhealed(self) == nil { break }
+            }
+            if failure == nil, let reason = oracle.unhealed(self) { fail("did not heal: \(reason)") }
+            if failure == nil { oracle.judgeEnd(self) }
+        }
+        // Events hold this object.
+        queue = EventQueue()
+        return failure
+    }
+
+    private func advance(until end: Microseconds) {
+        while failure == nil, let time = queue.nextTime, time <= end {
+            let body = queue.pop()
+            now = time
+            body()
+        }
+        now = end
+    }
+
+    func after(_ delay: Microseconds, _ body: @escaping () -> Void) { queue.push(now + max(0, delay), body) }
+
+    func fail(_ message: String) {
+        trace("FAILED: \(message)")
+        if failure == nil { failure = message }
+    }
+
+    /// The last events, when the run is traced.
+    var story: String { traceEnd.suffix(250).joined(separator: "\n") }
+
+    func trace(_ line: @autoclosure () -> String) {
+        guard isTracing else { return }
+        traceEnd.append("\(Double(now) / 1_000)ms \(line())")
+        if traceEnd.count > 2_000 { traceEnd.removeFirst(1_000) }
+    }
+
+    // MARK: Chance
+
+    func chance(_ probability: Double) -> Bool { probability > 0 && random.uniform() < probability }
+    func pick(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &random) }
+}
+
+/// A monotonic clock that runs at a rate of its own, from a beginning of its own.
+struct SkewedClock {
+    var rate: Double
+    var offset: Int
+
+    init(_ random: inout SeededGenerator) {
+        rate = 0.95 + 0.1 * random.uniform()
+        offset = Int.random(in: 1...3_600_000_000, using: &random)
+    }
+
+    func local(_ time: Simulation.Microseconds) -> Duration { .microseconds(offset + Int(Double(time) * rate)) }
+}
+
+/// Events by time; those of one time in the order in which they were made.
+struct EventQueue {
+    private struct Entry {
+        var time: Int
+        var serial: Int
+        var body: () -> Void
+    }
+
+    private var heap: [Entry] = []
+    private var serial = 0
+
+    var nextTime: Int? { heap.first?.time }
+
+    private func isBefore(_ left: Int, _ right: Int) -> Bool {
+        heap[left].time != heap[right].time ? heap[left].time < heap[right].time : heap[left].serial < heap[right].serial
+    }
+
+    mutating func push(_ time: Int, _ body: @escaping () -> Void) {
+        serial += 1
+        heap.append(Entry(time: time, serial: serial, body: body))
+        var child = heap.count - 1
+        while child > 0, isBefore(child, (child - 1) / 2) {
+            heap.swapAt(child, (child - 1) / 2)
+            child = (child - 1) / 2
+        }
+    }
+
+    mutating func pop() -> () -> Void {
+        heap.swapAt(0, heap.count - 1)
+        let body = heap.removeLast().body
+        var parent = 0
+        while true {
+            var least = parent
+            for child in [2 * parent + 1, 2 * parent + 2] where child < heap.count && isBefore(child, least) { least = child }
+            if least == parent { return body }
+            heap.swapAt(parent, least)
+            parent = least
+        }
+    }
+}
+
+/// How often what happened.
+struct EventCounts {
+    private(set) var byName: [String: Int] = [:]
+    mutating func note(_ name: String, _ count: Int = 1) { byName[name, default: 0] += count }
+    mutating func add(_ other: EventCounts) { for (name, count) in other.byName { note(name, count) } }
+    subscript(name: String) -> Int { byName[name] ?? 0 }
+    var description: String { byName.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", ") }
+}

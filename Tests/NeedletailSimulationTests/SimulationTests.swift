@@ -1,0 +1,83 @@
+import Foundation
+import Testing
+
+@Suite struct SimulationTests {
+    private static let environment = ProcessInfo.processInfo.environment
+
+    private static func number(_ name: String) -> UInt64? { environment[name].flatMap { UInt64($0) } }
+
+    /// Runs one seed; a failure is run again with a trace.
+    private static func run(_ seed: UInt64, bug: Bug? = nil) -> (failure: String?, counts: EventCounts) {
+        let simulation = Simulation(seed: seed, bug: bug)
+        return (simulation.run(), simulation.counts)
+    }
+
+    private static func report(_ seed: UInt64, _ failure: String) -> String {
+        let again = Simulation(seed: seed, isTracing: true)
+        let same = again.run()
+        return "NEEDLETAIL_SIMULATION_SEED=\(seed): \(failure)\(same == failure ? "" : " (the second run said \(same ?? "nothing"))")\n\(again.story)"
+    }
+
+    /// Runs many seeds on two threads.
+    private static func run(_ seeds: Range<UInt64>) async -> (failures: [(UInt64, String)], counts: EventCounts) {
+        let lanes: UInt64 = 2
+        return await withTaskGroup(of: ([(UInt64, String)], EventCounts).self) { group in
+            for lane in 0..<lanes {
+                group.addTask {
+                    var (failures, counts): ([(UInt64, String)], EventCounts) = ([], EventCounts())
+                    for seed in seeds where seed % lanes == lane {
+                        let result = run(seed)
+                        counts.add(result.counts)
+                        if let failure = result.failure { failures.append((seed, failure)) }
+                    }
+                    return (failures, counts)
+                }
+            }
+            var (failures, counts): ([(UInt64, String)], EventCounts) = ([], EventCounts())
+            for await part in group {
+                failures += part.0
+                counts.add(part.1)
+            }
+            return (failures.sorted { $0.0 < $1.0 }, counts)
+        }
+    }
+
+    @Test func everySeedKeepsItsPromises() async {
+        let first = Self.number("NEEDLETAIL_SIMULATION_SEED")
+        let seeds = first.map { $0..<$0 + 1 } ?? 1..<(Self.number("NEEDLETAIL_SIMULATION_SEEDS") ?? 2_000) + 1
+        let begin = ContinuousClock.now
+        let (failures, counts) = await Self.run(seeds)
+        if let (seed, failure) = failures.first { print(Self.report(seed, failure)) }
+        #expect(failures.isEmpty, "\(failures.count) seeds failed: \(failures.prefix(5).map { "\($0.0) \($0.1)" })")
+        if Self.environment["NEEDLETAIL_SIMULATION_COUNTS"] != nil {
+            print("\(seeds.count) seeds in \(ContinuousClock.now - begin): \(counts.description)")
+        }
+        guard first == nil else { return }
+        for kind in [
+            "promotion", "cut", "transfer", "shrink", "join", "resignation", "failed commit", "crash", "coordinator crash", "partition",
+            "one-way partition", "election", "broken stream", "shard waits", "refused proposal", "change of unknown outcome",
+            "change refused for its version", "change refused for its term", "change that only ends others", "retry of an operation in the log",
+            "majority write lost with all who had it",
+        ] { #expect(counts[kind] > 0, "no seed had a \(kind)") }
+    }
+
+    @Test func aSeedAlwaysTellsTheSameStory() {
+        for seed in UInt64(1)...5 {
+            let stories = (0..<2).map { _ in
+                let simulation = Simulation(seed: seed, isTracing: true)
+                _ = simulation.run()
+                return simulation.story
+            }
+            #expect(stories[0] == stories[1])
+        }
+    }
+
+    @Test(arguments: Bug.allCases) func aBrokenWorldIsNoticed(bug: Bug) {
+        let seeds = UInt64(1)...1_000
+        let found = seeds.first { Self.run($0, bug: bug).failure != nil }
+        #expect(found != nil, "\(bug.rawValue) was not found by \(seeds.count) seeds")
+        if let found, Self.environment["NEEDLETAIL_SIMULATION_COUNTS"] != nil {
+            print("\(bug.rawValue): seed \(found): \(Self.run(found, bug: bug).failure ?? "")")
+        }
+    }
+}
