@@ -29,7 +29,9 @@ extension Coordinator {
             for part in parts {
                 group.addTask { [self] in
                     do throws(NeedletailError) {
-                        return (part.place.number, part.count, .success(try await write(part.write, to: part.place)))
+                        // Not one expression with the next: the optimiser of Swift 6.3 then mixes up the tuple's parts.
+                        let receipt = try await write(part.write, to: part.place)
+                        return (part.place.number, part.count, .success(receipt))
                     } catch {
                         return (part.place.number, part.count, .failure(error))
                     }

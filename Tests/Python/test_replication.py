@@ -1,0 +1,165 @@
+"""Replicas: what was acknowledged survives the loss of a worker, and the others answer meanwhile."""
+
+import threading
+import time
+
+import grpc
+import numpy as np
+import pytest
+from harness import Cluster, wait_for
+from needletail.v1 import cluster_pb2
+from needletail.v1 import collections_pb2 as c
+from needletail.v1 import common_pb2 as common
+from needletail.v1 import points_pb2 as p
+
+DIMENSIONS = 16
+
+
+@pytest.fixture
+def cluster():
+    with Cluster(workers=3) as cluster:
+        yield cluster
+
+
+def create(cluster, name, replicas=2, shards=3, **options):
+    field = c.VectorField(name="v", dimensions=DIMENSIONS, metric=c.METRIC_L2)
+    return cluster.collections.Create(
+        c.CreateCollectionRequest(name=name, fields=[field], shard_count=shards, replication_factor=replicas, **options), timeout=30)
+
+
+def vector(i, version=1):
+    return np.random.default_rng([i, version]).standard_normal(DIMENSIONS).astype("f4")
+
+
+def point(i, version=1):
+    return p.Point(id=common.PointId(number=i), vectors={"v": common.Vector(data=vector(i, version).tobytes())},
+                   payload={"version": common.Value(int_value=version)})
+
+
+def upsert(cluster, name, ids, version=1, timeout=10, **options):
+    request = p.UpsertRequest(collection=name, points=[point(i, version) for i in ids], options=p.WriteOptions(**options))
+    return cluster.points.Upsert(request, timeout=timeout)
+
+
+def shards(cluster, name):
+    return cluster.cluster.Shards(cluster_pb2.ListShardsRequest(collection=name), timeout=10).shards
+
+
+def wait_until_in_sync(cluster, name, replicas=2, seconds=30.0):
+    def is_in_sync():
+        return all(sum(r.in_sync and r.state == cluster_pb2.REPLICA_STATE_READY for r in s.replicas) == replicas for s in shards(cluster, name))
+
+    wait_for(is_in_sync, f"{replicas} replicas of each shard in sync", seconds, cluster.describe)
+
+
+def worker_of(cluster, node):
+    nodes = cluster.cluster.Nodes(cluster_pb2.ListNodesRequest(), timeout=10).nodes
+    address = next(n.address for n in nodes if n.id == node)
+    return next(w for w in cluster.workers if w.address == address)
+
+
+def primary_of(cluster, name, number=0):
+    shard = next(s for s in shards(cluster, name) if s.shard == number)
+    return worker_of(cluster, next(r.node for r in shard.replicas if r.primary))
+
+
+def versions(cluster, name, read=p.READ_CONSISTENCY_PRIMARY):
+    request = p.ScrollRequest(collection=name, parts=p.PointParts(payload=True), page=10_000, read=p.ReadOptions(consistency=read))
+    return {s.id.number: s.payload["version"].int_value for page in cluster.points.Scroll(request, timeout=30) for s in page.points}
+
+
+def test_replicas_hold_the_same_and_both_answer(cluster):
+    create(cluster, "both")
+    answer = upsert(cluster, "both", range(500))
+    assert answer.applied == 500 and len(answer.shards) == 3 and answer.session
+    wait_until_in_sync(cluster, "both")
+    for shard in shards(cluster, "both"):
+        assert len(shard.replicas) == 2 and sum(r.primary for r in shard.replicas) == 1 and len({r.node for r in shard.replicas}) == 2
+    wait_for(lambda: all(len({r.points for r in s.replicas}) == 1 for s in shards(cluster, "both")), "equal counts", 10, cluster.describe)
+    assert sum(s.replicas[0].points for s in shards(cluster, "both")) == 500
+    # Any replica may answer; a session makes each as new as the write.
+    session = answer.session
+    for round in range(2, 30):
+        session = upsert(cluster, "both", [7], version=round).session
+        got = cluster.points.Get(p.GetPointsRequest(collection="both", ids=[common.PointId(number=7)], parts=p.PointParts(payload=True),
+                                                    read=p.ReadOptions(session=session)), timeout=10)
+        assert got.points[0].payload["version"].int_value == round
+    assert versions(cluster, "both") == {i: 29 if i == 7 else 1 for i in range(500)}
+
+
+def test_nothing_acknowledged_is_lost_when_primaries_are_killed(cluster):
+    create(cluster, "killed")
+    wait_until_in_sync(cluster, "killed")
+    acknowledged, running, errors = {}, True, []
+
+    def write():
+        version = 0
+        while running:
+            version += 1
+            ids = range(version * 7 % 300, version * 7 % 300 + 5)
+            try:
+                upsert(cluster, "killed", ids, version)
+                acknowledged.update({i: version for i in ids})
+            except grpc.RpcError as error:
+                errors.append(error)
+
+    def search():
+        query = p.Query(vector=common.Vector(data=vector(1).tobytes()), limit=5)
+        while running:
+            try:
+                cluster.points.Search(p.SearchRequest(collection="killed", query=query), timeout=1)
+            except grpc.RpcError as error:
+                errors.append(error)
+
+    threads = [threading.Thread(target=write), threading.Thread(target=search)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(3):
+            count = len(acknowledged)
+            wait_for(lambda: len(acknowledged) > count or len(acknowledged) == 304, "writes going on", 20, cluster.describe)
+            worker = primary_of(cluster, "killed")
+            worker.kill()
+            epoch = shards(cluster, "killed")[0].epoch
+            wait_for(lambda: shards(cluster, "killed")[0].epoch > epoch, "another primary", 20, cluster.describe)
+            worker.start()
+            wait_until_in_sync(cluster, "killed")
+    finally:
+        running = False
+        for thread in threads:
+            thread.join()
+    assert not errors, errors[:3]
+    found = versions(cluster, "killed")
+    assert found == acknowledged
+
+
+def test_a_named_write_is_carried_out_once(cluster):
+    create(cluster, "once", shards=1)
+    name = bytes(range(1, 17))
+    first = upsert(cluster, "once", [1], version=5, operation_id=name)
+    upsert(cluster, "once", [1], version=6)
+    again = upsert(cluster, "once", [1], version=5, operation_id=name)
+    assert again.shards[0].sequence == first.shards[0].sequence
+    assert versions(cluster, "once") == {1: 6}
+    # The next primary knows the name as well.
+    primary_of(cluster, "once").kill()
+    again = upsert(cluster, "once", [1], version=5, operation_id=name)
+    assert again.shards[0].sequence == first.shards[0].sequence
+    assert versions(cluster, "once") == {1: 6}
+
+
+def test_too_few_in_sync_is_said_and_not_lowered(cluster):
+    create(cluster, "strict", replicas=3, shards=1, min_in_sync=3)
+    wait_until_in_sync(cluster, "strict", 3)
+    upsert(cluster, "strict", range(10))
+    backup = next(w for w in cluster.workers if w is not primary_of(cluster, "strict"))
+    backup.kill()
+    with pytest.raises(grpc.RpcError) as error:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            upsert(cluster, "strict", [1], version=2, timeout=10)
+    assert error.value.code() == grpc.StatusCode.FAILED_PRECONDITION and "in sync" in error.value.details()
+    backup.start()
+    wait_until_in_sync(cluster, "strict", 3)
+    upsert(cluster, "strict", [2], version=3)
+    assert versions(cluster, "strict")[2] == 3
