@@ -7,6 +7,11 @@ extension Coordinator {
     public func createCollection(_ spec: CollectionSpec, deadline: Deadline?) async throws -> CollectionInfo {
         try spec.validate()
         for field in spec.fields { try TrainingPolicy.check(field) }
+        if let leader = try leaderElsewhere() {
+            let info = try await leader.createCollection(spec, deadline: deadline)
+            await waitForCopy(deadline) { $0.collections.values[spec.name].map { $0.incarnation == info.incarnation && $0.state == .active } ?? false }
+            return info
+        }
         return try await exclusively(spec.name, deadline) {
             let entry = try plan(spec)
             guard try await store(entry, replacing: nil) else {
@@ -19,7 +24,7 @@ extension Coordinator {
                 // left: then, as with what cannot be removed now, the clean-up does it.
                 var doomed = entry
                 doomed.state = .deleting
-                let isStored = try await store(doomed, replacing: entry)
+                let isStored = (try? await store(doomed, replacing: entry)) ?? false
                 if isStored, !Task.isCancelled, deadline?.isPast != true { try? await finishDeletion(doomed, deadline) }
                 throw error
             }
@@ -64,7 +69,13 @@ extension Coordinator {
     }
 
     public func deleteCollection(_ name: String, ignoreMissing: Bool, deadline: Deadline?) async throws -> Bool {
-        try await exclusively(name, deadline) {
+        if let leader = try leaderElsewhere() {
+            let former = state.withLock { $0.collections[name]?.incarnation }
+            let wasThere = try await leader.deleteCollection(name, ignoreMissing: ignoreMissing, deadline: deadline)
+            await waitForCopy(deadline) { copy in copy.collections.values[name].map { $0.incarnation != former || $0.state == .deleting } ?? true }
+            return wasThere
+        }
+        return try await exclusively(name, deadline) {
             guard let entry = state.withLock({ $0.collections[name] }), entry.state == .active else {
                 if ignoreMissing { return false }
                 throw NeedletailError(.notFound, "there is no collection \"\(name)\"; `needletail collection list` shows those there are")
@@ -93,12 +104,16 @@ extension Coordinator {
                 }
             }
         }
-        guard try await metadata.replace(Self.collectionsPrefix + entry.spec.name, expected: entry.encoded, with: nil) else { return }
-        state.withLock { $0.collections[entry.spec.name] = nil }
+        _ = try await store(nil, replacing: entry, name: entry.spec.name)
     }
 
     public func updateCollection(_ name: String, durability: Durability?, deadline: Deadline?) async throws -> CollectionInfo {
-        try await exclusively(name, deadline) {
+        if let leader = try leaderElsewhere() {
+            let info = try await leader.updateCollection(name, durability: durability, deadline: deadline)
+            await waitForCopy(deadline) { $0.collections.values[name]?.spec == info.spec }
+            return info
+        }
+        return try await exclusively(name, deadline) {
             let entry = try entry(name)
             var changed = entry
             changed.spec.durability = durability ?? entry.spec.durability
@@ -146,8 +161,9 @@ extension Coordinator {
             .sorted { $0.spec.name < $1.spec.name }
     }
 
-    /// Finishes what a crash or an absent node left half done: called on the clock.
+    /// Finishes, on the leader, what a crash or an absent node left half done: called on the clock.
     public func cleanUp() async {
+        guard isLeader else { return }
         for entry in state.withLock({ Array($0.collections.values) }) where entry.state != .active {
             _ = try? await exclusively(entry.spec.name, nil) {
                 guard state.withLock({ $0.collections[entry.spec.name] }) == entry else { return }
@@ -156,12 +172,22 @@ extension Coordinator {
         }
     }
 
-    /// Writes the entry to the metadata store and then to the map. False when the store held something else than `old`.
+    /// Writes the entry to the metadata store and then to the copy. False when the store held something else than `old`, or another
+    /// coordinator leads.
     func store(_ entry: CollectionEntry, replacing old: CollectionEntry?) async throws -> Bool {
-        let key = Self.collectionsPrefix + entry.spec.name
-        guard try await metadata.replace(key, expected: old?.encoded, with: entry.encoded) else { return false }
-        state.withLock { $0.collections[entry.spec.name] = entry }
-        return true
+        try await store(entry, replacing: old, name: entry.spec.name)
+    }
+
+    private func store(_ entry: CollectionEntry?, replacing old: CollectionEntry?, name: String) async throws -> Bool {
+        let key = MetadataCopy.collectionsPrefix + name
+        var comparison = MetadataComparison.absent(key)
+        if let old {
+            guard let revision = state.withLock({ $0.collections[name] == old ? $0.copy.collections.revision(name) : nil }) else { return false }
+            comparison = .revision(key, revision)
+        }
+        let outcome = try await transactAsLeader(if: [comparison], [entry.map { .put(key, $0.encoded) } ?? .delete(key)])
+        if outcome.succeeded { state.withLock { $0.copy.collections.change(name, to: entry, revision: outcome.revision) } }
+        return outcome.succeeded
     }
 
     /// One control operation at a time on a name, begun before its deadline.

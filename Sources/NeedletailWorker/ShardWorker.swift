@@ -12,8 +12,8 @@ public struct ShardWorkerConfiguration: Sendable {
     public var port = 7470
     /// host:port at which coordinators reach this worker; the listening address when nil.
     public var advertised: String?
-    public var coordinatorHost = "127.0.0.1"
-    public var coordinatorPort = 7460
+    /// host:port of one or more coordinators, who name the others.
+    public var coordinators = ["127.0.0.1:7460"]
     public var dataDirectory = "needletail-data/shard"
     public var searchThreads: Int
     public var buildThreads: Int
@@ -32,6 +32,8 @@ public struct ShardWorkerConfiguration: Sendable {
 public final class ShardWorker: Service {
     private let configuration: ShardWorkerConfiguration
     private let logger: Logger
+    /// Whether the worker may take itself for a living member of the cluster.
+    public let lease = NodeLease()
     /// Called with the port once the worker listens.
     private let whenListening: @Sendable (Int) -> Void
 
@@ -52,26 +54,18 @@ public final class ShardWorker: Service {
         health.set(.notServing, for: "")
         health.set(.notServing, for: Self.serviceName)
         let threads = TransportThreads(count: configuration.transportThreads)
+        let coordinators = try KnownCoordinators(configuration.coordinators) { try KnownCoordinator.connect($0, isConfigured: $1, threads) }
         let server = makeServer(node, health, threads)
         let port = try await server.listen()
         logger.info("shard worker listens", metadata: ["port": "\(port)", "node": "\(Incarnation(folder.nodeID))"])
         try node.start()
 
-        var reconnecting = GRPCClientConfiguration()
-        // A coordinator that is back should hear of its workers soon.
-        reconnecting.maxBackoff = .milliseconds(500)
-        let client = GRPCClient(
-            host: configuration.coordinatorHost, port: configuration.coordinatorPort, configuration: reconnecting, group: threads.group)
         let heartbeats = HeartbeatLoop(
-            folder: folder, node: node, membership: RemoteMembership(client),
+            folder: folder, node: node, coordinators: coordinators, lease: lease,
             address: configuration.advertised ?? "\(configuration.host):\(port)", logger: logger)
         // Whoever is told that the worker is up may ask the coordinator about it: so the coordinator hears first, if it is there.
         var mismatch: WrongCluster?
-        do {
-            try await heartbeats.beat(isDraining: false)
-        } catch let error as WrongCluster {
-            mismatch = error
-        } catch {}  // The loop tries again, and says so.
+        do throws(WrongCluster) { try await heartbeats.beat(isDraining: false) } catch { mismatch = error }
         if mismatch == nil {
             whenListening(port)
             mismatch = await serve(node, health, heartbeats)
@@ -83,7 +77,7 @@ public final class ShardWorker: Service {
         if mismatch == nil { try? await heartbeats.beat(isDraining: true) }
         await server.shutdown(grace: configuration.drainTime)
         await node.close()
-        await client.close()
+        for coordinator in coordinators.all { await coordinator.close() }
         await threads.shutdown()
         logger.info("shard worker has stopped")
         if let mismatch { throw mismatch.reason }

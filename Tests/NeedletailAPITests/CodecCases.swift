@@ -134,7 +134,8 @@ struct CodecCase: Sendable, CustomStringConvertible {
                 clusterID: generator.next(), version: generator.text(), nodesTotal: generator.below(100),
                 nodesAlive: generator.below(100),
                 collections: generator.below(100), shardsTotal: generator.below(100), shardsReady: generator.below(100),
-                points: generator.number())
+                points: generator.number(),
+                coordinators: generator.some(3) { CoordinatorInfo(id: $0.next(), address: $0.text(), isLeader: $0.bool()) })
         },
         CodecCase("nodes", PublicMessages.nodes) { generator in
             generator.some(4) {
@@ -208,7 +209,9 @@ struct CodecCase: Sendable, CustomStringConvertible {
         },
         CodecCase("heartbeatAnswer", InternalMessages.heartbeatAnswer) { generator in
             HeartbeatAnswer(
-                cluster: generator.next(), assignments: generator.some(3) { $0.assignment() }, models: generator.some(3) { $0.collectionModel() })
+                cluster: generator.next(),
+                leadership: generator.bool() ? .init(term: generator.number(), lease: .milliseconds(generator.below(10_000))) : nil,
+                coordinators: generator.some(3) { $0.text() }, assignments: generator.some(3) { $0.assignment() }, models: generator.some(3) { $0.collectionModel() })
         },
         CodecCase("health check", HealthMessages.check) { $0.text() },
         CodecCase("health status", HealthMessages.status) { ServingStatus(rawValue: UInt32($0.below(4)))! },

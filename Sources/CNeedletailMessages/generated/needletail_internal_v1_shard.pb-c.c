@@ -3845,7 +3845,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__heartbeat_request__de
   (ProtobufCMessageInit) needletail__internal__v1__heartbeat_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__heartbeat_reply__field_descriptors[3] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__heartbeat_reply__field_descriptors[7] =
 {
   {
     "cluster",
@@ -3883,16 +3883,68 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__heartbeat_reply_
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "leader",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__HeartbeatReply, leader),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "term",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__HeartbeatReply, term),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "lease_milliseconds",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__HeartbeatReply, lease_milliseconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "coordinators",
+    7,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_STRING,
+    offsetof(Needletail__Internal__V1__HeartbeatReply, n_coordinators),
+    offsetof(Needletail__Internal__V1__HeartbeatReply, coordinators),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__internal__v1__heartbeat_reply__field_indices_by_name[] = {
   1,   /* field[1] = assignments */
   0,   /* field[0] = cluster */
+  6,   /* field[6] = coordinators */
+  3,   /* field[3] = leader */
+  5,   /* field[5] = lease_milliseconds */
   2,   /* field[2] = models */
+  4,   /* field[4] = term */
 };
 static const ProtobufCIntRange needletail__internal__v1__heartbeat_reply__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__heartbeat_reply__descriptor =
 {
@@ -3902,7 +3954,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__heartbeat_reply__desc
   "Needletail__Internal__V1__HeartbeatReply",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__HeartbeatReply),
-  3,
+  7,
   needletail__internal__v1__heartbeat_reply__field_descriptors,
   needletail__internal__v1__heartbeat_reply__field_indices_by_name,
   1,  needletail__internal__v1__heartbeat_reply__number_ranges,

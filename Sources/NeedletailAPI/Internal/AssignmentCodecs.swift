@@ -36,6 +36,13 @@ extension InternalMessages {
             message.pointee.assignments = try arena.list(answer.assignments, arena.assignment)
             message.pointee.n_models = answer.models.count
             message.pointee.models = try arena.list(answer.models, arena.model)
+            if let leadership = answer.leadership {
+                message.pointee.leader = 1
+                message.pointee.term = leadership.term
+                message.pointee.lease_milliseconds = UInt32(clamping: leadership.lease.nanoseconds / 1_000_000)
+            }
+            message.pointee.n_coordinators = answer.coordinators.count
+            message.pointee.coordinators = try arena.texts(answer.coordinators)
             return message
         },
         read: { (message: UnsafePointer<Needletail__Internal__V1__HeartbeatReply>) throws(NeedletailError) in
@@ -44,6 +51,9 @@ extension InternalMessages {
                 try ReplicaAssignment(assignment)
             }
             let models = try messages(reply.models, reply.n_models) { model throws(NeedletailError) in try CollectionModel(model) }
-            return HeartbeatAnswer(cluster: reply.cluster, assignments: assignments, models: models)
+            let leadership = HeartbeatAnswer.Leadership(term: reply.term, lease: .milliseconds(Int64(reply.lease_milliseconds)))
+            return HeartbeatAnswer(
+                cluster: reply.cluster, leadership: reply.leader != 0 ? leadership : nil, coordinators: texts(reply.coordinators, reply.n_coordinators),
+                assignments: assignments, models: models)
         })
 }

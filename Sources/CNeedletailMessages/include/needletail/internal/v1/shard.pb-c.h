@@ -568,10 +568,27 @@ struct  Needletail__Internal__V1__HeartbeatReply
    */
   size_t n_models;
   Needletail__Internal__V1__Model **models;
+  /*
+   * Whether the coordinator leads; only the leader says anything in assignments, models, term and lease.
+   */
+  protobuf_c_boolean leader;
+  /*
+   * Grows with each leader.
+   */
+  uint64_t term;
+  /*
+   * For so long after it sent the heartbeat may the worker take itself for a living member.
+   */
+  uint32_t lease_milliseconds;
+  /*
+   * host:port of every coordinator there is, from all of them; empty when there are no others.
+   */
+  size_t n_coordinators;
+  char **coordinators;
 };
 #define NEEDLETAIL__INTERNAL__V1__HEARTBEAT_REPLY__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__heartbeat_reply__descriptor) \
-    , 0, 0,NULL, 0,NULL }
+    , 0, 0,NULL, 0,NULL, 0, 0, 0, 0,NULL }
 
 
 /* Needletail__Internal__V1__Empty methods */
