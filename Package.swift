@@ -124,7 +124,10 @@ let package = Package(
             resources: [.copy("Resources/sample")], swiftSettings: strict),
         .executableTarget(
             name: "needletail-coordinator",
-            dependencies: ["NeedletailCoordinator", "NeedletailCore", "NeedletailTelemetry", arguments, lifecycle, signals], swiftSettings: strict),
+            dependencies: [
+                "NeedletailCoordinator", "NeedletailEtcd", "NeedletailCore", "NeedletailTelemetry", arguments, lifecycle, signals,
+            ],
+            swiftSettings: strict),
         .executableTarget(
             name: "needletail-shard",
             dependencies: ["NeedletailWorker", "NeedletailCore", "NeedletailTelemetry", arguments, lifecycle, signals], swiftSettings: strict),

@@ -1,6 +1,7 @@
 internal import NeedletailCluster
 internal import NeedletailAdmin
 public import NeedletailCore
+internal import NeedletailMetadata
 internal import Synchronization
 
 extension Coordinator {
@@ -18,12 +19,14 @@ extension Coordinator {
                 .aborted,
                 "shard worker \(node) is alive at \(rival): this is a copy of its data folder. Stop one of them; a copy is no replica")
         }
+        let term = term
         let (actions, assignments, models) = state.withLock { state in
             let actions = state.membership.heartbeat(
                 from: node, address: heartbeat.address, status: heartbeat.status, isDraining: heartbeat.isDraining, now: .now)
+            guard term != nil else { return (actions, [ReplicaAssignment](), [CollectionModel]()) }
             let assignments = state.collections.values.flatMap { entry in
                 entry.state == .deleting
-                    ? [] : entry.shards.filter { $0.replicas.contains(node) }.map { entry.assignment($0) { state.membership.nodes[$0]?.address } }
+                    ? [] : entry.shards.filter { $0.replicas.contains(node) }.map { entry.assignment($0, address: state.address) }
             }
             let models = TrainingPolicy.models(
                 for: node, of: state.collections.values, replicas: state.membership.nodes[node]?.replicas ?? [:])
@@ -41,8 +44,36 @@ extension Coordinator {
             case .retry(let node): state.withLock { $0.workers[node] }?.retryNow()
             }
         }
+        if term != nil { await remember(node, at: heartbeat.address) }
+        // Asked again, after all that took time: whose lease is over by now says nothing as the leader.
+        tellLeadership()
+        let epochs = failover.grant(node)
+        guard let term, term == self.term, let epochs else { return HeartbeatAnswer(cluster: clusterID, leadership: nil, coordinators: addresses) }
         return HeartbeatAnswer(
-            cluster: clusterID, assignments: assignments, models: models, lease: failover.grant(node))
+            cluster: clusterID, leadership: .init(term: term, lease: Self.lease, epochs: epochs), coordinators: addresses, assignments: assignments,
+            models: models)
+    }
+
+    /// Puts a worker that is new, or has moved, among the metadata, for coordinators that have not heard of it. Its heartbeat counts
+    /// also when that fails; the next one tries again.
+    private func remember(_ node: NodeID, at address: String) async {
+        let (key, entry) = (Incarnation(node.value).description, NodeEntry(id: node, address: address))
+        if state.withLock({ $0.copy.nodes.values[key] }) == entry { return }
+        guard let outcome = try? await transactAsLeader(if: [], [.put(MetadataCopy.nodesPrefix + key, entry.encoded)]), outcome.succeeded else { return }
+        state.withLock { $0.copy.nodes.change(key, to: entry, revision: outcome.revision) }
+    }
+
+    /// Of all coordinators; none when there can be but one.
+    private var addresses: [String] {
+        metadata.isExclusive ? [] : state.withLock { state in state.copy.coordinators.values.values.map(\.address).sorted() }
+    }
+
+    /// By id, this one among them.
+    private var coordinators: [CoordinatorInfo] {
+        let leader = state.withLock { $0.copy.leader.values.first?.value.coordinator.id }
+        var known = Dictionary(state.withLock { $0.copy.coordinators.values.values.map { ($0.id, $0.address) } }) { $1 }
+        known[id] = address
+        return known.sorted { $0.key < $1.key }.map { CoordinatorInfo(id: $0.key, address: $0.value, isLeader: $0.key == leader) }
     }
 
     /// Whether every shard of every collection has a replica that answers searches.
@@ -57,25 +88,35 @@ extension Coordinator {
     }
 
     public func clusterStatus(deadline: Deadline?) async throws -> ClusterStatus {
-        state.withLock { state in
+        let coordinators = coordinators
+        return state.withLock { state in
             let now = ContinuousClock.now
             let alive = state.membership.nodes.values.filter { $0.isAlive(at: now, lease: Self.lease) }
             return ClusterStatus(
-                clusterID: clusterID, version: NeedletailVersion.current, nodesTotal: state.membership.nodes.count, nodesAlive: alive.count,
+                clusterID: clusterID, version: NeedletailVersion.current,
+                nodesTotal: state.membership.nodes.count + state.unheardNodes.count, nodesAlive: alive.count,
                 collections: state.collections.values.count { $0.state == .active }, shardsTotal: state.shardCount,
-                shardsReady: state.readyShards, points: alive.reduce(0) { $0 + $1.replicas.values.reduce(0) { $0 + $1.pointCount } })
+                shardsReady: state.readyShards, points: alive.reduce(0) { $0 + $1.replicas.values.reduce(0) { $0 + $1.pointCount } },
+                coordinators: coordinators)
         }
     }
 
     public func nodes(deadline: Deadline?) async throws -> [NodeInfo] {
         let now = ContinuousClock.now
-        return state.withLock { Array($0.membership.nodes.values) }.sorted { $0.id < $1.id }.map { node in
+        let (heard, unheard) = state.withLock { (Array($0.membership.nodes.values), $0.unheardNodes) }
+        let silent = unheard.map { node in
+            NodeInfo(
+                id: node.id.value, address: node.address, isAlive: false, replicas: 0, points: 0, memoryBytes: 0, diskBytes: 0,
+                heartbeatAge: started.duration(to: now))
+        }
+        let infos = heard.map { node in
             NodeInfo(
                 id: node.id.value, address: node.address, isAlive: node.isAlive(at: now, lease: Self.lease),
                 replicas: node.replicas.count, points: node.replicas.values.reduce(0) { $0 + $1.pointCount },
                 memoryBytes: node.replicas.values.reduce(0) { $0 + $1.memoryBytes },
                 diskBytes: node.replicas.values.reduce(0) { $0 + $1.diskBytes }, heartbeatAge: node.lastHeartbeat.duration(to: now))
         }
+        return (infos + silent).sorted { $0.id < $1.id }
     }
 
     public func shards(of collection: String?, deadline: Deadline?) async throws -> [ShardInfo] {
@@ -90,8 +131,16 @@ extension Coordinator {
 }
 
 extension Coordinator.State {
+    /// Known from the metadata, but not to have sent this coordinator a heartbeat.
+    fileprivate var unheardNodes: [NodeEntry] { copy.nodes.values.values.filter { membership.nodes[$0.id] == nil } }
+
     fileprivate var active: [CollectionEntry] { collections.values.filter { $0.state == .active } }
     var shardCount: Int { active.reduce(0) { $0 + $1.shards.count } }
+
+    /// Where a node was heard of last, here or by another coordinator.
+    func address(of node: NodeID) -> String? {
+        membership.nodes[node]?.address ?? copy.nodes.values[Incarnation(node.value).description]?.address
+    }
 
     var readyShards: Int { shardCount - missingShards.count }
 

@@ -7,6 +7,11 @@ extension Coordinator {
     public func createCollection(_ spec: CollectionSpec, deadline: Deadline?) async throws -> CollectionInfo {
         try spec.validate()
         for field in spec.fields { try TrainingPolicy.check(field) }
+        if let leader = try leaderElsewhere() {
+            let info = try await leader.createCollection(spec, deadline: deadline)
+            await waitForCopy(deadline) { $0.collections.values[spec.name].map { $0.incarnation == info.incarnation && $0.state == .active } ?? false }
+            return info
+        }
         return try await exclusively(spec.name, deadline) {
             let entry = try plan(spec)
             guard try await store(entry, replacing: nil) else {
@@ -19,7 +24,7 @@ extension Coordinator {
                 // left: then, as with what cannot be removed now, the clean-up does it.
                 var doomed = entry
                 doomed.state = .deleting
-                let isStored = try await store(doomed, replacing: entry)
+                let isStored = (try? await store(doomed, replacing: entry)) ?? false
                 if isStored, !Task.isCancelled, deadline?.isPast != true { try? await finishDeletion(doomed, deadline) }
                 throw error
             }
@@ -62,7 +67,13 @@ extension Coordinator {
     }
 
     public func deleteCollection(_ name: String, ignoreMissing: Bool, deadline: Deadline?) async throws -> Bool {
-        try await exclusively(name, deadline) {
+        if let leader = try leaderElsewhere() {
+            let former = state.withLock { $0.collections[name]?.incarnation }
+            let wasThere = try await leader.deleteCollection(name, ignoreMissing: ignoreMissing, deadline: deadline)
+            await waitForCopy(deadline) { copy in copy.collections.values[name].map { $0.incarnation != former || $0.state == .deleting } ?? true }
+            return wasThere
+        }
+        return try await exclusively(name, deadline) {
             guard let entry = state.withLock({ $0.collections[name] }), entry.state == .active else {
                 if ignoreMissing { return false }
                 throw NeedletailError(.notFound, "there is no collection \"\(name)\"; `needletail collection list` shows those there are")
@@ -86,8 +97,7 @@ extension Coordinator {
                 for node in place.replicas { group.addTask { await self.drop(shard, on: node, deadline) } }
             }
         }
-        guard try await metadata.replace(Self.collectionsPrefix + entry.spec.name, expected: entry.encoded, with: nil) else { return }
-        state.withLock { $0.collections[entry.spec.name] = nil }
+        guard try await store(nil, replacing: entry, name: entry.spec.name) else { return }
         for place in entry.shards { failover.receive(.removed(entry.shardID(place))) }
     }
 
@@ -99,7 +109,12 @@ extension Coordinator {
     }
 
     public func updateCollection(_ name: String, changes: CollectionChanges, deadline: Deadline?) async throws -> CollectionInfo {
-        try await exclusively(name, deadline) {
+        if let leader = try leaderElsewhere() {
+            let info = try await leader.updateCollection(name, changes: changes, deadline: deadline)
+            await waitForCopy(deadline) { $0.collections.values[name]?.spec == info.spec }
+            return info
+        }
+        return try await exclusively(name, deadline) {
             let entry = try entry(name)
             var changed = entry
             changed.spec.durability = changes.durability ?? entry.spec.durability
@@ -152,8 +167,9 @@ extension Coordinator {
             .sorted { $0.spec.name < $1.spec.name }
     }
 
-    /// Finishes what a crash or an absent node left half done: called on the clock.
+    /// Finishes, on the leader, what a crash or an absent node left half done: called on the clock.
     public func cleanUp() async {
+        guard isLeader else { return }
         for entry in state.withLock({ Array($0.collections.values) }) where entry.state != .active {
             _ = try? await exclusively(entry.spec.name, nil) {
                 guard state.withLock({ $0.collections[entry.spec.name] }) == entry else { return }
@@ -162,13 +178,24 @@ extension Coordinator {
         }
     }
 
-    /// Writes the entry to the metadata store and then to the map. False when the store held something else than `old`.
+    /// Writes the entry to the metadata store and then to the copy. False when the store held something else than `old`, or another
+    /// coordinator leads.
     func store(_ entry: CollectionEntry, replacing old: CollectionEntry?) async throws -> Bool {
-        let key = Self.collectionsPrefix + entry.spec.name
-        guard try await metadata.replace(key, expected: old?.encoded, with: entry.encoded) else { return false }
-        state.withLock { $0.collections[entry.spec.name] = entry }
+        guard try await store(entry, replacing: old, name: entry.spec.name) else { return false }
         tellFailover(entry)
         return true
+    }
+
+    private func store(_ entry: CollectionEntry?, replacing old: CollectionEntry?, name: String) async throws -> Bool {
+        let key = MetadataCopy.collectionsPrefix + name
+        var comparison = MetadataComparison.absent(key)
+        if let old {
+            guard let revision = state.withLock({ $0.collections[name] == old ? $0.copy.collections.revision(name) : nil }) else { return false }
+            comparison = .revision(key, revision)
+        }
+        let outcome = try await transactAsLeader(if: [comparison], [entry.map { .put(key, $0.encoded) } ?? .delete(key)])
+        if outcome.succeeded { state.withLock { $0.copy.collections.change(name, to: entry, revision: outcome.revision) } }
+        return outcome.succeeded
     }
 
     func tellFailover(_ entry: CollectionEntry) {
@@ -180,7 +207,7 @@ extension Coordinator {
 
     /// What the nodes of a shard are told.
     func assignment(_ place: ShardPlace, of entry: CollectionEntry) -> ReplicaAssignment {
-        let addresses = state.withLock { state in place.replicas.reduce(into: [:]) { $0[$1] = state.membership.nodes[$1]?.address } }
+        let addresses = state.withLock { state in place.replicas.reduce(into: [:]) { $0[$1] = state.address(of: $1) } }
         return entry.assignment(place) { addresses[$0] }
     }
 

@@ -1,25 +1,41 @@
 internal import Logging
 internal import NeedletailCluster
 internal import NeedletailCore
+internal import NeedletailMetadata
 internal import Synchronization
 
 extension Coordinator {
-    /// Until cancelled: carries out what the leader decides about primaries.
-    func lead(logger: Logger) async {
+    /// Until cancelled: while this coordinator leads, carries out what is decided about primaries.
+    func decide(logger: Logger) async {
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await self.failover.run(self, logger: logger) }
             group.addTask {
                 while !Task.isCancelled {
-                    // The metadata are this process's alone.
-                    self.failover.renew(until: .now + .seconds(10))
-                    try? await Task.sleep(for: .milliseconds(500))
+                    self.tellLeadership()
+                    try? await Task.sleep(for: .milliseconds(50))
                 }
             }
         }
     }
 
+    /// Tells the machine that decides about primaries whether this coordinator leads, and for how long it surely does.
+    func tellLeadership() {
+        let term = term
+        if failover.isNews(term) {
+            guard let term else { return failover.receive(.deposed) }
+            failover.receive(.elected(term: term))
+            // The copy shows this coordinator as the leader, and so all that its predecessors did.
+            for entry in state.withLock({ Array($0.collections.values) }) { tellFailover(entry) }
+            failover.receive(.loaded(term: term))
+        }
+        guard term != nil else { return }
+        // With a store of its own nobody else can lead.
+        failover.renew(until: metadata.isExclusive ? .now + .seconds(10) : state.withLock { $0.lease?.counted.end } ?? .now)
+    }
+
     /// Gives shards the number of replicas that their collection wants, one step a call: called on the clock.
     func adjustReplicas() async {
+        guard isLeader else { return }
         for entry in state.withLock({ Array($0.collections.values) }) where entry.state == .active {
             for place in entry.shards where place.replicas.count != entry.spec.replicationFactor {
                 // What cannot be done now, for want of nodes, is tried again.

@@ -24,6 +24,7 @@ extension Coordinator {
     }
 
     public func train(_ request: CollectionTraining) async throws -> CollectionInfo {
+        if let leader = try leaderElsewhere() { return try await leader.train(request) }
         let entry = try entry(request.collection)
         var fields = TrainingPolicy.untrained(entry)
         if !request.field.isEmpty {
@@ -42,9 +43,10 @@ extension Coordinator {
         return try await collection(request.collection, deadline: request.deadline)
     }
 
-    /// Trains what has enough points: called on the clock. What fails is tried again after a pause.
+    /// Trains what has enough points, on the leader: called on the clock. What fails is tried again after a pause.
     /// - Returns: what failed, and had not failed for the same reason the last time.
     @discardableResult public func trainWhatIsDue() async -> [FailedTraining] {
+        guard isLeader else { return [] }
         let now = ContinuousClock.now
         let due: [(CollectionEntry, [Int])] = state.withLock { state in
             let living = Set(state.collections.values.map(\.incarnation))

@@ -5,8 +5,8 @@ internal import Synchronization
 
 /// The door for clients and the control plane of a cluster.
 ///
-/// It answers from a copy of the cluster map in memory, which is changed only after the metadata store was; what it decides is decided
-/// in NeedletailCluster, and done here.
+/// It answers from a copy of the metadata in memory, which follows the metadata store. Any number of coordinators share a store, and all
+/// answer; one of them leads, and changes the cluster. What is decided is decided in NeedletailCluster, and done here.
 public final class Coordinator: ClusterOperations, MembershipOperations {
     /// A way to a shard worker.
     public struct WorkerLink: Sendable {
@@ -30,9 +30,27 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
     /// Reaches the shard worker at an address.
     public typealias Connect = @Sendable (_ address: String) throws -> WorkerLink
 
+    /// A way to another coordinator.
+    public struct CoordinatorLink: Sendable {
+        public var operations: any ClusterOperations
+        public var close: @Sendable () async -> Void
+
+        public init(operations: any ClusterOperations, close: @escaping @Sendable () async -> Void) {
+            self.operations = operations
+            self.close = close
+        }
+    }
+
+    /// Reaches the coordinator at an address. A way that is not closed closes itself some time after it was let go.
+    public typealias ConnectCoordinator = @Sendable (_ address: String) throws -> CoordinatorLink
+
     struct State {
-        /// Every entry of the metadata store, those being made or removed included.
-        var collections: [String: CollectionEntry] = [:]
+        var copy: MetadataCopy
+        var collections: [String: CollectionEntry] { copy.collections.values }
+        /// Where the others reach this coordinator.
+        var address = ""
+        var lease: OwnLease?
+        var leaderLink: (leader: CoordinatorEntry, link: CoordinatorLink)?
         var membership: Membership
         var workers: [NodeID: WorkerLink] = [:]
         var loads: [NodeID: NodeLoad] = [:]
@@ -45,38 +63,56 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
     }
 
     public let clusterID: UInt64
+    /// Another one at every start.
+    let id = UInt64.random(in: 1...UInt64.max)
     let metadata: any MetadataStore
     let connect: Connect
+    let connectCoordinator: ConnectCoordinator
+    /// Of this coordinator's lease in the metadata store.
+    let leaseLength: Duration
     let state: Mutex<State>
     let failover: Failover
+    let started = ContinuousClock.now
 
     /// How long a worker counts as alive after its last heartbeat, and its primaries may act; then others take over.
     public static let lease = Duration.seconds(2)
 
-    /// Reads the cluster's metadata, or makes a new cluster when there are none.
+    /// Reads the cluster's metadata, or makes a new cluster when there are none. Where several coordinators share the store, `follow` and
+    /// `lead` are to be run.
+    ///
+    /// - Parameters:
+    ///   - leaseLength: after so long without a sign of life from this coordinator another one may lead.
+    ///   - connectCoordinator: for requests that another coordinator is to be asked; not used with a store of one coordinator.
     /// - Throws: `dataLoss` when they are damaged, `unimplemented` when a newer version wrote them.
-    public static func open(metadata: any MetadataStore, connect: @escaping Connect) async throws -> Coordinator {
+    public static func open(
+        metadata: any MetadataStore, leaseLength: Duration = .seconds(2),
+        connectCoordinator: ConnectCoordinator? = nil, connect: @escaping Connect
+    ) async throws -> Coordinator {
         let cluster = try await identity(metadata)
-        var collections: [String: CollectionEntry] = [:]
-        for entry in try await metadata.entries(prefix: Self.collectionsPrefix).entries {
-            let collection = try CollectionEntry(encoded: entry.value)
-            collections[collection.spec.name] = collection
-        }
-        return Coordinator(cluster: cluster, collections: collections, metadata: metadata, connect: connect)
+        let copy = try MetadataCopy(try await metadata.entries(prefix: ""))
+        let coordinator = Coordinator(cluster, metadata, leaseLength, copy, connect, connectCoordinator ?? { _ in throw notLeading })
+        if metadata.isExclusive { try await coordinator.leadAlone() }
+        return coordinator
     }
 
-    private init(cluster: UInt64, collections: [String: CollectionEntry], metadata: any MetadataStore, connect: @escaping Connect) {
+    private init(
+        _ cluster: UInt64, _ metadata: any MetadataStore, _ leaseLength: Duration, _ copy: MetadataCopy, _ connect: @escaping Connect,
+        _ connectCoordinator: @escaping ConnectCoordinator
+    ) {
         clusterID = cluster
         self.metadata = metadata
+        self.leaseLength = leaseLength
         self.connect = connect
-        state = Mutex(State(collections: collections, membership: Membership(lease: Self.lease)))
+        self.connectCoordinator = connectCoordinator
+        state = Mutex(State(copy: copy, membership: Membership(lease: Self.lease)))
         failover = Failover(lease: Self.lease)
-        failover.receive(.elected(term: 1))
-        for entry in collections.values { tellFailover(entry) }
-        failover.receive(.loaded(term: 1))
     }
 
-    static let collectionsPrefix = "collections/"
+    /// host:port at which workers and other coordinators reach this one. Known once it listens, and set before `lead` is run.
+    public var address: String {
+        get { state.withLock { $0.address } }
+        set { state.withLock { $0.address = newValue } }
+    }
 
     private static func identity(_ metadata: any MetadataStore) async throws -> UInt64 {
         let key = "cluster"
@@ -129,13 +165,15 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
         }
     }
 
-    /// Closes the ways to all workers.
+    /// Stops leading and closes the ways to all workers. The metadata store stays open.
     public func close() async {
-        let links = state.withLock { state in
-            defer { state.workers = [:] }
-            return Array(state.workers.values)
+        await resign()
+        let (links, leader) = state.withLock { state in
+            defer { (state.workers, state.leaderLink) = ([:], nil) }
+            return (Array(state.workers.values), state.leaderLink)
         }
         for link in links { await link.close() }
+        await leader?.link.close()
     }
 
     static func wrap(_ error: any Error) -> NeedletailError {

@@ -3,7 +3,7 @@ internal import NeedletailAPI
 internal import NeedletailAdmin
 internal import NeedletailCore
 internal import NeedletailGRPC
-internal import NeedletailMetadata
+public import NeedletailMetadata
 public import ServiceLifecycle
 
 /// What a coordinator process is told at its start.
@@ -13,7 +13,13 @@ public struct CoordinatorConfiguration: Sendable {
     public var port = 7460
     /// The HTTP port for probes; 0: any free port, nil: none.
     public var adminPort: Int? = 7461
+    /// host:port at which workers and other coordinators reach this one; the listening address when nil.
+    public var advertised: String?
+    /// Where the cluster's metadata are; nil: in `dataDirectory`, for a cluster of one coordinator. The service closes it.
+    public var metadata: (any MetadataStore)?
     public var dataDirectory = "needletail-data/coordinator"
+    /// Of the lease that a coordinator which shares its metadata with others has there: when the leader dies, another takes over after it.
+    public var leaseLength = Duration.seconds(2)
     public var transportThreads = 1
     /// How long requests under way may take when the process is asked to stop.
     public var drainTime = Duration.seconds(10)
@@ -36,28 +42,57 @@ public final class CoordinatorService: Service {
 
     public func run() async throws {
         let threads = TransportThreads(count: configuration.transportThreads)
-        let metadata = try EmbeddedMetadataStore(directory: configuration.dataDirectory)
-        let coordinator = try await Coordinator.open(metadata: metadata) { address in
-            let (host, port) = try Endpoint.parse(address)
-            let client = GRPCClient(host: host, port: port, group: threads.group)
-            return Coordinator.WorkerLink(
-                operations: RemoteShardWorker(client), replication: RemoteReplication(client), retryNow: { client.resetBackoff() },
-                close: { await client.close() })
-        }
+        let metadata = try configuration.metadata ?? EmbeddedMetadataStore(directory: configuration.dataDirectory)
+        if !metadata.isExclusive { try checkAdvertised() }
+        let coordinator = try await open(metadata, threads)
         let health = HealthService()
         for service in [Self.overall] + Self.readyWithShards { health.set(.notServing, for: service) }
         for service in Self.readyAtOnce { health.set(.serving, for: service) }
         let server = makeServer(coordinator, health, threads)
         let port = try await server.listen()
+        coordinator.address = configuration.advertised ?? "\(configuration.host.contains(":") ? "[\(configuration.host)]" : configuration.host):\(port)"
         logger.info("coordinator listens", metadata: ["port": "\(port)", "cluster": "\(Incarnation(coordinator.clusterID))"])
         try await serve(coordinator, health) { [whenListening] adminPort in whenListening(port, adminPort) }
 
         logger.info("coordinator drains")
         for service in [Self.overall] + Self.readyWithShards + Self.readyAtOnce { health.set(.notServing, for: service) }
+        // Another coordinator may lead before the last request here has ended.
+        await coordinator.resign()
         await server.shutdown(grace: configuration.drainTime)
         await coordinator.close()
+        await metadata.close()
         await threads.shutdown()
         logger.info("coordinator has stopped")
+    }
+
+    private func open(_ metadata: any MetadataStore, _ threads: TransportThreads) async throws -> Coordinator {
+        @Sendable func client(_ address: String) throws -> GRPCClient {
+            let (host, port) = try Endpoint.parse(address)
+            return GRPCClient(host: host, port: port, group: threads.group)
+        }
+        return try await Coordinator.open(
+            metadata: metadata, leaseLength: configuration.leaseLength,
+            connectCoordinator: { address in
+                let client = try client(address)
+                return Coordinator.CoordinatorLink(
+                    operations: RemoteCluster(client, isForwarding: true), close: { await client.close() })
+            },
+            connect: { address in
+                let client = try client(address)
+                return Coordinator.WorkerLink(
+                    operations: RemoteShardWorker(client), replication: RemoteReplication(client),
+                    retryNow: { client.resetBackoff() }, close: { await client.close() })
+            })
+    }
+
+    /// - Throws: `invalidArgument` when nobody could reach this coordinator at the address it would tell.
+    private func checkAdvertised() throws {
+        if let advertised = configuration.advertised {
+            _ = try Endpoint.parse(advertised)
+        } else if ["0.0.0.0", "::"].contains(configuration.host) {
+            throw NeedletailError(
+                .invalidArgument, "listening on every address, a coordinator has to be told one at which others reach it: --advertise host:port")
+        }
     }
 
     private static let overall = ""
@@ -96,7 +131,12 @@ public final class CoordinatorService: Service {
                     try? await Task.sleep(for: .milliseconds(100))
                 }
             }
-            group.addTask { await coordinator.lead(logger: self.logger) }
+            group.addTask { await coordinator.decide(logger: self.logger) }
+            if !coordinator.metadata.isExclusive {
+                group.addTask { await coordinator.follow { self.logger.warning("the cluster map may be out of date: \($0.message)") } }
+                group.addTask { await coordinator.lead { self.logger.warning("this coordinator may not lead: \($0.message)") } }
+                group.addTask { await self.tellWhoLeads(coordinator) }
+            }
             group.addTask {
                 while !Task.isCancelled {
                     await coordinator.cleanUp()
@@ -117,6 +157,16 @@ public final class CoordinatorService: Service {
             // Ends with the first of: a request to stop, a port that cannot be had.
             try await group.next()
             group.cancelAll()
+        }
+    }
+
+    private func tellWhoLeads(_ coordinator: Coordinator) async {
+        var led = false
+        while !Task.isCancelled {
+            let leads = coordinator.isLeader
+            if leads != led { logger.notice(leads ? "this coordinator leads from now on" : "this coordinator leads no longer") }
+            led = leads
+            try? await Task.sleep(for: .milliseconds(50))
         }
     }
 }

@@ -7,6 +7,8 @@ internal import Synchronization
 final class Failover: Sendable {
     private struct State {
         var machine: FailoverMachine
+        /// In which the machine was told that this coordinator leads.
+        var term: UInt64?
         /// Primaries that wait for their proposal.
         var waiters: [ShardID: [(proposal: Proposal, continuation: CheckedContinuation<Void, any Error>)]] = [:]
     }
@@ -28,21 +30,25 @@ final class Failover: Sendable {
         state.withLock { state in for action in state.machine.receive(event, now: now) { queue.yield(action) } }
     }
 
+    /// Whether the machine has not been told this term yet.
+    func isNews(_ term: UInt64?) -> Bool {
+        state.withLock { state in
+            defer { state.term = term }
+            return state.term != term
+        }
+    }
+
     /// This coordinator leads until then at least, by its own clock.
     func renew(until end: ContinuousClock.Instant) { receive(.renewed(until: began.duration(to: end))) }
 
-    /// A heartbeat came: the lease that the node has for it, nil when this coordinator does not lead.
-    func grant(_ node: NodeID) -> LeaseGrant? {
+    /// A heartbeat came: the epochs that the node has its lease on for it, nil when this coordinator does not lead.
+    func grant(_ node: NodeID) -> [ShardID: UInt64]? {
         state.withLock { state in
-            var grant: LeaseGrant?
+            var granted: [ShardID: UInt64]?
             for action in state.machine.receive(.heartbeat(node, number: 0), now: now) {
-                if case .grant(_, _, let epochs) = action {
-                    grant = LeaseGrant(length: state.machine.lease, epochs: epochs)
-                } else {
-                    queue.yield(action)
-                }
+                if case .grant(_, _, let epochs) = action { granted = epochs } else { queue.yield(action) }
             }
-            return grant
+            return granted
         }
     }
 

@@ -321,6 +321,19 @@ public struct Coverage: Sendable {
     public var answeredCount: Int { shards.count { if case .failed = $0.outcome { false } else { true } } }
 }
 
+public struct CoordinatorInfo: Sendable, Equatable {
+    public var id: UInt64
+    /// host:port
+    public var address: String
+    public var isLeader: Bool
+
+    public init(id: UInt64, address: String, isLeader: Bool) {
+        self.id = id
+        self.address = address
+        self.isLeader = isLeader
+    }
+}
+
 public struct ClusterStatus: Sendable {
     public var clusterID: UInt64
     public var version: String
@@ -330,10 +343,14 @@ public struct ClusterStatus: Sendable {
     public var shardsTotal: Int
     public var shardsReady: Int
     public var points: UInt64
+    /// By id.
+    public var coordinators: [CoordinatorInfo]
 
     public init(
-        clusterID: UInt64, version: String, nodesTotal: Int, nodesAlive: Int, collections: Int, shardsTotal: Int, shardsReady: Int, points: UInt64
+        clusterID: UInt64, version: String, nodesTotal: Int, nodesAlive: Int, collections: Int, shardsTotal: Int, shardsReady: Int, points: UInt64,
+        coordinators: [CoordinatorInfo] = []
     ) {
+        self.coordinators = coordinators
         self.clusterID = clusterID
         self.version = version
         self.nodesTotal = nodesTotal
@@ -401,6 +418,12 @@ public struct ShardInfo: Sendable {
     }
 }
 
+/// A request that one coordinator passes on to another, which it takes for the leader.
+public enum Forwarding {
+    /// Whether the request at hand was passed on already: then whoever does not lead refuses it, instead of passing it round.
+    @TaskLocal public static var isForwarded = false
+}
+
 /// What workers say to coordinators.
 public protocol MembershipOperations: Sendable {
     /// - Throws: `failedPrecondition` when the worker belongs to another cluster and never will be taken; anything else may pass.
@@ -425,32 +448,40 @@ public struct Heartbeat: Sendable {
     }
 }
 
-/// Lets a worker act as the primary of some shards for a while.
-public struct LeaseGrant: Sendable, Equatable {
-    /// As the leader counts it, from when it received the heartbeat.
-    public var length: Duration
-    /// The epochs of those shards.
-    public var epochs: [ShardID: UInt64]
-
-    public init(length: Duration, epochs: [ShardID: UInt64]) {
-        self.length = length
-        self.epochs = epochs
-    }
-}
-
 public struct HeartbeatAnswer: Sendable {
+    /// What the coordinator that leads says besides.
+    public struct Leadership: Sendable, Equatable {
+        /// Of two leaders the one with the greater term is the present one.
+        public var term: UInt64
+        /// For so long, less a margin, from the moment it sent the heartbeat may the worker act as the primary of `epochs`.
+        public var lease: Duration
+        /// The present epochs of the shards that the worker is the primary of.
+        public var epochs: [ShardID: UInt64]
+
+        public init(term: UInt64, lease: Duration, epochs: [ShardID: UInt64] = [:]) {
+            self.term = term
+            self.lease = lease
+            self.epochs = epochs
+        }
+    }
+
     public var cluster: UInt64
+    /// nil from a coordinator that does not lead: then nothing is said of assignments and models.
+    public var leadership: Leadership?
+    /// host:port of every coordinator there is; empty when there are no others.
+    public var coordinators: [String]
     /// Everything the worker ought to host.
     public var assignments: [ReplicaAssignment]
     /// Those that replicas ought to have and, by the heartbeat, have not.
     public var models: [CollectionModel]
-    /// nil from a coordinator that does not lead.
-    public var lease: LeaseGrant?
 
-    public init(cluster: UInt64, assignments: [ReplicaAssignment], models: [CollectionModel] = [], lease: LeaseGrant? = nil) {
+    public init(
+        cluster: UInt64, leadership: Leadership?, coordinators: [String] = [], assignments: [ReplicaAssignment] = [], models: [CollectionModel] = []
+    ) {
         self.cluster = cluster
+        self.leadership = leadership
+        self.coordinators = coordinators
         self.assignments = assignments
         self.models = models
-        self.lease = lease
     }
 }

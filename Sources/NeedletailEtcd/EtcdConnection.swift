@@ -37,9 +37,14 @@ final class EtcdConnection: Sendable {
     var isClosed: Bool { state.withLock { $0.isClosed } }
     var memberCount: Int { members.count }
 
-    func close() async {
-        state.withLock { $0.isClosed = true }
-        for member in members { await member.close() }
+    /// - Returns: false when it was closed already.
+    func close() async -> Bool {
+        let isFirst = state.withLock { state in
+            defer { state.isClosed = true }
+            return !state.isClosed
+        }
+        if isFirst { for member in members { await member.close() } }
+        return isFirst
     }
 
     /// What may happen to a call whose answer did not come.

@@ -1,5 +1,5 @@
 import NeedletailCore
-public import NeedletailGRPC
+import NeedletailGRPC
 public import NeedletailMetadata
 
 /// The metadata of a cluster with several coordinators, in etcd v3 (3.4 or newer).
@@ -9,14 +9,14 @@ public import NeedletailMetadata
 public final class EtcdMetadataStore: MetadataStore {
     public let isExclusive = false
     private let connection: EtcdConnection
+    private let threads: TransportThreads
     private let prefix: String
 
-    /// Connects at the first call.
-    /// - Parameters:
-    ///   - threads: to be shut down after `close`.
-    ///   - timeout: how long a call may take.
-    public init(_ address: EtcdAddress, threads: TransportThreads, timeout: Duration = .seconds(3)) {
+    /// Connects at the first call, on a thread of its own: a lease must be kept alive however busy others are.
+    /// - Parameter timeout: how long a call may take.
+    public init(_ address: EtcdAddress, timeout: Duration = .seconds(3)) {
         precondition(!address.endpoints.isEmpty && !address.prefix.isEmpty, "an etcd address has an endpoint and a prefix")
+        threads = TransportThreads(count: 1)
         connection = EtcdConnection(address, threads: threads, timeout: timeout)
         prefix = address.prefix
     }
@@ -62,5 +62,8 @@ public final class EtcdMetadataStore: MetadataStore {
         {}
     }
 
-    public func close() async { await connection.close() }
+    public func close() async {
+        guard await connection.close() else { return }
+        await threads.shutdown()
+    }
 }

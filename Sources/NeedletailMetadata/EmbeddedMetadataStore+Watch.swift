@@ -30,11 +30,12 @@ extension EmbeddedMetadataStore {
     }
 
     private func news(prefix: String, after seen: UInt64) async throws -> MetadataNews? {
-        let (number, changed) = listen()
-        defer { state.withLock { _ = $0.waiters.removeValue(forKey: number) } }
         var seen = seen
         while true {
             try Task.checkCancellation()
+            // Before looking, so that no change is missed; anew each time, since a stream whose reader was cancelled is over.
+            let (number, changed) = listen()
+            defer { state.withLock { _ = $0.waiters.removeValue(forKey: number) } }
             try endLeases()
             let look = state.withLock { state -> Look in
                 if state.isClosed { return .found(nil) }

@@ -7,43 +7,84 @@ struct WrongCluster: Error {
     let reason: NeedletailError
 }
 
-/// Tells the coordinator once a second, and at once when asked, that the worker is there and how its replicas are; sets aside
-/// replicas of collections that no longer exist.
+/// Tells every coordinator once a second that the worker is there and how its replicas are. Does what the one that leads says: takes
+/// assignments and models, sets aside replicas of collections that no longer exist.
 struct HeartbeatLoop: Sendable {
     let folder: NodeFolder
     let node: LocalNode
     let replication: ReplicatedNode
-    let membership: any MembershipOperations
+    let coordinators: KnownCoordinators
     let lease: HeldLease
     let nudges: Nudges
     let address: String
     let logger: Logger
 
-    /// Runs until cancelled, or until the coordinator turns out to be another cluster's.
+    /// Runs until cancelled, or until a coordinator named at the start turns out to be another cluster's.
     func run() async throws(WrongCluster) {
+        let mismatch = await withTaskGroup(of: Step.self) { group in
+            group.addTask { await .found(coordinators.arrivals.first { _ in true }) }
+            group.addTask {
+                await tend()
+                return .ended
+            }
+            for await step in group {
+                switch step {
+                case .found(let coordinator?):
+                    group.addTask { await talk(to: coordinator) }
+                    group.addTask { await .found(coordinators.arrivals.first { _ in true }) }
+                case .mismatch(let mismatch):
+                    group.cancelAll()
+                    return mismatch as WrongCluster?
+                case .found(nil), .ended: break
+                }
+            }
+            return nil
+        }
+        if let mismatch { throw mismatch }
+    }
+
+    private enum Step {
+        /// nil: none will be found any more.
+        case found(KnownCoordinator?)
+        case mismatch(WrongCluster)
+        case ended
+    }
+
+    /// As long as it is one of those that count.
+    private func talk(to coordinator: KnownCoordinator) async -> Step {
         var isConnected = true
-        var problems: [String] = []
-        while !Task.isCancelled {
+        let nudged = nudges.subscribe()
+        while !Task.isCancelled, coordinators.isKnown(coordinator.address) {
             do {
-                try await beat(isDraining: false)
-                if !isConnected { logger.info("coordinator reached again") }
+                try await beat(to: coordinator, isDraining: false)
+                if !isConnected { logger.info("coordinator \(coordinator.address) reached again") }
                 isConnected = true
-            } catch let error as WrongCluster {
-                throw error
+            } catch let error as WrongCluster where coordinator.isConfigured {
+                return .mismatch(error)
             } catch {
                 if isConnected, !Task.isCancelled {
-                    let reason = (error as? NeedletailError)?.message ?? "\(error)"
-                    logger.warning("the heartbeat failed, still trying: \(reason)")
+                    let reason = ((error as? WrongCluster)?.reason ?? error as? NeedletailError)?.message ?? "\(error)"
+                    logger.warning("the heartbeat to \(coordinator.address) failed, still trying: \(reason)")
                 }
                 isConnected = false
             }
+            // Faster while something changes, so that a coordinator learns soon that a replica has been loaded; a lease wants four chances.
+            let pause = min(lease.length / 4, .seconds(1))
+            await Nudges.wait(nudged, atMost: node.isLoaded && isConnected ? pause : .milliseconds(200))
+        }
+        if !Task.isCancelled { await coordinator.close() }
+        return .ended
+    }
+
+    /// What is to be done every second whether or not a coordinator is there.
+    private func tend() async {
+        var problems: [String] = []
+        while !Task.isCancelled {
             node.tick()
             let present = codecProblems()
             for problem in present where !problems.contains(problem) { logger.warning("\(problem)") }
             problems = present
-            // Faster while something changes, so that a coordinator learns soon that a replica has been loaded. A lease wants four chances.
-            let pause = lease.length.map { min($0 / 4, .seconds(1)) } ?? .seconds(1)
-            await nudges.wait(atMost: node.isLoaded && isConnected ? pause : .milliseconds(200))
+            try? await Task.sleep(for: .seconds(1))
         }
     }
 
@@ -55,13 +96,35 @@ struct HeartbeatLoop: Sendable {
         }
     }
 
-    func beat(isDraining: Bool) async throws {
+    /// One heartbeat to each coordinator, side by side. Those that do not answer learn later.
+    /// - Throws: `WrongCluster` when one named at the start is another cluster's.
+    func beat(isDraining: Bool) async throws(WrongCluster) {
+        let mismatch = await withTaskGroup(of: WrongCluster?.self) { group in
+            for coordinator in coordinators.all {
+                group.addTask {
+                    do { try await beat(to: coordinator, isDraining: isDraining) } catch { return coordinator.isConfigured ? error as? WrongCluster : nil }
+                    return nil
+                }
+            }
+            return await group.reduce(nil) { $0 ?? $1 }
+        }
+        if let mismatch { throw mismatch }
+    }
+
+    private func beat(to coordinator: KnownCoordinator, isDraining: Bool) async throws {
         let replicas = node.currentStatus()
+        let heartbeat = Heartbeat(
+            node: folder.nodeID, address: address, cluster: folder.clusterID, status: NodeStatus(replicas: replicas), isDraining: isDraining)
         let number = lease.send()
-        let answer = try await exchange(
-            Heartbeat(
-                node: folder.nodeID, address: address, cluster: folder.clusterID, status: NodeStatus(replicas: replicas), isDraining: isDraining))
-        if let granted = answer.lease { lease.granted(number, length: granted.length, epochs: granted.epochs) }
+        let answer = try await exchange(heartbeat, with: coordinator)
+        coordinators.learn(answer.coordinators, isComplete: answer.leadership != nil)
+        guard let leadership = answer.leadership, lease.take(leadership, of: number) else { return }
+        coordinators.setLeader(coordinator)
+        try await follow(answer, reported: replicas)
+    }
+
+    /// Does what the leader says.
+    private func follow(_ answer: HeartbeatAnswer, reported replicas: [ReplicaStatus]) async throws {
         for assignment in answer.assignments { try await take(assignment) }
         await replication.reconcile()
         for model in answer.models {
@@ -93,9 +156,9 @@ struct HeartbeatLoop: Sendable {
         }
     }
 
-    private func exchange(_ heartbeat: Heartbeat) async throws -> HeartbeatAnswer {
+    private func exchange(_ heartbeat: Heartbeat, with coordinator: KnownCoordinator) async throws -> HeartbeatAnswer {
         do {
-            let answer = try await membership.heartbeat(heartbeat)
+            let answer = try await coordinator.membership.heartbeat(heartbeat)
             try folder.join(answer.cluster)
             return answer
         } catch let error as NeedletailError where error.code == .failedPrecondition {

@@ -14,8 +14,8 @@ public struct ShardWorkerConfiguration: Sendable {
     public var port = 7470
     /// host:port at which coordinators reach this worker; the listening address when nil.
     public var advertised: String?
-    public var coordinatorHost = "127.0.0.1"
-    public var coordinatorPort = 7460
+    /// host:port of one or more coordinators, who name the others.
+    public var coordinators = ["127.0.0.1:7460"]
     public var dataDirectory = "needletail-data/shard"
     public var searchThreads: Int
     public var buildThreads: Int
@@ -54,32 +54,29 @@ public final class ShardWorker: Service {
         health.set(.notServing, for: "")
         health.set(.notServing, for: Self.serviceName)
         let threads = TransportThreads(count: configuration.transportThreads)
-        var reconnecting = GRPCClientConfiguration()
-        // A coordinator that is back should hear of its workers soon.
-        reconnecting.maxBackoff = .milliseconds(500)
-        let client = GRPCClient(
-            host: configuration.coordinatorHost, port: configuration.coordinatorPort, configuration: reconnecting, group: threads.group)
+        let coordinators = try KnownCoordinators(configuration.coordinators) { try KnownCoordinator.connect($0, isConfigured: $1, threads) }
         let (lease, nudges) = (HeldLease(), Nudges())
-        let peers = Peers { [configuration = reconnecting] in GRPCClient(host: $0, port: $1, configuration: configuration, group: threads.group) }
+        let peers = Peers { host, port in
+            var reconnecting = GRPCClientConfiguration()
+            reconnecting.maxBackoff = .milliseconds(500)
+            return GRPCClient(host: host, port: port, configuration: reconnecting, group: threads.group)
+        }
         let world = ReplicationWorld(
-            node: NodeID(folder.nodeID), settings: ReplicationSettings(), startedAt: Self.microseconds(), began: .now,
-            lease: lease, peer: { RemotePeer(client: try peers.client($0)) }, leader: RemoteLeader(client),
-            nudge: { nudges.nudge() }, reopen: { shard in Task { try? await node.reopen(shard) } }, logger: logger)
+            node: NodeID(folder.nodeID), settings: ReplicationSettings(), startedAt: Self.microseconds(), began: .now, lease: lease,
+            peer: { RemotePeer(client: try peers.client($0)) }, leader: coordinators, nudge: { nudges.nudge() },
+            reopen: { shard in Task { try? await node.reopen(shard) } }, logger: logger)
         let replication = ReplicatedNode(node, world: world)
         let server = makeServer(replication, health, threads)
         let port = try await server.listen()
         logger.info("shard worker listens", metadata: ["port": "\(port)", "node": "\(Incarnation(folder.nodeID))"])
         try node.start()
+
         let heartbeats = HeartbeatLoop(
-            folder: folder, node: node, replication: replication, membership: RemoteMembership(client), lease: lease, nudges: nudges,
+            folder: folder, node: node, replication: replication, coordinators: coordinators, lease: lease, nudges: nudges,
             address: configuration.advertised ?? "\(configuration.host):\(port)", logger: logger)
         // Whoever is told that the worker is up may ask the coordinator about it: so the coordinator hears first, if it is there.
         var mismatch: WrongCluster?
-        do {
-            try await heartbeats.beat(isDraining: false)
-        } catch let error as WrongCluster {
-            mismatch = error
-        } catch {}  // The loop tries again, and says so.
+        do throws(WrongCluster) { try await heartbeats.beat(isDraining: false) } catch { mismatch = error }
         if mismatch == nil {
             whenListening(port)
             mismatch = await serve(node, replication, health, heartbeats)
@@ -93,7 +90,7 @@ public final class ShardWorker: Service {
         await replication.close()
         await node.close()
         await peers.close()
-        await client.close()
+        for coordinator in coordinators.all { await coordinator.close() }
         await threads.shutdown()
         logger.info("shard worker has stopped")
         if let mismatch { throw mismatch.reason }

@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import NeedletailCoordinator
 import NeedletailCore
+import NeedletailEtcd
 import NeedletailTelemetry
 import ServiceLifecycle
 import UnixSignals
@@ -12,15 +13,24 @@ struct CoordinatorCommand: AsyncParsableCommand {
         commandName: "needletail-coordinator",
         abstract: "A coordinator: the door for clients and the control plane of a cluster.",
         discussion: """
-            Clients and shard workers talk to it. Its data folder holds the cluster's metadata: which collections there are and where
-            their shards live.
+            Clients and shard workers talk to it. The cluster's metadata (which collections there are and where their shards live) are in its
+            data folder; or, for several coordinators, in etcd. All of them serve; one leads, and another takes over when it dies.
 
-            Example: needletail-coordinator --data /var/lib/needletail --listen 10.0.0.2:7460
+            Examples:
+            needletail-coordinator --data /var/lib/needletail --listen 10.0.0.2:7460
+            needletail-coordinator --metadata etcd://10.0.0.7,10.0.0.8,10.0.0.9 --listen 10.0.0.2:7460
             """,
         version: NeedletailVersion.current)
 
-    @Option(help: "Folder for the cluster's metadata; made when missing.") var data = "needletail-data/coordinator"
+    @Option(help: "Folder for the cluster's metadata, unless they are in etcd; made when missing.") var data = "needletail-data/coordinator"
+    @Option(help: "\"embedded\", in the data folder; or etcd://[user@]host:port[,host:port][/prefix] for several coordinators.")
+    var metadata = "embedded"
+    @Option(help: "File with the password of the etcd user; the environment variable NEEDLETAIL_ETCD_PASSWORD when left out.")
+    var etcdPasswordFile: String?
+    @Option(help: "Milliseconds without a sign of life from the coordinator that leads after which another one does; etcd rounds up to seconds.")
+    var leaderLease = 2000
     @Option(help: "Address to listen on; port 0 takes any free one.") var listen = "127.0.0.1:7460"
+    @Option(help: "Address at which workers and other coordinators reach this one, when it is not the one it listens on.") var advertise: String?
     @Option(help: "Port for HTTP probes (/healthz, /readyz) on the same host; 0 takes any free one, \"off\" has none.") var admin = "7461"
     @Option(help: "Seconds that requests under way may take at shutdown.") var drainSeconds = 10
     @Option(help: "trace, debug, info, notice, warning or error.") var logLevel = "info"
@@ -31,6 +41,9 @@ struct CoordinatorCommand: AsyncParsableCommand {
         var configuration = CoordinatorConfiguration()
         (configuration.host, configuration.port) = try Endpoint.parse(listen)
         configuration.adminPort = try AdminPort.parse(admin)
+        configuration.advertised = advertise
+        configuration.metadata = try metadataStore()
+        configuration.leaseLength = .milliseconds(max(500, leaderLease))
         configuration.dataDirectory = data
         configuration.drainTime = .seconds(drainSeconds)
         let portFile = portFile
@@ -39,6 +52,21 @@ struct CoordinatorCommand: AsyncParsableCommand {
         }
         let group = ServiceGroup(services: [service], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
         try await group.run()
+    }
+
+    /// nil: in the data folder.
+    private func metadataStore() throws -> EtcdMetadataStore? {
+        if metadata == "embedded" { return nil }
+        var address = try EtcdAddress(metadata)
+        if let file = etcdPasswordFile {
+            guard let text = try? String(contentsOfFile: file, encoding: .utf8) else {
+                throw NeedletailError(.invalidArgument, "the file with etcd's password cannot be read: \(file)")
+            }
+            address.password = text.trimmingCharacters(in: .newlines)
+        } else {
+            address.password = ProcessInfo.processInfo.environment["NEEDLETAIL_ETCD_PASSWORD"] ?? ""
+        }
+        return EtcdMetadataStore(address)
     }
 
     /// The library's own `main` would print the code's name and the cause.

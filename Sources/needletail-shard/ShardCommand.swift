@@ -45,7 +45,7 @@ struct Serve: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Runs the worker (the default).",
         discussion: """
-            The worker registers with its coordinator and is given shards when collections are made. Its data folder holds everything it
+            The worker registers with every coordinator and is given shards when collections are made. Its data folder holds everything it
             has acknowledged; start it again with the same folder and it serves the same shards.
 
             Example: needletail-shard --data /var/lib/needletail --listen 10.0.0.5:7470 --coordinator 10.0.0.2:7460
@@ -54,7 +54,8 @@ struct Serve: AsyncParsableCommand {
     @Option(help: "Folder for the worker's data; made when missing.") var data = "needletail-data/shard"
     @Option(help: "Address to listen on; port 0 takes any free one.") var listen = "127.0.0.1:7470"
     @Option(help: "Address at which coordinators reach this worker, when it is not the one it listens on.") var advertise: String?
-    @Option(help: "Address of the coordinator.") var coordinator = "127.0.0.1:7460"
+    @Option(help: "Address of a coordinator; may be given several times, or several with commas between them. They name the others.")
+    var coordinator = ["127.0.0.1:7460"]
     @Option(help: "Threads that search; all processors when left out.") var searchThreads: Int?
     @Option(help: "Threads that build graphs; all processors when left out.") var buildThreads: Int?
     @Option(help: "Seconds that requests under way may take at shutdown.") var drainSeconds = 10
@@ -65,7 +66,7 @@ struct Serve: AsyncParsableCommand {
         let logger = Logs.start(label: "needletail-shard", level: logLevel)
         var configuration = ShardWorkerConfiguration(cores: ProcessInfo.processInfo.activeProcessorCount)
         (configuration.host, configuration.port) = try Endpoint.parse(listen)
-        (configuration.coordinatorHost, configuration.coordinatorPort) = try Endpoint.parse(coordinator)
+        configuration.coordinators = coordinator.flatMap { $0.split(separator: ",").map(String.init) }
         configuration.advertised = advertise
         configuration.dataDirectory = data
         configuration.drainTime = .seconds(drainSeconds)

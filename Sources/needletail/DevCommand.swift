@@ -55,8 +55,8 @@ private struct WorkerOfCoordinator: Service {
         guard let port = await ports.first(where: { _ in true }) else { return }
         var configuration = ShardWorkerConfiguration(cores: ProcessInfo.processInfo.activeProcessorCount)
         configuration.port = 0
-        configuration.coordinatorPort = port
-        configuration.coordinatorHost = host == "0.0.0.0" || host == "::" ? "127.0.0.1" : host
+        let reachable = host == "0.0.0.0" || host == "::" ? "127.0.0.1" : host
+        configuration.coordinators = [reachable.contains(":") ? "[\(reachable)]:\(port)" : "\(reachable):\(port)"]
         configuration.dataDirectory = data + "/shard"
         try await ShardWorker(configuration: configuration, logger: logger).run()
     }

@@ -143,7 +143,8 @@ struct CodecCase: Sendable, CustomStringConvertible {
                 clusterID: generator.next(), version: generator.text(), nodesTotal: generator.below(100),
                 nodesAlive: generator.below(100),
                 collections: generator.below(100), shardsTotal: generator.below(100), shardsReady: generator.below(100),
-                points: generator.number())
+                points: generator.number(),
+                coordinators: generator.some(3) { CoordinatorInfo(id: $0.next(), address: $0.text(), isLeader: $0.bool()) })
         },
         CodecCase("nodes", PublicMessages.nodes) { generator in
             generator.some(4) {
@@ -221,8 +222,9 @@ struct CodecCase: Sendable, CustomStringConvertible {
         },
         CodecCase("heartbeatAnswer", InternalMessages.heartbeatAnswer) { generator in
             HeartbeatAnswer(
-                cluster: generator.next(), assignments: generator.some(3) { $0.assignment() }, models: generator.some(3) { $0.collectionModel() },
-                lease: generator.bool() ? nil : generator.lease())
+                cluster: generator.next(), leadership: generator.bool() ? nil : generator.leadership(),
+                coordinators: generator.some(3) { $0.text() }, assignments: generator.some(3) { $0.assignment() },
+                models: generator.some(3) { $0.collectionModel() })
         },
         CodecCase("fence", InternalMessages.fence) { (shard: $0.shard(), fence: Fence(epoch: $0.number(), term: $0.number())) },
         CodecCase("fenced", InternalMessages.fenced) {

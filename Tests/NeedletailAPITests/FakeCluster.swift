@@ -213,6 +213,6 @@ final class FakeWorker: ShardOperations, MembershipOperations {
     }
 
     func heartbeat(_ heartbeat: Heartbeat) async throws -> HeartbeatAnswer {
-        HeartbeatAnswer(cluster: heartbeat.node, assignments: assignments.withLock { $0 })
+        HeartbeatAnswer(cluster: heartbeat.node, leadership: nil, assignments: assignments.withLock { $0 })
     }
 }

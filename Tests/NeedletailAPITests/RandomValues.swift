@@ -71,8 +71,8 @@ extension SeededGenerator {
     /// Of one shard, since values are compared as text and a dictionary has no order.
     mutating func session() -> Session { Session(incarnation: Incarnation(next()), sequences: [UInt32(below(256)): number()]) }
 
-    mutating func lease() -> LeaseGrant {
-        LeaseGrant(length: .milliseconds(1 + below(10_000)), epochs: bool() ? [:] : [shard(): number()])
+    mutating func leadership() -> HeartbeatAnswer.Leadership {
+        .init(term: number(), lease: .milliseconds(below(10_000)), epochs: bool() ? [:] : [shard(): number()])
     }
 
     /// Of a log with its beginning or without.

@@ -74,6 +74,23 @@ import Testing
         }
     }
 
+    @Test func saysWhatToDoAboutAValueThatIsTooLarge() async throws {
+        let etcd = try EtcdProcesses()
+        try await withEtcdStore(etcd.address) { store in
+            // Above etcd's own limit (1.5 MiB), and above that of its transport.
+            for bytes in [7 << 18, 5 << 20] {
+                await #expect {
+                    try await store.put("k", [UInt8](repeating: 1, count: bytes))
+                } throws: { error in
+                    let error = error as? NeedletailError
+                    return error?.code == .resourceExhausted && error?.message.contains("--max-request-bytes") == true
+                }
+            }
+            try await store.put("k", [UInt8](repeating: 1, count: 1 << 20))
+            #expect(try await store.get("k")?.value.count == 1 << 20)
+        }
+    }
+
     @Test func aMajorityIsEnough() async throws {
         let etcd = try EtcdProcesses(members: 3)
         try await withEtcdStore(etcd.address) { store in

@@ -1,6 +1,5 @@
 import NeedletailCore
 import NeedletailEtcd
-import NeedletailGRPC
 import NeedletailMetadata
 import NeedletailTestSupport
 
@@ -28,8 +27,7 @@ enum StoreKind: CaseIterable, Sendable {
 
 /// Runs `body` with a store that has answered, or at least refused.
 func withEtcdStore(_ address: EtcdAddress, timeout: Duration = .seconds(3), _ body: (EtcdMetadataStore) async throws -> Void) async throws {
-    let threads = TransportThreads(count: 1)
-    let store = EtcdMetadataStore(address, threads: threads, timeout: timeout)
+    let store = EtcdMetadataStore(address, timeout: timeout)
     do {
         try await eventually {
             do { return try await store.get("ready") == nil } catch let error as NeedletailError { return error.code != .unavailable }
@@ -37,11 +35,9 @@ func withEtcdStore(_ address: EtcdAddress, timeout: Duration = .seconds(3), _ bo
         try await body(store)
     } catch {
         await store.close()
-        await threads.shutdown()
         throw error
     }
     await store.close()
-    await threads.shutdown()
 }
 
 /// Asks again and again until it is so; the suite's time limit ends what never is.

@@ -4,9 +4,11 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
+import urllib.request
 
 import grpc
 
@@ -129,3 +131,47 @@ class Cluster:
                 shutil.rmtree(self.folder, ignore_errors=True)
             else:
                 print(f"logs are in {self.folder}")
+
+
+def free_ports(count):
+    """Ports that nobody has at the moment; all are held at once, so that no two are the same."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+class Etcd:
+    """A real etcd of one member, with a data folder that survives restarts."""
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(parents=True)
+        self.port, self.peer_port = free_ports(2)
+        self.process = None
+
+    def start(self):
+        client, peer = f"http://127.0.0.1:{self.port}", f"http://127.0.0.1:{self.peer_port}"
+        with open(self.folder / "log", "ab") as log:
+            self.process = subprocess.Popen(
+                ["/usr/bin/etcd", "--name", "m", "--data-dir", str(self.folder / "data"), "--listen-client-urls", client,
+                 "--advertise-client-urls", client, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
+                 "--initial-cluster", f"m={peer}", "--logger", "zap", "--log-level", "warn"],
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        wait_for(self.answers, "etcd answering")
+        return self
+
+    def answers(self):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=1) as answer:
+                return b"true" in answer.read()
+        except OSError:
+            return False
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()

@@ -82,7 +82,7 @@ def test_collections_live_and_die(cluster):
 
 @pytest.mark.parametrize("change,word", [
     (dict(name=""), "name"), (dict(name="a b"), "name"), (dict(name="x" * 200), "name"), (dict(fields=[]), "field"),
-    (dict(shard_count=257), "shard"), (dict(replication_factor=2), "replication"),
+    (dict(shard_count=257), "shard"), (dict(replication_factor=8), "replication"),
     (dict(fields=[c.VectorField(name="v", dimensions=0, metric=c.METRIC_L2)]), "dimensions"),
     (dict(fields=[c.VectorField(name="v", dimensions=16_385, metric=c.METRIC_L2)]), "dimensions"),
     (dict(fields=[c.VectorField(name="v", dimensions=4)]), "metric"),

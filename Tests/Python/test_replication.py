@@ -161,5 +161,14 @@ def test_too_few_in_sync_is_said_and_not_lowered(cluster):
     assert error.value.code() == grpc.StatusCode.FAILED_PRECONDITION and "in sync" in error.value.details()
     backup.start()
     wait_until_in_sync(cluster, "strict", 3)
-    upsert(cluster, "strict", [2], version=3)
+
+    def is_written():
+        # The primary hears of its set a moment after the cluster does.
+        try:
+            return upsert(cluster, "strict", [2], version=3).applied == 1
+        except grpc.RpcError as error:
+            assert error.code() == grpc.StatusCode.FAILED_PRECONDITION, error
+            return False
+
+    wait_for(is_written, "writes again", 10, cluster.describe)
     assert versions(cluster, "strict")[2] == 3

@@ -5470,7 +5470,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__leased_epoch__descrip
   (ProtobufCMessageInit) needletail__internal__v1__leased_epoch__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__heartbeat_reply__field_descriptors[5] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__heartbeat_reply__field_descriptors[8] =
 {
   {
     "cluster",
@@ -5509,8 +5509,32 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__heartbeat_reply_
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "lease_milliseconds",
+    "leader",
     4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__HeartbeatReply, leader),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "term",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__HeartbeatReply, term),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "lease_milliseconds",
+    6,
     PROTOBUF_C_LABEL_NONE,
     PROTOBUF_C_TYPE_UINT32,
     0,   /* quantifier_offset */
@@ -5521,8 +5545,20 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__heartbeat_reply_
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
+    "coordinators",
+    7,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_STRING,
+    offsetof(Needletail__Internal__V1__HeartbeatReply, n_coordinators),
+    offsetof(Needletail__Internal__V1__HeartbeatReply, coordinators),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
     "leased",
-    5,
+    8,
     PROTOBUF_C_LABEL_REPEATED,
     PROTOBUF_C_TYPE_MESSAGE,
     offsetof(Needletail__Internal__V1__HeartbeatReply, n_leased),
@@ -5536,14 +5572,17 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__heartbeat_reply_
 static const unsigned needletail__internal__v1__heartbeat_reply__field_indices_by_name[] = {
   1,   /* field[1] = assignments */
   0,   /* field[0] = cluster */
-  3,   /* field[3] = lease_milliseconds */
-  4,   /* field[4] = leased */
+  6,   /* field[6] = coordinators */
+  3,   /* field[3] = leader */
+  5,   /* field[5] = lease_milliseconds */
+  7,   /* field[7] = leased */
   2,   /* field[2] = models */
+  4,   /* field[4] = term */
 };
 static const ProtobufCIntRange needletail__internal__v1__heartbeat_reply__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 5 }
+  { 0, 8 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__heartbeat_reply__descriptor =
 {
@@ -5553,7 +5592,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__heartbeat_reply__desc
   "Needletail__Internal__V1__HeartbeatReply",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__HeartbeatReply),
-  5,
+  8,
   needletail__internal__v1__heartbeat_reply__field_descriptors,
   needletail__internal__v1__heartbeat_reply__field_indices_by_name,
   1,  needletail__internal__v1__heartbeat_reply__number_ranges,

@@ -97,6 +97,51 @@ void   needletail__v1__cluster_status_response__free_unpacked
   assert(message->base.descriptor == &needletail__v1__cluster_status_response__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   needletail__v1__coordinator__init
+                     (Needletail__V1__Coordinator         *message)
+{
+  static const Needletail__V1__Coordinator init_value = NEEDLETAIL__V1__COORDINATOR__INIT;
+  *message = init_value;
+}
+size_t needletail__v1__coordinator__get_packed_size
+                     (const Needletail__V1__Coordinator *message)
+{
+  assert(message->base.descriptor == &needletail__v1__coordinator__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__v1__coordinator__pack
+                     (const Needletail__V1__Coordinator *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__v1__coordinator__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__v1__coordinator__pack_to_buffer
+                     (const Needletail__V1__Coordinator *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__v1__coordinator__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__V1__Coordinator *
+       needletail__v1__coordinator__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__V1__Coordinator *)
+     protobuf_c_message_unpack (&needletail__v1__coordinator__descriptor,
+                                allocator, len, data);
+}
+void   needletail__v1__coordinator__free_unpacked
+                     (Needletail__V1__Coordinator *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__v1__coordinator__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   needletail__v1__list_nodes_request__init
                      (Needletail__V1__ListNodesRequest         *message)
 {
@@ -430,7 +475,7 @@ const ProtobufCMessageDescriptor needletail__v1__cluster_status_request__descrip
   (ProtobufCMessageInit) needletail__v1__cluster_status_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__v1__cluster_status_response__field_descriptors[8] =
+static const ProtobufCFieldDescriptor needletail__v1__cluster_status_response__field_descriptors[9] =
 {
   {
     "cluster_id",
@@ -528,10 +573,23 @@ static const ProtobufCFieldDescriptor needletail__v1__cluster_status_response__f
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "coordinators",
+    9,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Needletail__V1__ClusterStatusResponse, n_coordinators),
+    offsetof(Needletail__V1__ClusterStatusResponse, coordinators),
+    &needletail__v1__coordinator__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__v1__cluster_status_response__field_indices_by_name[] = {
   0,   /* field[0] = cluster_id */
   4,   /* field[4] = collections */
+  8,   /* field[8] = coordinators */
   3,   /* field[3] = nodes_alive */
   2,   /* field[2] = nodes_total */
   7,   /* field[7] = points */
@@ -542,7 +600,7 @@ static const unsigned needletail__v1__cluster_status_response__field_indices_by_
 static const ProtobufCIntRange needletail__v1__cluster_status_response__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 8 }
+  { 0, 9 }
 };
 const ProtobufCMessageDescriptor needletail__v1__cluster_status_response__descriptor =
 {
@@ -552,11 +610,75 @@ const ProtobufCMessageDescriptor needletail__v1__cluster_status_response__descri
   "Needletail__V1__ClusterStatusResponse",
   "needletail.v1",
   sizeof(Needletail__V1__ClusterStatusResponse),
-  8,
+  9,
   needletail__v1__cluster_status_response__field_descriptors,
   needletail__v1__cluster_status_response__field_indices_by_name,
   1,  needletail__v1__cluster_status_response__number_ranges,
   (ProtobufCMessageInit) needletail__v1__cluster_status_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__v1__coordinator__field_descriptors[3] =
+{
+  {
+    "id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__Coordinator, id),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "address",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__Coordinator, address),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "leader",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__Coordinator, leader),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__v1__coordinator__field_indices_by_name[] = {
+  1,   /* field[1] = address */
+  0,   /* field[0] = id */
+  2,   /* field[2] = leader */
+};
+static const ProtobufCIntRange needletail__v1__coordinator__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor needletail__v1__coordinator__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.v1.Coordinator",
+  "Coordinator",
+  "Needletail__V1__Coordinator",
+  "needletail.v1",
+  sizeof(Needletail__V1__Coordinator),
+  3,
+  needletail__v1__coordinator__field_descriptors,
+  needletail__v1__coordinator__field_indices_by_name,
+  1,  needletail__v1__coordinator__number_ranges,
+  (ProtobufCMessageInit) needletail__v1__coordinator__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 #define needletail__v1__list_nodes_request__field_descriptors NULL

@@ -36,15 +36,20 @@ extension InternalMessages {
             message.pointee.assignments = try arena.list(answer.assignments, arena.assignment)
             message.pointee.n_models = answer.models.count
             message.pointee.models = try arena.list(answer.models, arena.model)
-            guard let lease = answer.lease else { return message }
-            message.pointee.lease_milliseconds = UInt32(clamping: Int(lease.length.milliseconds))
-            message.pointee.n_leased = lease.epochs.count
-            message.pointee.leased = try arena.list(lease.epochs.sorted { $0.key < $1.key }) { shard, epoch throws(NeedletailError) in
-                let part = try arena.make(Needletail__Internal__V1__LeasedEpoch.self)
-                part.pointee.shard = try arena.shardID(shard)
-                part.pointee.epoch = epoch
-                return part
+            if let leadership = answer.leadership {
+                message.pointee.leader = 1
+                message.pointee.term = leadership.term
+                message.pointee.lease_milliseconds = UInt32(clamping: leadership.lease.nanoseconds / 1_000_000)
+                message.pointee.n_leased = leadership.epochs.count
+                message.pointee.leased = try arena.list(leadership.epochs.sorted { $0.key < $1.key }) { shard, epoch throws(NeedletailError) in
+                    let part = try arena.make(Needletail__Internal__V1__LeasedEpoch.self)
+                    part.pointee.shard = try arena.shardID(shard)
+                    part.pointee.epoch = epoch
+                    return part
+                }
             }
+            message.pointee.n_coordinators = answer.coordinators.count
+            message.pointee.coordinators = try arena.texts(answer.coordinators)
             return message
         },
         read: { (message: UnsafePointer<Needletail__Internal__V1__HeartbeatReply>) throws(NeedletailError) in
@@ -53,13 +58,13 @@ extension InternalMessages {
                 try ReplicaAssignment(assignment)
             }
             let models = try messages(reply.models, reply.n_models) { model throws(NeedletailError) in try CollectionModel(model) }
-            var lease: LeaseGrant?
-            if reply.lease_milliseconds > 0 {
-                let leased = try messages(reply.leased, reply.n_leased) { part throws(NeedletailError) in
-                    (try ShardID(part.pointee.shard), part.pointee.epoch)
-                }
-                lease = LeaseGrant(length: .milliseconds(Int64(reply.lease_milliseconds)), epochs: Dictionary(leased) { $1 })
+            let leased = try messages(reply.leased, reply.n_leased) { part throws(NeedletailError) in
+                (try ShardID(part.pointee.shard), part.pointee.epoch)
             }
-            return HeartbeatAnswer(cluster: reply.cluster, assignments: assignments, models: models, lease: lease)
+            let leadership = HeartbeatAnswer.Leadership(
+                term: reply.term, lease: .milliseconds(Int64(reply.lease_milliseconds)), epochs: Dictionary(leased) { $1 })
+            return HeartbeatAnswer(
+                cluster: reply.cluster, leadership: reply.leader != 0 ? leadership : nil, coordinators: texts(reply.coordinators, reply.n_coordinators),
+                assignments: assignments, models: models)
         })
 }

@@ -18,14 +18,20 @@ extension PublicMessages {
             message.pointee.shards_total = UInt32(clamping: status.shardsTotal)
             message.pointee.shards_ready = UInt32(clamping: status.shardsReady)
             message.pointee.points = status.points
+            message.pointee.n_coordinators = status.coordinators.count
+            message.pointee.coordinators = try arena.list(status.coordinators, arena.coordinator)
             return message
         },
         read: { (message: UnsafePointer<Needletail__V1__ClusterStatusResponse>) throws(NeedletailError) in
             let status = message.pointee
+            let coordinators = try messages(status.coordinators, status.n_coordinators) { coordinator throws(NeedletailError) in
+                try CoordinatorInfo(coordinator)
+            }
             return ClusterStatus(
                 clusterID: try hexadecimal(string(status.cluster_id), "cluster_id"), version: string(status.version),
                 nodesTotal: Int(status.nodes_total), nodesAlive: Int(status.nodes_alive), collections: Int(status.collections),
-                shardsTotal: Int(status.shards_total), shardsReady: Int(status.shards_ready), points: status.points)
+                shardsTotal: Int(status.shards_total), shardsReady: Int(status.shards_ready), points: status.points,
+                coordinators: coordinators)
         })
 
     public static let listNodes = MessageCodec<Void>(

@@ -2,6 +2,24 @@ import CNeedletailMessages
 import CProtobufC
 import NeedletailCore
 
+extension CoordinatorInfo {
+    init(_ message: UnsafePointer<Needletail__V1__Coordinator>) throws(NeedletailError) {
+        let coordinator = message.pointee
+        self.init(
+            id: try hexadecimal(string(coordinator.id), "a coordinator's id"), address: string(coordinator.address), isLeader: coordinator.leader != 0)
+    }
+}
+
+extension MessageArena {
+    func coordinator(_ info: CoordinatorInfo) throws(NeedletailError) -> UnsafeMutablePointer<Needletail__V1__Coordinator> {
+        let message = try make(Needletail__V1__Coordinator.self)
+        message.pointee.id = try text(hexadecimal(info.id))
+        message.pointee.address = try text(info.address)
+        message.pointee.leader = info.isLeader ? 1 : 0
+        return message
+    }
+}
+
 extension NodeInfo {
     init(_ message: UnsafePointer<Needletail__V1__Node>) throws(NeedletailError) {
         let node = message.pointee

@@ -11,7 +11,7 @@ extension GRPCRouter {
     }
 
     private mutating func registerCollections(_ operations: any ClusterOperations) {
-        serve(PublicMethods.createCollection, PublicMessages.createCollection, PublicMessages.collection) { spec, deadline in
+        serveControl(PublicMethods.createCollection, PublicMessages.createCollection, PublicMessages.collection) { spec, deadline in
             try await operations.createCollection(spec, deadline: deadline)
         }
         serve(PublicMethods.getCollection, PublicMessages.getCollection, PublicMessages.collection) { name, deadline in
@@ -20,15 +20,15 @@ extension GRPCRouter {
         serve(PublicMethods.listCollections, PublicMessages.listCollections, PublicMessages.collections) { _, deadline in
             try await operations.collections(deadline: deadline)
         }
-        serve(PublicMethods.updateCollection, PublicMessages.updateCollection, PublicMessages.collection) { update, deadline in
+        serveControl(PublicMethods.updateCollection, PublicMessages.updateCollection, PublicMessages.collection) { update, deadline in
             try await operations.updateCollection(update.name, changes: update.changes, deadline: deadline)
         }
-        serve(PublicMethods.trainCollection, PublicMessages.trainCollection, PublicMessages.collection) { request, deadline in
+        serveControl(PublicMethods.trainCollection, PublicMessages.trainCollection, PublicMessages.collection) { request, deadline in
             var request = request
             request.deadline = deadline
             return try await operations.train(request)
         }
-        serve(PublicMethods.deleteCollection, PublicMessages.deleteCollection, PublicMessages.collectionDeleted) {
+        serveControl(PublicMethods.deleteCollection, PublicMessages.deleteCollection, PublicMessages.collectionDeleted) {
             deletion, deadline in
             try await operations.deleteCollection(deletion.name, ignoreMissing: deletion.ignoreMissing, deadline: deadline)
         }

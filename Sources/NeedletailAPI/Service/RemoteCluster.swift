@@ -4,12 +4,18 @@ public import NeedletailGRPC
 /// The cluster reached over the network, through any of its coordinators.
 public struct RemoteCluster: ClusterOperations {
     let client: GRPCClient
+    /// Of calls that only the leader performs.
+    private let controlMetadata: GRPCMetadata
 
-    public init(_ client: GRPCClient) { self.client = client }
+    /// - Parameter isForwarding: this is a coordinator that passes on what it was asked.
+    public init(_ client: GRPCClient, isForwarding: Bool = false) {
+        self.client = client
+        controlMetadata = isForwarding ? [forwardedKey: "1"] : [:]
+    }
 
     public func createCollection(_ spec: CollectionSpec, deadline: Deadline?) async throws -> CollectionInfo {
         try await client.call(
-            PublicMethods.createCollection, PublicMessages.createCollection, spec, PublicMessages.collection, deadline: deadline)
+            PublicMethods.createCollection, PublicMessages.createCollection, spec, PublicMessages.collection, deadline: deadline, metadata: controlMetadata)
     }
 
     public func collection(_ name: String, deadline: Deadline?) async throws -> CollectionInfo {
@@ -25,18 +31,19 @@ public struct RemoteCluster: ClusterOperations {
     public func updateCollection(_ name: String, changes: CollectionChanges, deadline: Deadline?) async throws -> CollectionInfo {
         try await client.call(
             PublicMethods.updateCollection, PublicMessages.updateCollection, (name: name, changes: changes),
-            PublicMessages.collection, deadline: deadline)
+            PublicMessages.collection, deadline: deadline, metadata: controlMetadata)
     }
 
     public func deleteCollection(_ name: String, ignoreMissing: Bool, deadline: Deadline?) async throws -> Bool {
         try await client.call(
             PublicMethods.deleteCollection, PublicMessages.deleteCollection, (name: name, ignoreMissing: ignoreMissing),
-            PublicMessages.collectionDeleted, deadline: deadline)
+            PublicMessages.collectionDeleted, deadline: deadline, metadata: controlMetadata)
     }
 
     public func train(_ request: CollectionTraining) async throws -> CollectionInfo {
         try await client.call(
-            PublicMethods.trainCollection, PublicMessages.trainCollection, request, PublicMessages.collection, deadline: request.deadline)
+            PublicMethods.trainCollection, PublicMessages.trainCollection, request, PublicMessages.collection, deadline: request.deadline,
+            metadata: controlMetadata)
     }
 
     public func get(_ request: PointsGet) async throws -> PointsAnswer {

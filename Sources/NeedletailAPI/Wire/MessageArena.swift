@@ -112,6 +112,11 @@ extension MessageArena {
         try must(count * MemoryLayout<Element>.stride).bindMemory(to: type, capacity: count)
     }
 
+    /// A repeated text field.
+    func texts(_ texts: [String]) throws(NeedletailError) -> UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>? {
+        try list(texts) { text throws(NeedletailError) in try self.text(text) }
+    }
+
     /// A copy of the text that ends with NUL. Text with a NUL inside has no such form and is refused.
     package func text(_ text: String) throws(NeedletailError) -> UnsafeMutablePointer<CChar> {
         var text = text

@@ -20,6 +20,12 @@ package func messages<Message, Value>(
 /// Text that `MessageCheck` has found to be UTF-8 without NUL.
 package func string(_ text: UnsafePointer<CChar>?) -> String { text.map { String(cString: $0) } ?? "" }
 
+/// A repeated text field.
+func texts(_ pointers: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?, _ count: Int) -> [String] {
+    guard let pointers else { return [] }
+    return (0..<count).map { string(pointers[$0]) }
+}
+
 package func byteArray(_ data: ProtobufCBinaryData) -> [UInt8] { byteArray(data.data, data.len) }
 
 func byteArray(_ start: UnsafeRawPointer?, _ count: Int) -> [UInt8] {

@@ -219,6 +219,9 @@ extension Needletail__V1__ListNodesRequest: WireMessage {
 extension Needletail__V1__ListNodesResponse: WireMessage {
     package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__list_nodes_response__init(message) }
 }
+extension Needletail__V1__Coordinator: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__coordinator__init(message) }
+}
 extension Needletail__V1__Node: WireMessage {
     package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__node__init(message) }
 }

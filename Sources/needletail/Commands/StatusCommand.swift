@@ -21,6 +21,7 @@ struct StatusCommand: AsyncParsableCommand {
                 "cluster \(Incarnation(status.clusterID)), version \(status.version): \(status.nodesAlive) of \(status.nodesTotal) nodes alive, "
                     + "\(status.shardsReady) of \(status.shardsTotal) shards ready, \(status.collections) collections, \(status.points) points\n"
             )
+            show(status.coordinators)
             show(nodes)
             if !shards.isEmpty { show(shards) }
             show(collections)
@@ -37,6 +38,17 @@ struct StatusCommand: AsyncParsableCommand {
         if table.isEmpty { return }
         print()
         table.print()
+    }
+
+    /// Of several coordinators; one alone goes without saying.
+    private func show(_ coordinators: [CoordinatorInfo]) {
+        guard coordinators.count > 1 || coordinators.contains(where: { !$0.isLeader }) else { return }
+        var table = Table("COORDINATOR", "ADDRESS", "ROLE")
+        for coordinator in coordinators {
+            table.add(Incarnation(coordinator.id).description, coordinator.address, coordinator.isLeader ? "leader" : "")
+        }
+        table.print()
+        print(coordinators.contains(where: \.isLeader) ? "" : "no coordinator leads: collections cannot be made or changed until one does\n")
     }
 
     private func show(_ nodes: [NodeInfo]) {
@@ -79,8 +91,14 @@ struct StatusCommand: AsyncParsableCommand {
             "nodes_total": .count(status.nodesTotal), "nodes_alive": .count(status.nodesAlive),
             "collections": .count(status.collections),
             "shards_total": .count(status.shardsTotal), "shards_ready": .count(status.shardsReady), "points": .count(status.points),
-            "nodes": .list(nodes.map(json)), "shards": .list(shards.map(json)),
+            "coordinators": .list(status.coordinators.map(json)), "nodes": .list(nodes.map(json)), "shards": .list(shards.map(json)),
         ]
+    }
+
+    private func json(_ coordinator: CoordinatorInfo) -> PayloadValue {
+        .map([
+            "id": .string(Incarnation(coordinator.id).description), "address": .string(coordinator.address), "leader": .bool(coordinator.isLeader),
+        ])
     }
 
     private func json(_ node: NodeInfo) -> PayloadValue {

@@ -17,6 +17,7 @@ PROTOBUF_C__BEGIN_DECLS
 
 typedef struct Needletail__V1__ClusterStatusRequest Needletail__V1__ClusterStatusRequest;
 typedef struct Needletail__V1__ClusterStatusResponse Needletail__V1__ClusterStatusResponse;
+typedef struct Needletail__V1__Coordinator Needletail__V1__Coordinator;
 typedef struct Needletail__V1__ListNodesRequest Needletail__V1__ListNodesRequest;
 typedef struct Needletail__V1__ListNodesResponse Needletail__V1__ListNodesResponse;
 typedef struct Needletail__V1__Node Needletail__V1__Node;
@@ -80,10 +81,36 @@ struct  Needletail__V1__ClusterStatusResponse
    */
   uint32_t shards_ready;
   uint64_t points;
+  /*
+   * Those that the answering one knows of, itself included.
+   */
+  size_t n_coordinators;
+  Needletail__V1__Coordinator **coordinators;
 };
 #define NEEDLETAIL__V1__CLUSTER_STATUS_RESPONSE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__cluster_status_response__descriptor) \
-    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0, 0, 0, 0, 0 }
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0, 0, 0, 0, 0, 0,NULL }
+
+
+struct  Needletail__V1__Coordinator
+{
+  ProtobufCMessage base;
+  /*
+   * Another one at every start; 16 hexadecimal digits.
+   */
+  char *id;
+  /*
+   * host:port at which clients, workers and other coordinators reach it.
+   */
+  char *address;
+  /*
+   * Whether it decides for the cluster. Requests may go to any coordinator.
+   */
+  protobuf_c_boolean leader;
+};
+#define NEEDLETAIL__V1__COORDINATOR__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__coordinator__descriptor) \
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0 }
 
 
 struct  Needletail__V1__ListNodesRequest
@@ -123,7 +150,7 @@ struct  Needletail__V1__Node
   uint64_t memory_bytes;
   uint64_t disk_bytes;
   /*
-   * Milliseconds since its last heartbeat.
+   * Milliseconds since its last heartbeat to the coordinator that answers, or since that began to listen.
    */
   uint64_t heartbeat_age_milliseconds;
 };
@@ -251,6 +278,25 @@ Needletail__V1__ClusterStatusResponse *
                       const uint8_t       *data);
 void   needletail__v1__cluster_status_response__free_unpacked
                      (Needletail__V1__ClusterStatusResponse *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__V1__Coordinator methods */
+void   needletail__v1__coordinator__init
+                     (Needletail__V1__Coordinator         *message);
+size_t needletail__v1__coordinator__get_packed_size
+                     (const Needletail__V1__Coordinator   *message);
+size_t needletail__v1__coordinator__pack
+                     (const Needletail__V1__Coordinator   *message,
+                      uint8_t             *out);
+size_t needletail__v1__coordinator__pack_to_buffer
+                     (const Needletail__V1__Coordinator   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__V1__Coordinator *
+       needletail__v1__coordinator__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__v1__coordinator__free_unpacked
+                     (Needletail__V1__Coordinator *message,
                       ProtobufCAllocator *allocator);
 /* Needletail__V1__ListNodesRequest methods */
 void   needletail__v1__list_nodes_request__init
@@ -393,6 +439,9 @@ typedef void (*Needletail__V1__ClusterStatusRequest_Closure)
 typedef void (*Needletail__V1__ClusterStatusResponse_Closure)
                  (const Needletail__V1__ClusterStatusResponse *message,
                   void *closure_data);
+typedef void (*Needletail__V1__Coordinator_Closure)
+                 (const Needletail__V1__Coordinator *message,
+                  void *closure_data);
 typedef void (*Needletail__V1__ListNodesRequest_Closure)
                  (const Needletail__V1__ListNodesRequest *message,
                   void *closure_data);
@@ -462,6 +511,7 @@ void needletail__v1__cluster__shards(ProtobufCService *service,
 extern const ProtobufCEnumDescriptor    needletail__v1__replica_state__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__cluster_status_request__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__cluster_status_response__descriptor;
+extern const ProtobufCMessageDescriptor needletail__v1__coordinator__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__list_nodes_request__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__list_nodes_response__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__node__descriptor;

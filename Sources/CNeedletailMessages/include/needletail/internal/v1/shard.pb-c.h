@@ -834,15 +834,28 @@ struct  Needletail__Internal__V1__HeartbeatReply
   size_t n_models;
   Needletail__Internal__V1__Model **models;
   /*
-   * For how long the worker may act as the primary of the epochs in `leased`; 0 from a coordinator that does not lead.
+   * Whether the coordinator leads; only the leader says anything in assignments, models, term and lease.
+   */
+  protobuf_c_boolean leader;
+  /*
+   * Grows with each leader.
+   */
+  uint64_t term;
+  /*
+   * For so long after it sent the heartbeat may the worker act as the primary of the epochs in `leased`.
    */
   uint32_t lease_milliseconds;
+  /*
+   * host:port of every coordinator there is, from all of them; empty when there are no others.
+   */
+  size_t n_coordinators;
+  char **coordinators;
   size_t n_leased;
   Needletail__Internal__V1__LeasedEpoch **leased;
 };
 #define NEEDLETAIL__INTERNAL__V1__HEARTBEAT_REPLY__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__heartbeat_reply__descriptor) \
-    , 0, 0,NULL, 0,NULL, 0, 0,NULL }
+    , 0, 0,NULL, 0,NULL, 0, 0, 0, 0,NULL, 0,NULL }
 
 
 /* Needletail__Internal__V1__Empty methods */

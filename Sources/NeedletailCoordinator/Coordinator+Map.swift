@@ -1,0 +1,109 @@
+internal import NeedletailCluster
+public import NeedletailCore
+internal import NeedletailMetadata
+internal import Synchronization
+
+/// The copy of the cluster's metadata that a coordinator answers from.
+struct MetadataCopy {
+    /// Every entry there is, those of collections being made or removed included, by the collection's name.
+    var collections = MapCopy<CollectionEntry>()
+    /// Those that are alive, by their keys.
+    var coordinators = MapCopy<CoordinatorEntry>()
+    /// One at most.
+    var leader = MapCopy<LeaderEntry>()
+    /// Shard workers that were ever heard of.
+    var nodes = MapCopy<NodeEntry>()
+
+    static let collectionsPrefix = "collections/"
+    static let coordinatorsPrefix = "coordinators/"
+    static let nodesPrefix = "nodes/"
+    static let leaderKey = "leader"
+
+    /// How far the watch is.
+    var revision: UInt64 { collections.watched }
+
+    init() {}
+
+    /// - Throws: `dataLoss` when an entry is damaged, `unimplemented` when a newer version wrote it.
+    init(_ snapshot: MetadataSnapshot) throws { try reset(to: snapshot) }
+
+    mutating func reset(to snapshot: MetadataSnapshot) throws {
+        func parsed<Value>(_ prefix: String, _ parse: ([UInt8]) throws(NeedletailError) -> Value) throws -> [(key: String, value: Value, revision: UInt64)] {
+            try snapshot.entries.filter { $0.key.hasPrefix(prefix) }
+                .map { (key: String($0.key.dropFirst(prefix.count)), value: try parse($0.value), revision: $0.revision) }
+        }
+        collections.reset(to: try parsed(Self.collectionsPrefix, CollectionEntry.init), revision: snapshot.revision)
+        coordinators.reset(to: try parsed(Self.coordinatorsPrefix, CoordinatorEntry.init), revision: snapshot.revision)
+        nodes.reset(to: try parsed(Self.nodesPrefix, NodeEntry.init), revision: snapshot.revision)
+        leader.reset(to: try parsed(Self.leaderKey, LeaderEntry.init), revision: snapshot.revision)
+    }
+
+    /// Takes what a watch tells. An entry that cannot be read stays as it was known.
+    /// - Returns: the problems with such entries.
+    mutating func take(_ changes: [MetadataChange], revision: UInt64) -> [NeedletailError] {
+        var problems: [NeedletailError] = []
+        for change in changes {
+            do throws(NeedletailError) { try take(change) } catch { problems.append(error) }
+        }
+        collections.advance(to: revision)
+        coordinators.advance(to: revision)
+        nodes.advance(to: revision)
+        leader.advance(to: revision)
+        return problems
+    }
+
+    private mutating func take(_ change: MetadataChange) throws(NeedletailError) {
+        func take<Value>(
+            _ prefix: String, into copy: inout MapCopy<Value>, _ parse: ([UInt8]) throws(NeedletailError) -> Value
+        ) throws(NeedletailError) {
+            guard change.key.hasPrefix(prefix) else { return }
+            var value: Value?
+            if let bytes = change.value { value = try parse(bytes) }
+            copy.change(String(change.key.dropFirst(prefix.count)), to: value, revision: change.revision)
+        }
+        try take(Self.collectionsPrefix, into: &collections) { bytes throws(NeedletailError) in try CollectionEntry(encoded: bytes) }
+        try take(Self.coordinatorsPrefix, into: &coordinators) { bytes throws(NeedletailError) in try CoordinatorEntry(encoded: bytes) }
+        try take(Self.nodesPrefix, into: &nodes) { bytes throws(NeedletailError) in try NodeEntry(encoded: bytes) }
+        try take(Self.leaderKey, into: &leader) { bytes throws(NeedletailError) in try LeaderEntry(encoded: bytes) }
+    }
+}
+
+extension Coordinator {
+    /// Keeps the copy of the metadata as the store has them, until cancelled. Returns at once when nobody else can change the store.
+    /// - Parameter report: told of what keeps the copy from being complete; the work goes on.
+    public func follow(report: @Sendable (NeedletailError) -> Void) async {
+        if metadata.isExclusive { return }
+        var last: NeedletailError?
+        while !Task.isCancelled {
+            do {
+                try await takeNews(report)
+                last = nil
+            } catch {
+                let failure = Self.wrap(error)
+                if !Task.isCancelled, failure.message != last?.message { report(failure) }
+                last = failure
+                try? await Task.sleep(for: .milliseconds(500))
+            }
+        }
+    }
+
+    private func takeNews(_ report: @Sendable (NeedletailError) -> Void) async throws {
+        for try await news in metadata.watch(prefix: "", after: state.withLock { $0.copy.revision }) {
+            switch news {
+            case .changes(let changes, let revision):
+                for problem in state.withLock({ $0.copy.take(changes, revision: revision) }) { report(problem) }
+            case .compacted:
+                let snapshot = try await metadata.entries(prefix: "")
+                try state.withLock { try $0.copy.reset(to: snapshot) }
+            }
+        }
+    }
+
+    /// Returns when this coordinator's copy is as another one said it had made it, so that whoever asked here finds it here; or after a
+    /// second: a copy may lag.
+    func waitForCopy(_ deadline: Deadline?, _ isSo: (MetadataCopy) -> Bool) async {
+        let patience = Deadline.after(.seconds(1))
+        let end = deadline.map { min($0, patience) } ?? patience
+        while !state.withLock({ isSo($0.copy) }), !end.isPast, !Task.isCancelled { try? await Task.sleep(for: .milliseconds(2)) }
+    }
+}
