@@ -93,8 +93,8 @@ let package = Package(
         .target(
             name: "NeedletailWorker",
             dependencies: [
-                "NeedletailCore", "NeedletailShard", "NeedletailAPI", "NeedletailGRPC", "NeedletailCluster", "NeedletailQuery",
-                "NeedletailTelemetry", lifecycle, logging,
+                "NeedletailCore", "NeedletailStorage", "NeedletailShard", "NeedletailAPI", "NeedletailGRPC", "NeedletailCluster",
+                "NeedletailQuery", "NeedletailTelemetry", lifecycle, logging,
             ],
             swiftSettings: strict),
         .target(name: "NeedletailAdmin", dependencies: ["NeedletailCore", hummingbird, nio, logging], swiftSettings: strict),

@@ -28,16 +28,20 @@ public final class LocalNode: ShardOperations {
     }
 
     private var replicasDirectory: String { directory + "/replicas" }
-    private func path(_ shard: ShardID) -> String { "\(replicasDirectory)/\(shard.incarnation)-\(shard.number)" }
+    func path(_ shard: ShardID) -> String { "\(replicasDirectory)/\(shard.incarnation)-\(shard.number)" }
 
     /// Begins to load every replica found on disk and returns at once; they answer `unavailable` until they are ready.
     /// - Throws: what the disk says about the folder.
     public func start() throws {
         let disk = resources.disk
         try disk.createDirectory(replicasDirectory)
+        // Copies that were whole when a crash came between them and their place.
+        for name in try disk.list(replicasDirectory) where name.hasSuffix(Self.readySuffix) {
+            try Self.replace(replicasDirectory + "/" + name.dropLast(Self.readySuffix.count), with: replicasDirectory + "/" + name, disk)
+        }
         for name in try disk.list(replicasDirectory) {
             let folder = replicasDirectory + "/" + name
-            if name.hasSuffix(Disk.doomedSuffix) {
+            if name.hasSuffix(Disk.doomedSuffix) || name.hasSuffix(Self.incomingSuffix) {
                 try disk.removeTree(folder)
                 continue
             }
@@ -67,7 +71,7 @@ public final class LocalNode: ShardOperations {
         try disk.removeDirectory(folder)
     }
 
-    private func load(_ assignment: ReplicaAssignment) {
+    func load(_ assignment: ReplicaAssignment) {
         let directory = path(assignment.shard)
         do {
             try resources.maintenancePool.submit { [self] scratch in
@@ -119,7 +123,7 @@ public final class LocalNode: ShardOperations {
     }
 
     /// One change of a shard's replica at a time.
-    private func exclusively<Value>(_ shard: ShardID, _ body: () async throws -> Value) async throws -> Value {
+    func exclusively<Value>(_ shard: ShardID, _ body: () async throws -> Value) async throws -> Value {
         while true {
             let ticket = freed.ticket
             if busy.withLock({ $0.insert(shard).inserted }) { break }
@@ -209,7 +213,7 @@ public final class LocalNode: ShardOperations {
         replicas.withLock { Array($0.values) }.compactMap { if case .ready(let replica) = $0 { HostedReplica(replica: replica) } else { nil } }
     }
 
-    private func waitUntilSettled(_ shard: ShardID) async throws {
+    func waitUntilSettled(_ shard: ShardID) async throws {
         while true {
             let ticket = loaded.ticket
             guard case .loading = replicas.withLock({ $0[shard] }) else { return }

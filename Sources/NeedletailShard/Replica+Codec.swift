@@ -76,7 +76,7 @@ extension Replica {
     }
 
     /// What a file's name says of the model in it.
-    private func modelName(_ name: String) -> (field: Int, version: UInt64)? {
+    func modelName(_ name: String) -> (field: Int, version: UInt64)? {
         guard name.hasPrefix(Self.modelPrefix) else { return nil }
         let parts = name.dropFirst(Self.modelPrefix.count).split(separator: "-")
         guard let field = parts.first.flatMap({ Int($0) }), fields.indices.contains(field) else { return nil }

@@ -68,7 +68,7 @@ extension Replica {
             payloads.dropFrozen()
             removeOldModels(marks)
             // Records before the checkpoint are no longer needed; failing to remove them only costs space.
-            try? log.truncatePrefix(upTo: sequence)
+            try? log.truncatePrefix(upTo: copied.withLock { $0.values.reduce(sequence, min) })
             endCheckpoint(nil, changes: changes)
         } catch {
             endCheckpoint(error, changes: changes)

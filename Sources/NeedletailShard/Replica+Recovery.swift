@@ -21,6 +21,7 @@ extension Replica {
         let replica = Replica(
             assignment: assignment, directory: directory, resources: resources, log: log, recovery: recovery, checkpoints: checkpoints,
             payloads: payloads)
+        try replica.removeCopies()
         try replica.recover(scratch: &scratch)
         replica.resumeEncoding()
         return replica

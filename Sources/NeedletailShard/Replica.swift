@@ -41,6 +41,8 @@ final class Replica: @unchecked Sendable {
     let gate: Mutex<CommitGate>
     /// Held from the look for an operation's name to its being queued for the log.
     let operations = Mutex(OperationTable())
+    /// The last sequences of checkpoints that are being copied: the log keeps what follows them.
+    let copied = Mutex<[UInt64: UInt64]>([:])
     let observer = Mutex<(any ReplicationObserver)?>(nil)
     let appliedChange = ChangeSignal()
     let applier = Applier()
@@ -187,7 +189,7 @@ final class Replica: @unchecked Sendable {
         if mustStart { startApplier() }
     }
 
-    private func untilIdle() async {
+    func untilIdle() async {
         await withCheckedContinuation { continuation in
             let isIdle = queue.withLock { queue in
                 if queue.isRunning { queue.idleWaiters.append(continuation) }

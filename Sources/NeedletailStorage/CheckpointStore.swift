@@ -1,4 +1,5 @@
 import NeedletailCore
+import Synchronization
 
 /// The checkpoints of one replica, in a directory: `MANIFEST` and the slab files it refers to.
 ///
@@ -7,7 +8,7 @@ import NeedletailCore
 /// A generation of which less than half is still used gives its remaining slabs to the new one and is deleted, so the files hold at
 /// most about twice the bytes in use.
 ///
-/// `@unchecked Sendable`: not synchronised; one thread at a time loads or writes.
+/// `@unchecked Sendable`: one thread at a time loads or writes; `link` may run beside it, for which the manifest's changes take `linking`.
 public final class CheckpointStore: @unchecked Sendable {
     public let directory: String
     /// The checkpoint in place; nil before the first.
@@ -15,6 +16,8 @@ public final class CheckpointStore: @unchecked Sendable {
     /// Limits a checkpoint's writing so that searches and the log keep their share of the disk; nil does not.
     public var bytesPerSecond: Int?
     let disk: Disk
+    /// Held while the manifest and the files that it refers to change, and while they are linked.
+    private let linking = Mutex(())
     private var manifestPath: String { directory + "/MANIFEST" }
 
     private init(directory: String, manifest: Manifest?, disk: Disk) {
@@ -68,8 +71,10 @@ public final class CheckpointStore: @unchecked Sendable {
         let file = try disk.open(temporary, .createOrTruncate)
         try file.write(next.encoded(), at: 0)
         try file.sync()
-        try disk.rename(temporary, to: manifestPath)
-        manifest = next
+        try linking.withLock { _ in
+            try disk.rename(temporary, to: manifestPath)
+            manifest = next
+        }
         try disk.syncDirectory(directory)
     }
 
@@ -77,7 +82,12 @@ public final class CheckpointStore: @unchecked Sendable {
     /// system: a copy that costs no space and that later checkpoints leave alone. Its manifest comes last.
     ///
     /// - Throws: `failedPrecondition` when there is no checkpoint; what the disk said.
-    public func link(to target: String) throws {
+    /// - Returns: the sequence and epoch that it is of.
+    @discardableResult public func link(to target: String) throws -> (sequence: UInt64, epoch: UInt64) {
+        try linking.withLock { _ in try linkFiles(to: target) }
+    }
+
+    private func linkFiles(to target: String) throws -> (sequence: UInt64, epoch: UInt64) {
         guard let manifest else {
             throw NeedletailError(.failedPrecondition, "There is no checkpoint yet; write one first.", location: directory)
         }
@@ -88,10 +98,13 @@ public final class CheckpointStore: @unchecked Sendable {
         }
         try disk.hardLink(manifestPath, to: target + "/MANIFEST")
         try disk.syncDirectory(target)
+        return (manifest.sequence, manifest.epoch)
     }
 
     /// Deletes slab files that the manifest does not refer to, and a manifest that was never finished.
-    func removeUnreferenced() throws {
+    func removeUnreferenced() throws { try linking.withLock { _ in try removeFiles() } }
+
+    private func removeFiles() throws {
         let live = manifest?.liveBytes() ?? [:]
         for name in try disk.list(directory) {
             let isStale = SlabFile.generation(name: name).map { live[$0] == nil } ?? (name == "MANIFEST.tmp")

@@ -5,6 +5,7 @@ internal import NeedletailCluster
 internal import NeedletailCore
 internal import NeedletailGRPC
 internal import NeedletailShard
+internal import NeedletailStorage
 public import ServiceLifecycle
 
 /// What a shard worker process is told at its start.
@@ -20,6 +21,8 @@ public struct ShardWorkerConfiguration: Sendable {
     public var searchThreads: Int
     public var buildThreads: Int
     public var transportThreads = 1
+    /// A log's segment that reached this size is followed by another; whole segments that a checkpoint holds are removed.
+    public var logSegmentBytes = 64 << 20
     /// How long requests under way may take when the process is asked to stop.
     public var drainTime = Duration.seconds(10)
 
@@ -48,7 +51,10 @@ public final class ShardWorker: Service {
     ///   network say otherwise.
     public func run() async throws {
         let folder = try NodeFolder(configuration.dataDirectory)
-        let resources = NodeResources(searchThreads: configuration.searchThreads, buildThreads: configuration.buildThreads)
+        var replicas = ReplicaConfiguration()
+        replicas.log.segmentBytes = configuration.logSegmentBytes
+        let resources = NodeResources(
+            searchThreads: configuration.searchThreads, buildThreads: configuration.buildThreads, configuration: replicas)
         let node = LocalNode(directory: configuration.dataDirectory, resources: resources)
         let health = HealthService()
         health.set(.notServing, for: "")
@@ -64,7 +70,7 @@ public final class ShardWorker: Service {
         let world = ReplicationWorld(
             node: NodeID(folder.nodeID), settings: ReplicationSettings(), startedAt: Self.microseconds(), began: .now, lease: lease,
             peer: { RemotePeer(client: try peers.client($0)) }, leader: coordinators, nudge: { nudges.nudge() },
-            reopen: { shard in Task { try? await node.reopen(shard) } }, logger: logger)
+            local: node, reopened: { _ in nudges.nudge() }, logger: logger)
         let replication = ReplicatedNode(node, world: world)
         let server = makeServer(replication, health, threads)
         let port = try await server.listen()

@@ -58,6 +58,8 @@ struct Serve: AsyncParsableCommand {
     var coordinator = ["127.0.0.1:7460"]
     @Option(help: "Threads that search; all processors when left out.") var searchThreads: Int?
     @Option(help: "Threads that build graphs; all processors when left out.") var buildThreads: Int?
+    @Option(help: "MiB that a segment of a replica's log has at least: what replicas that were away can catch up from without a whole copy.")
+    var logSegment = 64
     @Option(help: "Seconds that requests under way may take at shutdown.") var drainSeconds = 10
     @Option(help: "trace, debug, info, notice, warning or error.") var logLevel = "info"
     @Option(help: "File to write the port to once the worker listens.") var portFile: String?
@@ -70,6 +72,7 @@ struct Serve: AsyncParsableCommand {
         configuration.advertised = advertise
         configuration.dataDirectory = data
         configuration.drainTime = .seconds(drainSeconds)
+        configuration.logSegmentBytes = max(1, logSegment) << 20
         if let searchThreads { configuration.searchThreads = max(1, searchThreads) }
         if let buildThreads { configuration.buildThreads = max(1, buildThreads) }
         let portFile = portFile

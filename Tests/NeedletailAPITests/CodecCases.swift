@@ -238,6 +238,16 @@ struct CodecCase: Sendable, CustomStringConvertible {
             )
         },
         CodecCase("resignation", InternalMessages.resignation) { (shard: $0.shard(), node: NodeID($0.next()), epoch: $0.number()) },
+        CodecCase("copyDescription", InternalMessages.copyDescription) { generator in
+            CopyDescription(
+                id: generator.next(), sequence: generator.number(), epoch: generator.number(),
+                files: generator.some(4) { CopiedFile(name: $0.text(), sizeBytes: $0.number()) })
+        },
+        CodecCase("readCopy", InternalMessages.readCopy) { (id: $0.next(), name: $0.text(), offset: $0.number()) },
+        CodecCase("copyPiece", InternalMessages.copyPiece) {
+            CopyPiece(offset: $0.number(), bytes: $0.bytes($0.below(200)), checksum: $0.small())
+        },
+        CodecCase("endCopy", InternalMessages.endCopy) { $0.next() },
         CodecCase("followRequest", InternalMessages.followRequest) {
             if $0.bool() { return .durable($0.number()) }
             let stream = StreamID(node: NodeID($0.next()), number: $0.number())

@@ -3,7 +3,10 @@ import NeedletailCore
 
 /// The replication of workers whose shards have one replica: nobody fences them.
 struct NoFellows: ReplicationOperations {
-    func fence(_ shard: ShardID, _ fence: Fence, deadline: Deadline?) async throws -> FenceAnswer {
-        throw NeedletailError(.unimplemented, "not part of this test")
-    }
+    private static let notAsked = NeedletailError(.unimplemented, "not part of this test")
+
+    func fence(_ shard: ShardID, _ fence: Fence, deadline: Deadline?) async throws -> FenceAnswer { throw Self.notAsked }
+    func beginCopy(_ shard: ShardID, deadline: Deadline?) async throws -> CopyDescription { throw Self.notAsked }
+    func readCopy(_ id: UInt64, _ name: String, from offset: UInt64, _ body: (CopyPiece) async throws -> Void) async throws { throw Self.notAsked }
+    func endCopy(_ id: UInt64) async throws { throw Self.notAsked }
 }

@@ -83,11 +83,11 @@ class Process:
 class Cluster:
     """A coordinator and `workers` shard workers."""
 
-    def __init__(self, workers=1):
+    def __init__(self, workers=1, worker_arguments=()):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="needletail-test-"))
         self.coordinator = Process("needletail-coordinator", self.folder / "coordinator", ["--admin", "0"]).start()
         self.workers = [
-            Process("needletail-shard", self.folder / f"shard-{number}", ["--coordinator", self.coordinator.address]).start()
+            Process("needletail-shard", self.folder / f"shard-{number}", ["--coordinator", self.coordinator.address, *worker_arguments]).start()
             for number in range(workers)
         ]
         self.channel = grpc.insecure_channel(self.coordinator.address, options=UNLIMITED)

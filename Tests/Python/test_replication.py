@@ -172,3 +172,64 @@ def test_too_few_in_sync_is_said_and_not_lowered(cluster):
 
     wait_for(is_written, "writes again", 10, cluster.describe)
     assert versions(cluster, "strict")[2] == 3
+
+
+def bulk(cluster, name, first, count, dimensions=256):
+    random = np.random.default_rng(first)
+
+    def requests():
+        for start in range(first, first + count, 1000):
+            ids = range(start, min(start + 1000, first + count))
+            rows = random.standard_normal((len(ids), dimensions)).astype("f4")
+            yield p.UpsertRequest(collection=name, packed=p.PackedPoints(ids=ids, vectors=rows.tobytes()))
+
+    return cluster.points.UpsertStream(requests(), timeout=120).applied
+
+
+def found(cluster, name, vector, read=None):
+    query = p.Query(vector=common.Vector(data=vector.tobytes()), limit=10, exact=True)
+    answer = cluster.points.Search(p.SearchRequest(collection=name, query=query, read=read), timeout=20)
+    return [(hit.id.number, hit.score) for hit in answer.points]
+
+
+def test_a_replica_that_the_log_cannot_fill_is_given_a_checkpoint():
+    dimensions, count = 256, 20_000
+    with Cluster(workers=3, worker_arguments=["--log-segment", "1"]) as cluster:
+        field = c.VectorField(name="v", dimensions=dimensions, metric=c.METRIC_L2)
+        cluster.collections.Create(c.CreateCollectionRequest(name="grow", fields=[field], shard_count=2), timeout=30)
+        assert bulk(cluster, "grow", 0, count) == count
+        cluster.points.SetPayload(p.SetPayloadRequest(collection="grow", ids=[common.PointId(number=i) for i in range(100)],
+                                                      payload={"kept": common.Value(bool_value=True)}), timeout=20)
+        query = np.random.default_rng(99).standard_normal(dimensions).astype("f4")
+        before = found(cluster, "grow", query)
+        # The log's beginning has gone by now: 20 MB of records in segments of 1 MB, and checkpoints.
+        logs = lambda: [f.name for w in cluster.workers for f in w.folder.glob("data/replicas/*/log/*.log")]
+        wait_for(lambda: all(int(name[:20]) > 1 for name in logs()), "the logs' beginnings being removed", 60, cluster.describe)
+        cluster.collections.Update(c.UpdateCollectionRequest(name="grow", replication_factor=2), timeout=30)
+        # Writes go on meanwhile.
+        assert bulk(cluster, "grow", count, 2000) == 2000
+        wait_until_in_sync(cluster, "grow", 2, 120)
+        total = count + 2000
+        wait_for(lambda: sum(r.points for s in shards(cluster, "grow") for r in s.replicas) == 2 * total, "all points twice", 30, cluster.describe)
+        # The new replicas alone.
+        for number in range(2):
+            primary_of(cluster, "grow", number)
+        old = {s.shard: next(r.node for r in s.replicas if r.primary) for s in shards(cluster, "grow")}
+        for worker in {worker_of(cluster, node) for node in old.values()}:
+            epochs = {s.shard: s.epoch for s in shards(cluster, "grow")}
+            mine = [number for number, node in old.items() if worker_of(cluster, node) is worker]
+            worker.kill()
+            wait_for(lambda: all(s.epoch > epochs[s.shard] for s in shards(cluster, "grow") if s.shard in mine), "another primary", 20, cluster.describe)
+            worker.start()
+            wait_until_in_sync(cluster, "grow", 2, 60)
+        after = found(cluster, "grow", query, p.ReadOptions(consistency=p.READ_CONSISTENCY_PRIMARY))
+        assert [hit for hit in after if hit[0] < count] == before[:len([hit for hit in after if hit[0] < count])]
+        assert cluster.points.Count(p.CountRequest(collection="grow"), timeout=20).count == total
+        got = cluster.points.Get(p.GetPointsRequest(collection="grow", ids=[common.PointId(number=i) for i in range(100)],
+                                                    parts=p.PointParts(payload=True)), timeout=20)
+        assert len(got.points) == 100 and all(point.payload["kept"].bool_value for point in got.points)
+        # And back: the files of replicas that are no longer wanted go.
+        cluster.collections.Update(c.UpdateCollectionRequest(name="grow", replication_factor=1), timeout=30)
+        wait_until_in_sync(cluster, "grow", 1)
+        wait_for(lambda: len(list(cluster.folder.glob("shard-*/data/replicas/*"))) == 2, "the other replicas' files being removed", 20, cluster.describe)
+        assert cluster.points.Count(p.CountRequest(collection="grow"), timeout=20).count == total

@@ -1492,6 +1492,231 @@ void   needletail__internal__v1__resignation__free_unpacked
   assert(message->base.descriptor == &needletail__internal__v1__resignation__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   needletail__internal__v1__copy_description__init
+                     (Needletail__Internal__V1__CopyDescription         *message)
+{
+  static const Needletail__Internal__V1__CopyDescription init_value = NEEDLETAIL__INTERNAL__V1__COPY_DESCRIPTION__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__copy_description__get_packed_size
+                     (const Needletail__Internal__V1__CopyDescription *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__copy_description__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__copy_description__pack
+                     (const Needletail__Internal__V1__CopyDescription *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__copy_description__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__copy_description__pack_to_buffer
+                     (const Needletail__Internal__V1__CopyDescription *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__copy_description__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__CopyDescription *
+       needletail__internal__v1__copy_description__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__CopyDescription *)
+     protobuf_c_message_unpack (&needletail__internal__v1__copy_description__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__copy_description__free_unpacked
+                     (Needletail__Internal__V1__CopyDescription *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__copy_description__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__internal__v1__copied_file__init
+                     (Needletail__Internal__V1__CopiedFile         *message)
+{
+  static const Needletail__Internal__V1__CopiedFile init_value = NEEDLETAIL__INTERNAL__V1__COPIED_FILE__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__copied_file__get_packed_size
+                     (const Needletail__Internal__V1__CopiedFile *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__copied_file__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__copied_file__pack
+                     (const Needletail__Internal__V1__CopiedFile *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__copied_file__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__copied_file__pack_to_buffer
+                     (const Needletail__Internal__V1__CopiedFile *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__copied_file__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__CopiedFile *
+       needletail__internal__v1__copied_file__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__CopiedFile *)
+     protobuf_c_message_unpack (&needletail__internal__v1__copied_file__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__copied_file__free_unpacked
+                     (Needletail__Internal__V1__CopiedFile *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__copied_file__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__internal__v1__read_copy_request__init
+                     (Needletail__Internal__V1__ReadCopyRequest         *message)
+{
+  static const Needletail__Internal__V1__ReadCopyRequest init_value = NEEDLETAIL__INTERNAL__V1__READ_COPY_REQUEST__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__read_copy_request__get_packed_size
+                     (const Needletail__Internal__V1__ReadCopyRequest *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__read_copy_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__read_copy_request__pack
+                     (const Needletail__Internal__V1__ReadCopyRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__read_copy_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__read_copy_request__pack_to_buffer
+                     (const Needletail__Internal__V1__ReadCopyRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__read_copy_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__ReadCopyRequest *
+       needletail__internal__v1__read_copy_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__ReadCopyRequest *)
+     protobuf_c_message_unpack (&needletail__internal__v1__read_copy_request__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__read_copy_request__free_unpacked
+                     (Needletail__Internal__V1__ReadCopyRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__read_copy_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__internal__v1__copy_piece__init
+                     (Needletail__Internal__V1__CopyPiece         *message)
+{
+  static const Needletail__Internal__V1__CopyPiece init_value = NEEDLETAIL__INTERNAL__V1__COPY_PIECE__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__copy_piece__get_packed_size
+                     (const Needletail__Internal__V1__CopyPiece *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__copy_piece__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__copy_piece__pack
+                     (const Needletail__Internal__V1__CopyPiece *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__copy_piece__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__copy_piece__pack_to_buffer
+                     (const Needletail__Internal__V1__CopyPiece *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__copy_piece__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__CopyPiece *
+       needletail__internal__v1__copy_piece__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__CopyPiece *)
+     protobuf_c_message_unpack (&needletail__internal__v1__copy_piece__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__copy_piece__free_unpacked
+                     (Needletail__Internal__V1__CopyPiece *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__copy_piece__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__internal__v1__end_copy_request__init
+                     (Needletail__Internal__V1__EndCopyRequest         *message)
+{
+  static const Needletail__Internal__V1__EndCopyRequest init_value = NEEDLETAIL__INTERNAL__V1__END_COPY_REQUEST__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__end_copy_request__get_packed_size
+                     (const Needletail__Internal__V1__EndCopyRequest *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__end_copy_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__end_copy_request__pack
+                     (const Needletail__Internal__V1__EndCopyRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__end_copy_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__end_copy_request__pack_to_buffer
+                     (const Needletail__Internal__V1__EndCopyRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__end_copy_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__EndCopyRequest *
+       needletail__internal__v1__end_copy_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__EndCopyRequest *)
+     protobuf_c_message_unpack (&needletail__internal__v1__end_copy_request__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__end_copy_request__free_unpacked
+                     (Needletail__Internal__V1__EndCopyRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__end_copy_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   needletail__internal__v1__follow_request__init
                      (Needletail__Internal__V1__FollowRequest         *message)
 {
@@ -4468,6 +4693,300 @@ const ProtobufCMessageDescriptor needletail__internal__v1__resignation__descript
   (ProtobufCMessageInit) needletail__internal__v1__resignation__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
+static const ProtobufCFieldDescriptor needletail__internal__v1__copy_description__field_descriptors[4] =
+{
+  {
+    "id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__CopyDescription, id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "sequence",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__CopyDescription, sequence),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "epoch",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__CopyDescription, epoch),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "files",
+    4,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Needletail__Internal__V1__CopyDescription, n_files),
+    offsetof(Needletail__Internal__V1__CopyDescription, files),
+    &needletail__internal__v1__copied_file__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__copy_description__field_indices_by_name[] = {
+  2,   /* field[2] = epoch */
+  3,   /* field[3] = files */
+  0,   /* field[0] = id */
+  1,   /* field[1] = sequence */
+};
+static const ProtobufCIntRange needletail__internal__v1__copy_description__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__copy_description__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.CopyDescription",
+  "CopyDescription",
+  "Needletail__Internal__V1__CopyDescription",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__CopyDescription),
+  4,
+  needletail__internal__v1__copy_description__field_descriptors,
+  needletail__internal__v1__copy_description__field_indices_by_name,
+  1,  needletail__internal__v1__copy_description__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__copy_description__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__copied_file__field_descriptors[2] =
+{
+  {
+    "name",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__CopiedFile, name),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "size_bytes",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__CopiedFile, size_bytes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__copied_file__field_indices_by_name[] = {
+  0,   /* field[0] = name */
+  1,   /* field[1] = size_bytes */
+};
+static const ProtobufCIntRange needletail__internal__v1__copied_file__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__copied_file__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.CopiedFile",
+  "CopiedFile",
+  "Needletail__Internal__V1__CopiedFile",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__CopiedFile),
+  2,
+  needletail__internal__v1__copied_file__field_descriptors,
+  needletail__internal__v1__copied_file__field_indices_by_name,
+  1,  needletail__internal__v1__copied_file__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__copied_file__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__read_copy_request__field_descriptors[3] =
+{
+  {
+    "id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__ReadCopyRequest, id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "name",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__ReadCopyRequest, name),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "offset",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__ReadCopyRequest, offset),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__read_copy_request__field_indices_by_name[] = {
+  0,   /* field[0] = id */
+  1,   /* field[1] = name */
+  2,   /* field[2] = offset */
+};
+static const ProtobufCIntRange needletail__internal__v1__read_copy_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__read_copy_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.ReadCopyRequest",
+  "ReadCopyRequest",
+  "Needletail__Internal__V1__ReadCopyRequest",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__ReadCopyRequest),
+  3,
+  needletail__internal__v1__read_copy_request__field_descriptors,
+  needletail__internal__v1__read_copy_request__field_indices_by_name,
+  1,  needletail__internal__v1__read_copy_request__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__read_copy_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__copy_piece__field_descriptors[3] =
+{
+  {
+    "offset",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__CopyPiece, offset),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "data",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__CopyPiece, data),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "checksum",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED32,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__CopyPiece, checksum),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__copy_piece__field_indices_by_name[] = {
+  2,   /* field[2] = checksum */
+  1,   /* field[1] = data */
+  0,   /* field[0] = offset */
+};
+static const ProtobufCIntRange needletail__internal__v1__copy_piece__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__copy_piece__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.CopyPiece",
+  "CopyPiece",
+  "Needletail__Internal__V1__CopyPiece",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__CopyPiece),
+  3,
+  needletail__internal__v1__copy_piece__field_descriptors,
+  needletail__internal__v1__copy_piece__field_indices_by_name,
+  1,  needletail__internal__v1__copy_piece__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__copy_piece__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__end_copy_request__field_descriptors[1] =
+{
+  {
+    "id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__EndCopyRequest, id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__end_copy_request__field_indices_by_name[] = {
+  0,   /* field[0] = id */
+};
+static const ProtobufCIntRange needletail__internal__v1__end_copy_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__end_copy_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.EndCopyRequest",
+  "EndCopyRequest",
+  "Needletail__Internal__V1__EndCopyRequest",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__EndCopyRequest),
+  1,
+  needletail__internal__v1__end_copy_request__field_descriptors,
+  needletail__internal__v1__end_copy_request__field_indices_by_name,
+  1,  needletail__internal__v1__end_copy_request__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__end_copy_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
 static const ProtobufCFieldDescriptor needletail__internal__v1__follow_request__field_descriptors[2] =
 {
   {
@@ -5722,14 +6241,20 @@ void needletail__internal__v1__shard_worker__init (Needletail__Internal__V1__Sha
                                      &needletail__internal__v1__shard_worker__descriptor,
                                      (ProtobufCServiceDestroy) destroy);
 }
-static const ProtobufCMethodDescriptor needletail__internal__v1__replication__method_descriptors[2] =
+static const ProtobufCMethodDescriptor needletail__internal__v1__replication__method_descriptors[5] =
 {
   { "Follow", &needletail__internal__v1__follow_request__descriptor, &needletail__internal__v1__follow_reply__descriptor },
   { "Fence", &needletail__internal__v1__fence_request__descriptor, &needletail__internal__v1__fence_reply__descriptor },
+  { "BeginCopy", &needletail__internal__v1__shard_id__descriptor, &needletail__internal__v1__copy_description__descriptor },
+  { "ReadCopy", &needletail__internal__v1__read_copy_request__descriptor, &needletail__internal__v1__copy_piece__descriptor },
+  { "EndCopy", &needletail__internal__v1__end_copy_request__descriptor, &needletail__internal__v1__empty__descriptor },
 };
 const unsigned needletail__internal__v1__replication__method_indices_by_name[] = {
+  2,        /* BeginCopy */
+  4,        /* EndCopy */
   1,        /* Fence */
-  0         /* Follow */
+  0,        /* Follow */
+  3         /* ReadCopy */
 };
 const ProtobufCServiceDescriptor needletail__internal__v1__replication__descriptor =
 {
@@ -5738,7 +6263,7 @@ const ProtobufCServiceDescriptor needletail__internal__v1__replication__descript
   "Replication",
   "Needletail__Internal__V1__Replication",
   "needletail.internal.v1",
-  2,
+  5,
   needletail__internal__v1__replication__method_descriptors,
   needletail__internal__v1__replication__method_indices_by_name
 };
@@ -5757,6 +6282,30 @@ void needletail__internal__v1__replication__fence(ProtobufCService *service,
 {
   assert(service->descriptor == &needletail__internal__v1__replication__descriptor);
   service->invoke(service, 1, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void needletail__internal__v1__replication__begin_copy(ProtobufCService *service,
+                                                       const Needletail__Internal__V1__ShardId *input,
+                                                       Needletail__Internal__V1__CopyDescription_Closure closure,
+                                                       void *closure_data)
+{
+  assert(service->descriptor == &needletail__internal__v1__replication__descriptor);
+  service->invoke(service, 2, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void needletail__internal__v1__replication__read_copy(ProtobufCService *service,
+                                                      const Needletail__Internal__V1__ReadCopyRequest *input,
+                                                      Needletail__Internal__V1__CopyPiece_Closure closure,
+                                                      void *closure_data)
+{
+  assert(service->descriptor == &needletail__internal__v1__replication__descriptor);
+  service->invoke(service, 3, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void needletail__internal__v1__replication__end_copy(ProtobufCService *service,
+                                                     const Needletail__Internal__V1__EndCopyRequest *input,
+                                                     Needletail__Internal__V1__Empty_Closure closure,
+                                                     void *closure_data)
+{
+  assert(service->descriptor == &needletail__internal__v1__replication__descriptor);
+  service->invoke(service, 4, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__internal__v1__replication__init (Needletail__Internal__V1__Replication_Service *service,
                                                   Needletail__Internal__V1__Replication_ServiceDestroy destroy)

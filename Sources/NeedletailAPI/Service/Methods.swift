@@ -49,6 +49,9 @@ public enum InternalMethods {
 
     public static let follow = GRPCMethod(service: replication, name: "Follow")
     public static let fence = GRPCMethod(service: replication, name: "Fence")
+    public static let beginCopy = GRPCMethod(service: replication, name: "BeginCopy")
+    public static let readCopy = GRPCMethod(service: replication, name: "ReadCopy")
+    public static let endCopy = GRPCMethod(service: replication, name: "EndCopy")
 
     public static let heartbeat = GRPCMethod(service: membership, name: "Heartbeat")
     public static let changeInSync = GRPCMethod(service: membership, name: "ChangeInSync")

@@ -12,6 +12,16 @@ extension GRPCRouter {
         serve(InternalMethods.fence, InternalMessages.fence, InternalMessages.fenced) { request, deadline in
             try await operations.fence(request.shard, request.fence, deadline: deadline)
         }
+        serve(InternalMethods.beginCopy, InternalMessages.shard, InternalMessages.copyDescription) { shard, deadline in
+            try await operations.beginCopy(shard, deadline: deadline)
+        }
+        serverStreaming(InternalMethods.readCopy) { message, writer, _ in
+            let request = try InternalMessages.readCopy.decode(message)
+            try await operations.readCopy(request.id, request.name, from: request.offset) { piece in
+                try await writer.write(try InternalMessages.copyPiece.encode(piece))
+            }
+        }
+        serve(InternalMethods.endCopy, InternalMessages.endCopy, InternalMessages.empty) { id, _ in try await operations.endCopy(id) }
         bidirectional(InternalMethods.follow) { requests, writer, _ in
             try await follow(FollowRequests(stream: requests), FollowReplies(writer: writer))
         }
@@ -64,6 +74,21 @@ public struct RemoteReplication: ReplicationOperations {
             InternalMethods.fence, InternalMessages.fence, (shard: shard, fence: fence), InternalMessages.fenced, deadline: deadline)
         answer.fence = fence
         return answer
+    }
+
+    public func beginCopy(_ shard: ShardID, deadline: Deadline?) async throws -> CopyDescription {
+        try await client.call(InternalMethods.beginCopy, InternalMessages.shard, shard, InternalMessages.copyDescription, deadline: deadline)
+    }
+
+    public func readCopy(_ id: UInt64, _ name: String, from offset: UInt64, _ body: (CopyPiece) async throws -> Void) async throws {
+        let request = try InternalMessages.readCopy.encode((id: id, name: name, offset: offset))
+        for try await message in try await client.serverStreaming(InternalMethods.readCopy, request, options: CallOptions()) {
+            try await body(try InternalMessages.copyPiece.decode(answer: message))
+        }
+    }
+
+    public func endCopy(_ id: UInt64) async throws {
+        try await client.call(InternalMethods.endCopy, InternalMessages.endCopy, id, InternalMessages.empty, deadline: .after(.seconds(5)))
     }
 
     /// Opens a stream as a backup.

@@ -290,6 +290,21 @@ extension Needletail__Internal__V1__Resignation: WireMessage {
 extension Needletail__Internal__V1__LeasedEpoch: WireMessage {
     package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__leased_epoch__init(message) }
 }
+extension Needletail__Internal__V1__CopyDescription: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__copy_description__init(message) }
+}
+extension Needletail__Internal__V1__CopiedFile: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__copied_file__init(message) }
+}
+extension Needletail__Internal__V1__ReadCopyRequest: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__read_copy_request__init(message) }
+}
+extension Needletail__Internal__V1__CopyPiece: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__copy_piece__init(message) }
+}
+extension Needletail__Internal__V1__EndCopyRequest: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__end_copy_request__init(message) }
+}
 extension Needletail__Internal__V1__WriteRequest: WireMessage {
     package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__write_request__init(message) }
 }

@@ -4,6 +4,11 @@ public import NeedletailCore
 public protocol ReplicationOperations: Sendable {
     /// - Throws: `aborted` when the replica knows of a later epoch, `notFound` when it is not there.
     func fence(_ shard: ShardID, _ fence: Fence, deadline: Deadline?) async throws -> FenceAnswer
+    /// Holds the replica's newest checkpoint still, to be copied.
+    func beginCopy(_ shard: ShardID, deadline: Deadline?) async throws -> CopyDescription
+    /// - Throws: `notFound` when the copy has ended.
+    func readCopy(_ id: UInt64, _ name: String, from offset: UInt64, _ body: (CopyPiece) async throws -> Void) async throws
+    func endCopy(_ id: UInt64) async throws
 }
 
 /// What primaries ask of the leader.

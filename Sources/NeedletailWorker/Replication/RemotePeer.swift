@@ -34,6 +34,8 @@ final class Peers: Sendable {
 struct RemotePeer: ReplicationPeer {
     let client: GRPCClient
 
+    var operations: any ReplicationOperations { RemoteReplication(client) }
+
     func follow() async throws -> any FollowStream { RemoteFollowStream(call: try await RemoteReplication(client).follow()) }
 }
 

@@ -10,7 +10,7 @@ extension ReplicaDriver {
         case .advance(let committed, let majority): hosted.commit(through: committed, majority: majority)
         case .append(let records):
             // The log keeps what it can and says what it cannot.
-            do { try await hosted.accept(records) } catch { await failed("records of the primary cannot be logged", error) }
+            do { try await hosted.accept(records) } catch { failed("records of the primary cannot be logged", error) }
         case .action(let action): await perform(action)
         }
     }
@@ -38,11 +38,11 @@ extension ReplicaDriver {
             do {
                 try await hosted.cut(after: sequence)
                 receive(.changed)
-            } catch { await failed("the log cannot be cut", error) }
+            } catch { failed("the log cannot be cut", error) }
         case .append: break
         case .acknowledge(let stream, let durable): state.withLock { $0.acknowledgements[stream] }?.yield(durable)
-        case .transfer(let stream, _): receive(.transferFailed(stream))
-        case .install: break
+        case .transfer(let stream, let primary): transfer(stream, from: primary)
+        case .install(let stream): install(stream)
         case .apply(let sequence): hosted.commit(through: sequence)
         case .close(let stream): close(stream)
         case .alarm(let error): world.logger.critical("replication: \(error)", metadata: ["shard": "\(shard)"])
@@ -79,9 +79,60 @@ extension ReplicaDriver {
     }
 
     /// The replica's files are not as the machine thinks: it has to be opened anew.
-    private func failed(_ what: String, _ error: any Error) async {
+    private func failed(_ what: String, _ error: any Error) {
         world.logger.error("\(what), opening the replica anew: \(error)", metadata: ["shard": "\(shard)"])
-        world.reopen(shard)
+        let (world, shard) = (world, shard)
+        // Not here: ending this driver waits for what it is doing.
+        Task {
+            try? await world.local.reopen(shard)
+            world.reopened(shard)
+        }
+    }
+
+    // MARK: Checkpoints from the primary
+
+    private func transfer(_ stream: StreamID, from primary: NodeID) {
+        let task = Task { [self] in
+            do {
+                guard let address = hosted.assignment.address(of: primary), !address.isEmpty else {
+                    throw NeedletailError(.unavailable, "the address of shard worker \(primary) is not known yet")
+                }
+                let incoming = try world.local.incoming(shard)
+                do {
+                    let (sequence, epoch) = try await Transfer(incoming: incoming, source: try world.peer(address).operations).run()
+                    let history = try EpochHistory(base: sequence, runs: sequence == 0 ? [] : [.init(epoch: epoch, first: sequence)], end: sequence)
+                    state.withLock { state in
+                        state.fetched = (stream, incoming, sequence, epoch)
+                        state.receive(.transferred(stream, history), now: now, queue: queue)
+                    }
+                } catch {
+                    try? await world.local.abandon(incoming)
+                    throw error
+                }
+            } catch {
+                world.logger.warning("a checkpoint cannot be fetched, trying again: \(error)", metadata: ["shard": "\(shard)", "primary": "\(primary)"])
+                receive(.transferFailed(stream))
+            }
+        }
+        state.withLock { $0.transfer = (stream, task) }
+    }
+
+    /// Ends this driver with the replica that it was for.
+    private func install(_ stream: StreamID) {
+        let fetched = state.withLock { state in
+            defer { state.fetched = nil }
+            return state.fetched
+        }
+        guard let fetched, fetched.stream == stream else { return }
+        let (world, shard) = (world, shard)
+        Task {
+            do {
+                try await world.local.install(fetched.incoming, sequence: fetched.sequence, epoch: fetched.epoch)
+            } catch {
+                world.logger.error("a fetched checkpoint cannot be put in place: \(error)", metadata: ["shard": "\(shard)"])
+            }
+            world.reopened(shard)
+        }
     }
 
     // MARK: The backup's side of a stream

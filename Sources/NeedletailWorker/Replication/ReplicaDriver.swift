@@ -26,6 +26,9 @@ final class ReplicaDriver: ReplicationObserver {
         var fences: [Fence: [CheckedContinuation<FenceAnswer, any Error>]] = [:]
         var outgoing: [StreamID: PrimaryStream] = [:]
         var incoming: [StreamID: Task<Void, Never>] = [:]
+        var transfer: (stream: StreamID, task: Task<Void, Never>)?
+        /// Fetched and not installed: what its checkpoint is of.
+        var fetched: (stream: StreamID, incoming: IncomingReplica, sequence: UInt64, epoch: UInt64)?
         var acknowledgements: [StreamID: AsyncStream<UInt64>.Continuation] = [:]
         var isStopped = false
     }
@@ -67,7 +70,8 @@ final class ReplicaDriver: ReplicationObserver {
         let (fences, outgoing, incoming) = state.withLock { state in
             state.isStopped = true
             defer { (state.fences, state.outgoing, state.incoming) = ([:], [:], [:]) }
-            return (state.fences.values.flatMap { $0 }, Array(state.outgoing.values), Array(state.incoming.values))
+            let tasks = Array(state.incoming.values) + (state.transfer.map { [$0.task] } ?? [])
+            return (state.fences.values.flatMap { $0 }, Array(state.outgoing.values), tasks)
         }
         let error = NeedletailError(.unavailable, "shard \(shard) is closing; ask again")
         for waiter in fences { waiter.resume(throwing: error) }
@@ -164,8 +168,9 @@ struct ReplicationWorld: Sendable {
     let leader: any LeaderOperations
     /// The leader has changed something: ask it at once how things are.
     let nudge: @Sendable () -> Void
-    /// Closes a replica and opens it anew.
-    let reopen: @Sendable (ShardID) -> Void
+    let local: LocalNode
+    /// A replica was opened anew: it wants another driver.
+    let reopened: @Sendable (ShardID) -> Void
     let logger: Logger
 
     var now: Duration { began.duration(to: .now) }
@@ -173,6 +178,7 @@ struct ReplicationWorld: Sendable {
 
 /// Another shard worker, as a backup sees the primary's.
 protocol ReplicationPeer: Sendable {
+    var operations: any ReplicationOperations { get }
     func follow() async throws -> any FollowStream
 }
 

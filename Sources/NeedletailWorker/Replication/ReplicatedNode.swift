@@ -13,6 +13,7 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
     private let drivers = Mutex<[ShardID: ReplicaDriver]>([:])
     /// Shards whose driver is being made or ended.
     private let busy = Mutex<Set<ShardID>>([])
+    private let copies = Copies()
 
     init(_ local: LocalNode, world: ReplicationWorld) {
         self.local = local
@@ -47,12 +48,16 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
         }
     }
 
+    /// A replica was opened anew.
+    func reconcile(_ shard: ShardID) async { if let replica = try? local.hosted(shard) { await reconcile(replica) } }
+
     private func end(_ shard: ShardID) async { await drivers.withLock { $0.removeValue(forKey: shard) }?.stop() }
 
     /// Until cancelled: lets time pass for the machines.
     func run() async {
         while !Task.isCancelled {
             for driver in drivers.withLock({ Array($0.values) }) { driver.tick() }
+            copies.removeForgotten()
             try? await Task.sleep(for: .milliseconds(50))
         }
     }
@@ -63,6 +68,7 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
             return Array(drivers.values)
         }
         for driver in all { await driver.stop() }
+        copies.close()
     }
 
     private func driver(_ shard: ShardID) throws(NeedletailError) -> ReplicaDriver {
@@ -74,6 +80,14 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
     // MARK: ReplicationOperations
 
     func fence(_ shard: ShardID, _ fence: Fence, deadline: Deadline?) async throws -> FenceAnswer { try await driver(shard).fence(fence) }
+
+    func beginCopy(_ shard: ShardID, deadline: Deadline?) async throws -> CopyDescription { try await copies.begin(try local.hosted(shard)) }
+
+    func readCopy(_ id: UInt64, _ name: String, from offset: UInt64, _ body: (CopyPiece) async throws -> Void) async throws {
+        try await copies.read(id, name, from: offset, body)
+    }
+
+    func endCopy(_ id: UInt64) async throws { copies.end(id) }
 
     /// Serves a backup until its stream ends.
     func follow(_ requests: FollowRequests, _ replies: FollowReplies) async throws {

@@ -4,7 +4,7 @@ import NeedletailClient
 struct CollectionCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "collection", abstract: "Make, list, show, train and delete collections.",
-        subcommands: [Create.self, List.self, Show.self, Train.self, Delete.self])
+        subcommands: [Create.self, List.self, Show.self, Update.self, Train.self, Delete.self])
 
     struct Create: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -35,6 +35,12 @@ struct CollectionCommand: AsyncParsableCommand {
         var index: [String] = []
         @Option(help: "Shards the points are divided into, 1 to 256; fixed for the life of the collection.")
         var shards = 1
+        @Option(help: "Copies of each shard, 1 to 7, each on a worker of its own.")
+        var replicas = 1
+        @Option(help: "Refuse writes while fewer replicas of a shard are in sync.")
+        var minInSync = 1
+        @Option(help: "How many replicas have a write when it is acknowledged: all-in-sync, majority or primary.")
+        var consistency = WriteConsistency.allInSync.option
         @Option(help: "Links of a graph node, 4 to 128: more find better and take memory.")
         var m = GraphParameters().m
         @Option(help: "Breadth of the search when a point is inserted, m to 4096: more make a better graph and load slower.")
@@ -46,6 +52,7 @@ struct CollectionCommand: AsyncParsableCommand {
         func validate() throws {
             if field.isEmpty { throw ValidationError("Give at least one --field, for example --field text:384:cosine.") }
             _ = try Durability(option: durability)
+            _ = try WriteConsistency(option: consistency)
             _ = try fields(GraphParameters())
         }
 
@@ -56,7 +63,8 @@ struct CollectionCommand: AsyncParsableCommand {
         func run() async throws {
             let spec = CollectionSpec(
                 name: name, fields: try fields(GraphParameters(m: m, efConstruction: efConstruction)), shardCount: shards,
-                durability: try Durability(option: durability))
+                replicationFactor: replicas, durability: try Durability(option: durability),
+                writeConsistency: try WriteConsistency(option: consistency), minInSync: minInSync)
             try spec.validate()
             try await options.withCluster { cluster in
                 let info = try await cluster.createCollection(spec, deadline: options.deadline)
@@ -113,13 +121,40 @@ struct CollectionCommand: AsyncParsableCommand {
                     entries["points"] = count.json
                     return print(JSONWriter.text(entries))
                 }
-                print(
-                    "collection  \(name)\npoints      \(count.text)\nshards      \(info.spec.shardCount)\ndurability  \(info.spec.durability.option)"
-                )
+                let spec = info.spec
+                print("collection  \(name)\npoints      \(count.text)\nshards      \(spec.shardCount)\ndurability  \(spec.durability.option)")
+                print("replicas    \(spec.replicationFactor)  (writes: \(spec.writeConsistency.option), at least \(spec.minInSync) in sync)")
                 for (number, field) in info.spec.fields.enumerated() {
                     print("field       \(field.option)  (m \(field.graph.m), ef_construction \(field.graph.efConstruction))\n  index     \(field.index)")
                     if let codec = info.codec(number) { print("  codec     \(codec.option)") }
                 }
+            }
+        }
+    }
+
+    struct Update: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Change a collection: durability, replicas, write consistency. What is left out stays as it is.",
+            discussion: """
+                New replicas are filled in the background while reads and writes go on; `needletail status` shows when they are in sync.
+
+                Example: needletail collection update papers --replicas 3 --min-in-sync 2
+                """)
+        @Argument var name: String
+        @Option(help: "Copies of each shard, 1 to 7.") var replicas: Int?
+        @Option(help: "Refuse writes while fewer replicas of a shard are in sync.") var minInSync: Int?
+        @Option(help: "all-in-sync, majority or primary.") var consistency: String?
+        @Option(help: "every-commit, or an interval such as 200ms.") var durability: String?
+        @OptionGroup var options: ClusterOptions
+
+        func run() async throws {
+            let changes = CollectionChanges(
+                durability: try durability.map { try Durability(option: $0) }, replicationFactor: replicas,
+                writeConsistency: try consistency.map { try WriteConsistency(option: $0) }, minInSync: minInSync)
+            guard changes != CollectionChanges() else { throw ValidationError("Say what to change, for example --replicas 2.") }
+            try await options.withCluster { cluster in
+                let info = try await cluster.updateCollection(name, changes: changes, deadline: options.deadline)
+                if options.json { print(JSONWriter.text(info.json)) } else { print("changed collection \(name)") }
             }
         }
     }

@@ -71,7 +71,7 @@ struct StatusCommand: AsyncParsableCommand {
                 let status = replica.status
                 table.add(
                     shard.collection, "\(shard.number)", Incarnation(replica.node).description,
-                    replica.isPrimary ? "primary" : "replica",
+                    replica.isPrimary ? "primary" : replica.isInSync ? "in sync" : "catching up",
                     status.map { "\($0.state)" } ?? "unknown", "\(status?.appliedSequence ?? 0)", "\(status?.pointCount ?? 0)",
                     status.map { Self.recall($0.recall) } ?? "",
                     Readable.bytes(status?.memoryBytes ?? 0), Readable.bytes(status?.diskBytes ?? 0), status?.reason ?? "")
@@ -113,6 +113,7 @@ struct StatusCommand: AsyncParsableCommand {
         let replicas = shard.replicas.map { replica in
             PayloadValue.map([
                 "node": .string(Incarnation(replica.node).description), "primary": .bool(replica.isPrimary),
+                "in_sync": .bool(replica.isInSync),
                 "state": .string(replica.status.map { "\($0.state)" } ?? "unknown"),
                 "reason": .string(replica.status?.reason ?? ""),
                 "applied_sequence": .count(replica.status?.appliedSequence ?? 0), "points": .count(replica.status?.pointCount ?? 0),

@@ -118,8 +118,28 @@ extension CollectionInfo {
     var json: PayloadValue {
         .map([
             "name": .string(spec.name), "fields": .list(spec.fields.map(\.json)), "shards": .count(spec.shardCount),
-            "durability": .string(spec.durability.option), "incarnation": .string(incarnation.description),
+            "replicas": .count(spec.replicationFactor), "min_in_sync": .count(spec.minInSync),
+            "write_consistency": .string(spec.writeConsistency.option), "durability": .string(spec.durability.option), "incarnation": .string(incarnation.description),
             "codecs": codecsJSON,
         ])
+    }
+}
+
+extension WriteConsistency {
+    /// As the command line says it.
+    var option: String {
+        switch self {
+        case .allInSync: "all-in-sync"
+        case .majority: "majority"
+        case .primary: "primary"
+        }
+    }
+
+    /// - Throws: `invalidArgument` listing what there is.
+    init(option: String) throws(NeedletailError) {
+        guard let known = Self.allCases.first(where: { $0.option == option }) else {
+            throw NeedletailError(.invalidArgument, "\"\(option)\" is no write consistency; use all-in-sync, majority or primary")
+        }
+        self = known
     }
 }

@@ -48,6 +48,11 @@ typedef struct Needletail__Internal__V1__FenceRequest Needletail__Internal__V1__
 typedef struct Needletail__Internal__V1__FenceReply Needletail__Internal__V1__FenceReply;
 typedef struct Needletail__Internal__V1__Run Needletail__Internal__V1__Run;
 typedef struct Needletail__Internal__V1__Resignation Needletail__Internal__V1__Resignation;
+typedef struct Needletail__Internal__V1__CopyDescription Needletail__Internal__V1__CopyDescription;
+typedef struct Needletail__Internal__V1__CopiedFile Needletail__Internal__V1__CopiedFile;
+typedef struct Needletail__Internal__V1__ReadCopyRequest Needletail__Internal__V1__ReadCopyRequest;
+typedef struct Needletail__Internal__V1__CopyPiece Needletail__Internal__V1__CopyPiece;
+typedef struct Needletail__Internal__V1__EndCopyRequest Needletail__Internal__V1__EndCopyRequest;
 typedef struct Needletail__Internal__V1__FollowRequest Needletail__Internal__V1__FollowRequest;
 typedef struct Needletail__Internal__V1__FollowStart Needletail__Internal__V1__FollowStart;
 typedef struct Needletail__Internal__V1__FollowReply Needletail__Internal__V1__FollowReply;
@@ -596,6 +601,71 @@ struct  Needletail__Internal__V1__Resignation
 #define NEEDLETAIL__INTERNAL__V1__RESIGNATION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__resignation__descriptor) \
     , NULL, 0, 0 }
+
+
+struct  Needletail__Internal__V1__CopyDescription
+{
+  ProtobufCMessage base;
+  uint64_t id;
+  /*
+   * The last record that is in it, and its epoch.
+   */
+  uint64_t sequence;
+  uint64_t epoch;
+  size_t n_files;
+  Needletail__Internal__V1__CopiedFile **files;
+};
+#define NEEDLETAIL__INTERNAL__V1__COPY_DESCRIPTION__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__copy_description__descriptor) \
+    , 0, 0, 0, 0,NULL }
+
+
+struct  Needletail__Internal__V1__CopiedFile
+{
+  ProtobufCMessage base;
+  char *name;
+  uint64_t size_bytes;
+};
+#define NEEDLETAIL__INTERNAL__V1__COPIED_FILE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__copied_file__descriptor) \
+    , (char *)protobuf_c_empty_string, 0 }
+
+
+struct  Needletail__Internal__V1__ReadCopyRequest
+{
+  ProtobufCMessage base;
+  uint64_t id;
+  char *name;
+  uint64_t offset;
+};
+#define NEEDLETAIL__INTERNAL__V1__READ_COPY_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__read_copy_request__descriptor) \
+    , 0, (char *)protobuf_c_empty_string, 0 }
+
+
+struct  Needletail__Internal__V1__CopyPiece
+{
+  ProtobufCMessage base;
+  uint64_t offset;
+  ProtobufCBinaryData data;
+  /*
+   * CRC32C of the data.
+   */
+  uint32_t checksum;
+};
+#define NEEDLETAIL__INTERNAL__V1__COPY_PIECE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__copy_piece__descriptor) \
+    , 0, {0,NULL}, 0 }
+
+
+struct  Needletail__Internal__V1__EndCopyRequest
+{
+  ProtobufCMessage base;
+  uint64_t id;
+};
+#define NEEDLETAIL__INTERNAL__V1__END_COPY_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__end_copy_request__descriptor) \
+    , 0 }
 
 
 struct  Needletail__Internal__V1__FollowRequest
@@ -1485,6 +1555,101 @@ Needletail__Internal__V1__Resignation *
 void   needletail__internal__v1__resignation__free_unpacked
                      (Needletail__Internal__V1__Resignation *message,
                       ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__CopyDescription methods */
+void   needletail__internal__v1__copy_description__init
+                     (Needletail__Internal__V1__CopyDescription         *message);
+size_t needletail__internal__v1__copy_description__get_packed_size
+                     (const Needletail__Internal__V1__CopyDescription   *message);
+size_t needletail__internal__v1__copy_description__pack
+                     (const Needletail__Internal__V1__CopyDescription   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__copy_description__pack_to_buffer
+                     (const Needletail__Internal__V1__CopyDescription   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__CopyDescription *
+       needletail__internal__v1__copy_description__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__copy_description__free_unpacked
+                     (Needletail__Internal__V1__CopyDescription *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__CopiedFile methods */
+void   needletail__internal__v1__copied_file__init
+                     (Needletail__Internal__V1__CopiedFile         *message);
+size_t needletail__internal__v1__copied_file__get_packed_size
+                     (const Needletail__Internal__V1__CopiedFile   *message);
+size_t needletail__internal__v1__copied_file__pack
+                     (const Needletail__Internal__V1__CopiedFile   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__copied_file__pack_to_buffer
+                     (const Needletail__Internal__V1__CopiedFile   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__CopiedFile *
+       needletail__internal__v1__copied_file__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__copied_file__free_unpacked
+                     (Needletail__Internal__V1__CopiedFile *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__ReadCopyRequest methods */
+void   needletail__internal__v1__read_copy_request__init
+                     (Needletail__Internal__V1__ReadCopyRequest         *message);
+size_t needletail__internal__v1__read_copy_request__get_packed_size
+                     (const Needletail__Internal__V1__ReadCopyRequest   *message);
+size_t needletail__internal__v1__read_copy_request__pack
+                     (const Needletail__Internal__V1__ReadCopyRequest   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__read_copy_request__pack_to_buffer
+                     (const Needletail__Internal__V1__ReadCopyRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__ReadCopyRequest *
+       needletail__internal__v1__read_copy_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__read_copy_request__free_unpacked
+                     (Needletail__Internal__V1__ReadCopyRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__CopyPiece methods */
+void   needletail__internal__v1__copy_piece__init
+                     (Needletail__Internal__V1__CopyPiece         *message);
+size_t needletail__internal__v1__copy_piece__get_packed_size
+                     (const Needletail__Internal__V1__CopyPiece   *message);
+size_t needletail__internal__v1__copy_piece__pack
+                     (const Needletail__Internal__V1__CopyPiece   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__copy_piece__pack_to_buffer
+                     (const Needletail__Internal__V1__CopyPiece   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__CopyPiece *
+       needletail__internal__v1__copy_piece__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__copy_piece__free_unpacked
+                     (Needletail__Internal__V1__CopyPiece *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__EndCopyRequest methods */
+void   needletail__internal__v1__end_copy_request__init
+                     (Needletail__Internal__V1__EndCopyRequest         *message);
+size_t needletail__internal__v1__end_copy_request__get_packed_size
+                     (const Needletail__Internal__V1__EndCopyRequest   *message);
+size_t needletail__internal__v1__end_copy_request__pack
+                     (const Needletail__Internal__V1__EndCopyRequest   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__end_copy_request__pack_to_buffer
+                     (const Needletail__Internal__V1__EndCopyRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__EndCopyRequest *
+       needletail__internal__v1__end_copy_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__end_copy_request__free_unpacked
+                     (Needletail__Internal__V1__EndCopyRequest *message,
+                      ProtobufCAllocator *allocator);
 /* Needletail__Internal__V1__FollowRequest methods */
 void   needletail__internal__v1__follow_request__init
                      (Needletail__Internal__V1__FollowRequest         *message);
@@ -1833,6 +1998,21 @@ typedef void (*Needletail__Internal__V1__Run_Closure)
 typedef void (*Needletail__Internal__V1__Resignation_Closure)
                  (const Needletail__Internal__V1__Resignation *message,
                   void *closure_data);
+typedef void (*Needletail__Internal__V1__CopyDescription_Closure)
+                 (const Needletail__Internal__V1__CopyDescription *message,
+                  void *closure_data);
+typedef void (*Needletail__Internal__V1__CopiedFile_Closure)
+                 (const Needletail__Internal__V1__CopiedFile *message,
+                  void *closure_data);
+typedef void (*Needletail__Internal__V1__ReadCopyRequest_Closure)
+                 (const Needletail__Internal__V1__ReadCopyRequest *message,
+                  void *closure_data);
+typedef void (*Needletail__Internal__V1__CopyPiece_Closure)
+                 (const Needletail__Internal__V1__CopyPiece *message,
+                  void *closure_data);
+typedef void (*Needletail__Internal__V1__EndCopyRequest_Closure)
+                 (const Needletail__Internal__V1__EndCopyRequest *message,
+                  void *closure_data);
 typedef void (*Needletail__Internal__V1__FollowRequest_Closure)
                  (const Needletail__Internal__V1__FollowRequest *message,
                   void *closure_data);
@@ -1989,6 +2169,18 @@ struct Needletail__Internal__V1__Replication_Service
                 const Needletail__Internal__V1__FenceRequest *input,
                 Needletail__Internal__V1__FenceReply_Closure closure,
                 void *closure_data);
+  void (*begin_copy)(Needletail__Internal__V1__Replication_Service *service,
+                     const Needletail__Internal__V1__ShardId *input,
+                     Needletail__Internal__V1__CopyDescription_Closure closure,
+                     void *closure_data);
+  void (*read_copy)(Needletail__Internal__V1__Replication_Service *service,
+                    const Needletail__Internal__V1__ReadCopyRequest *input,
+                    Needletail__Internal__V1__CopyPiece_Closure closure,
+                    void *closure_data);
+  void (*end_copy)(Needletail__Internal__V1__Replication_Service *service,
+                   const Needletail__Internal__V1__EndCopyRequest *input,
+                   Needletail__Internal__V1__Empty_Closure closure,
+                   void *closure_data);
 };
 typedef void (*Needletail__Internal__V1__Replication_ServiceDestroy)(Needletail__Internal__V1__Replication_Service *);
 void needletail__internal__v1__replication__init (Needletail__Internal__V1__Replication_Service *service,
@@ -1998,7 +2190,10 @@ void needletail__internal__v1__replication__init (Needletail__Internal__V1__Repl
 #define NEEDLETAIL__INTERNAL__V1__REPLICATION__INIT(function_prefix__) \
     { NEEDLETAIL__INTERNAL__V1__REPLICATION__BASE_INIT,\
       function_prefix__ ## follow,\
-      function_prefix__ ## fence  }
+      function_prefix__ ## fence,\
+      function_prefix__ ## begin_copy,\
+      function_prefix__ ## read_copy,\
+      function_prefix__ ## end_copy  }
 void needletail__internal__v1__replication__follow(ProtobufCService *service,
                                                    const Needletail__Internal__V1__FollowRequest *input,
                                                    Needletail__Internal__V1__FollowReply_Closure closure,
@@ -2007,6 +2202,18 @@ void needletail__internal__v1__replication__fence(ProtobufCService *service,
                                                   const Needletail__Internal__V1__FenceRequest *input,
                                                   Needletail__Internal__V1__FenceReply_Closure closure,
                                                   void *closure_data);
+void needletail__internal__v1__replication__begin_copy(ProtobufCService *service,
+                                                       const Needletail__Internal__V1__ShardId *input,
+                                                       Needletail__Internal__V1__CopyDescription_Closure closure,
+                                                       void *closure_data);
+void needletail__internal__v1__replication__read_copy(ProtobufCService *service,
+                                                      const Needletail__Internal__V1__ReadCopyRequest *input,
+                                                      Needletail__Internal__V1__CopyPiece_Closure closure,
+                                                      void *closure_data);
+void needletail__internal__v1__replication__end_copy(ProtobufCService *service,
+                                                     const Needletail__Internal__V1__EndCopyRequest *input,
+                                                     Needletail__Internal__V1__Empty_Closure closure,
+                                                     void *closure_data);
 typedef struct Needletail__Internal__V1__Membership_Service Needletail__Internal__V1__Membership_Service;
 struct Needletail__Internal__V1__Membership_Service
 {
@@ -2082,6 +2289,11 @@ extern const ProtobufCMessageDescriptor needletail__internal__v1__fence_request_
 extern const ProtobufCMessageDescriptor needletail__internal__v1__fence_reply__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__run__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__resignation__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__copy_description__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__copied_file__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__read_copy_request__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__copy_piece__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__end_copy_request__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__follow_request__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__follow_start__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__follow_reply__descriptor;

@@ -1,0 +1,83 @@
+public import NeedletailCore
+internal import NeedletailStorage
+internal import Synchronization
+
+/// A replica's newest checkpoint with its payloads and codec models, held still so that it can be copied: the files have second names in a
+/// folder of their own, and the log keeps the records that follow.
+public final class ReplicaCopy: Sendable {
+    /// The last record that is in it, and its epoch.
+    public let sequence: UInt64
+    public let epoch: UInt64
+    public let files: [CopiedFile]
+    private let replica: Replica
+    private let folder: String
+    private let id: UInt64
+
+    fileprivate init(_ replica: Replica, id: UInt64) throws {
+        let disk = replica.resources.disk
+        folder = "\(replica.directory)/copy-\(id)"
+        (self.replica, self.id) = (replica, id)
+        // First of all the log, since what comes after the checkpoint is needed as well.
+        replica.copied.withLock { $0[id] = replica.checkpoints.manifest?.sequence ?? 0 }
+        do {
+            try disk.createDirectory(folder)
+            // Models before and after: the checkpoint is of one of them, whichever comes or goes meanwhile.
+            try replica.linkModels(to: folder)
+            (sequence, epoch) = try replica.checkpoints.link(to: folder + "/checkpoint")
+            try replica.linkModels(to: folder)
+            // Last: the payloads must not be older than the checkpoint.
+            try replica.payloads.store.copy(to: folder + "/payloads.lmdb")
+            files = try disk.files(in: folder)
+        } catch {
+            replica.copied.withLock { $0[id] = nil }
+            try? disk.removeTree(folder)
+            throw error
+        }
+    }
+
+    /// At most `count` bytes of a file.
+    /// - Throws: `notFound` for a name that is not in `files`.
+    public func read(_ name: String, at offset: UInt64, count: Int) async throws -> [UInt8] {
+        guard files.contains(where: { $0.name == name }) else { throw NeedletailError(.notFound, "the copy has no file \"\(name)\"; begin another") }
+        let (disk, path) = (replica.resources.disk, folder + "/" + name)
+        return try await replica.resources.modelPool.run { _ in try disk.readPiece(path, at: Int(offset), count: count) }
+    }
+
+    /// Lets go of the files.
+    public func end() {
+        replica.copied.withLock { $0[id] = nil }
+        try? replica.resources.disk.removeTree(folder)
+    }
+}
+
+extension HostedReplica {
+    /// Holds the newest checkpoint still, for copying; first writes one if there is none.
+    /// - Throws: what the disk says.
+    public func copy() async throws -> ReplicaCopy {
+        if replica.checkpoints.manifest == nil {
+            replica.requestCheckpoint()
+            await replica.untilCheckpointed()
+        }
+        let replica = replica
+        return try await replica.resources.maintenancePool.run { _ in try ReplicaCopy(replica, id: .random(in: 1...UInt64.max)) }
+    }
+}
+
+extension Replica {
+    fileprivate func linkModels(to folder: String) throws {
+        for name in try resources.disk.list(directory) where modelName(name) != nil {
+            // It may go meanwhile: then a later one is there.
+            try? resources.disk.addName(directory + "/" + name, folder + "/" + name)
+        }
+    }
+
+    /// Copies that a crash cut short.
+    func removeCopies() throws {
+        for name in try resources.disk.list(directory) where name.hasPrefix("copy-") { try resources.disk.removeTree(directory + "/" + name) }
+    }
+
+    fileprivate func untilCheckpointed() async {
+        await untilIdle()
+        await applier.untilCheckpointEnds()
+    }
+}

@@ -1,0 +1,53 @@
+internal import NeedletailCore
+internal import NeedletailShard
+internal import NeedletailStorage
+internal import Synchronization
+
+/// The checkpoints that other nodes copy from here. One that nobody reads from any more is let go of after a while.
+final class Copies: Sendable {
+    private struct Entry {
+        let copy: ReplicaCopy
+        var lastUse = ContinuousClock.now
+    }
+
+    private static let patience = Duration.seconds(60)
+    private static let pieceBytes = 1 << 20
+
+    private let entries = Mutex<[UInt64: Entry]>([:])
+
+    func begin(_ hosted: HostedReplica) async throws -> CopyDescription {
+        let (copy, id) = (try await hosted.copy(), UInt64.random(in: 1...UInt64.max))
+        entries.withLock { $0[id] = Entry(copy: copy) }
+        return CopyDescription(id: id, sequence: copy.sequence, epoch: copy.epoch, files: copy.files)
+    }
+
+    private func used(_ id: UInt64) throws(NeedletailError) -> ReplicaCopy {
+        let copy = entries.withLock { entries in
+            entries[id]?.lastUse = .now
+            return entries[id]?.copy
+        }
+        guard let copy else { throw NeedletailError(.notFound, "the copy has ended; begin another") }
+        return copy
+    }
+
+    func read(_ id: UInt64, _ name: String, from offset: UInt64, _ body: (CopyPiece) async throws -> Void) async throws {
+        var offset = offset
+        while true {
+            let bytes = try await used(id).read(name, at: offset, count: Self.pieceBytes)
+            if bytes.isEmpty { return }
+            try await body(CopyPiece(offset: offset, bytes: bytes, checksum: Disk.checksum(bytes)))
+            offset += UInt64(bytes.count)
+        }
+    }
+
+    func end(_ id: UInt64) { entries.withLock { $0.removeValue(forKey: id) }?.copy.end() }
+
+    /// Called on the clock.
+    func removeForgotten() {
+        let now = ContinuousClock.now
+        let forgotten = entries.withLock { $0.filter { $0.value.lastUse.duration(to: now) > Self.patience }.map(\.key) }
+        for id in forgotten { end(id) }
+    }
+
+    func close() { for id in entries.withLock({ Array($0.keys) }) { end(id) } }
+}
