@@ -51,7 +51,7 @@ struct FaultPlan {
     }
 
     init(_ random: inout SeededGenerator) {
-        end = Int.random(in: 4...14, using: &random) * 1_000_000
+        end = Int.random(in: 8...24, using: &random) * 1_000_000
         loss = [0, 0, 0.005, 0.05].randomElement(using: &random) ?? 0
         late = [0, 0.002, 0.02, 0.1].randomElement(using: &random) ?? 0
         telling = [1, 0.7, 0.2].randomElement(using: &random) ?? 1
@@ -59,8 +59,9 @@ struct FaultPlan {
         majorities = [0.1, 0.3, 0.7].randomElement(using: &random) ?? 0.3
         thinkTime = [3_000, 40_000, 250_000].randomElement(using: &random) ?? 40_000
         kinds = []
-        for kind in Kind.allCases where random.next() % 2 == 0 { kinds.append(kind) }
-        pause = [200_000, 600_000, 1_500_000].randomElement(using: &random) ?? 600_000
+        let share = [0.1, 0.25, 0.6].randomElement(using: &random) ?? 0.5
+        for kind in Kind.allCases where random.uniform() < share { kinds.append(kind) }
+        pause = [150_000, 500_000, 1_500_000].randomElement(using: &random) ?? 600_000
     }
 
     func begin(_ simulation: Simulation) {
@@ -77,8 +78,11 @@ struct FaultPlan {
         let worker = simulation.workers[simulation.pick(0...simulation.workers.count - 1)]
         let other = simulation.workers[simulation.pick(0...simulation.workers.count - 1)]
         let coordinator = simulation.coordinators[simulation.pick(0...simulation.coordinators.count - 1)]
-        let time = simulation.chance(0.5) ? simulation.pick(20_000...800_000) : simulation.pick(500_000...5_000_000)
+        // A blink, about a lease, or long enough for another to take over.
+        let times = [20_000...800_000, 500_000...4_000_000, 3_500_000...9_000_000]
+        let time = simulation.pick(times[simulation.pick(0...2)])
         let primary = simulation.workers[Int(simulation.metadata.place.primary.value) - 1]
+        let target = simulation.chance(0.5) ? primary : worker
         switch kind {
         case .crash: crash(simulation, worker, time)
         case .crashPrimary: crash(simulation, primary, time)
@@ -86,21 +90,21 @@ struct FaultPlan {
         case .coordinatorCrash:
             coordinator.crash()
             simulation.after(time) { if !coordinator.isUp { coordinator.start() } }
-        case .isolate: cut(simulation, worker.endpoint, from: everybody(simulation), time)
-        case .oneWay: cut(simulation, worker.endpoint, from: everybody(simulation), time, direction: simulation.pick(1...2))
-        case .pair: cut(simulation, worker.endpoint, from: [other.endpoint], time, direction: simulation.pick(0...2))
+        case .isolate: cut(simulation, target.endpoint, from: everybody(simulation), time)
+        case .oneWay: cut(simulation, target.endpoint, from: everybody(simulation), time, direction: simulation.pick(1...2))
+        case .pair: cut(simulation, target.endpoint, from: [other.endpoint], time, direction: simulation.pick(0...2))
         case .fromCoordinators:
             cut(simulation, primary.endpoint, from: simulation.coordinators.map { .coordinator($0.index) }, time, direction: simulation.pick(0...2))
             // What was admitted before its lease ends is then still on its way when it is replaced.
             if simulation.chance(0.5) { for worker in simulation.workers where worker !== primary { slow(simulation, worker, time) } }
             for worker in simulation.workers where simulation.chance(0.5) { deafen(simulation, worker, time + 2_000_000) }
-        case .deaf: deafen(simulation, simulation.chance(0.5) ? primary : worker, time)
+        case .deaf: deafen(simulation, target, time)
         case .fromMetadata: cut(simulation, .coordinator(coordinator.index), from: [.metadata], time, direction: simulation.pick(0...2))
         case .split: split(simulation, time)
         case .lateChange: break
         case .replicas: simulation.metadata.toggleReplica(worker.id)
         case .slowDisk:
-            slow(simulation, worker, time)
+            slow(simulation, target, time)
         case .fullDisk:
             worker.disk.isFull = true
             simulation.after(time) { worker.disk.isFull = false }
@@ -130,6 +134,8 @@ struct FaultPlan {
             simulation.network.unblock(primary.endpoint)
             primary.start()
             deafen(simulation, primary, time + 2_000_000)
+            let others = simulation.workers.filter { $0 !== primary }
+            if simulation.chance(0.5) { cut(simulation, primary.endpoint, from: others.map(\.endpoint), time + 2_000_000) }
         }
         simulation.after(simulation.pick(100_000...5_000_000)) { if !coordinator.isUp { coordinator.start() } }
         return time
@@ -159,7 +165,12 @@ struct FaultPlan {
     private func split(_ simulation: Simulation, _ time: Int) {
         simulation.counts.note("partition")
         let all = everybody(simulation) + [.metadata] + simulation.clients.map { .client($0.index) }
-        let left = all.filter { _ in simulation.chance(0.5) }
+        var left = all.filter { _ in simulation.chance(0.5) }
+        if simulation.chance(0.5), let leader = simulation.coordinators.first(where: \.isLeading) {
+            // The primary with the leader, away from the metadata: both have to notice by their clocks.
+            left = [.worker(Int(simulation.metadata.place.primary.value) - 1), .coordinator(leader.index)]
+            left += simulation.clients.map { .client($0.index) }.filter { _ in simulation.chance(0.5) }
+        }
         let right = all.filter { !left.contains($0) }
         simulation.trace("split: \(left)")
         let pairs = left.flatMap { one in right.map { (one, $0) } }

@@ -51,7 +51,7 @@ final class Simulation {
                 number: 0, range: HashRange(first: 0, last: .max), primary: nodes[0], epoch: 1, replicas: nodes, inSync: inSync))
         workers = nodes.map { SimulatedWorker(self, $0) }
         coordinators = (0..<Int.random(in: 1...3, using: &random)).map { SimulatedCoordinator(self, $0) }
-        clients = (0..<[1, 3, 8].randomElement(using: &random)!).map { SimulatedClient(self, $0) }
+        clients = (0..<[2, 4, 9].randomElement(using: &random)!).map { SimulatedClient(self, $0) }
     }
 
     /// Runs faults for a while, then heals everything and waits until all is well again.
