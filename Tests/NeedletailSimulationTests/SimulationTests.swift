@@ -12,8 +12,8 @@ import Testing
         return (simulation.run(), simulation.counts)
     }
 
-    private static func report(_ seed: UInt64, _ failure: String) -> String {
-        let again = Simulation(seed: seed, isTracing: true)
+    private static func report(_ seed: UInt64, _ failure: String, bug: Bug? = nil) -> String {
+        let again = Simulation(seed: seed, bug: bug, isTracing: true)
         let same = again.run()
         return "NEEDLETAIL_SIMULATION_SEED=\(seed): \(failure)\(same == failure ? "" : " (the second run said \(same ?? "nothing"))")\n\(again.story)"
     }
