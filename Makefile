@@ -24,12 +24,13 @@ demo: build
 
 # Everything: unit and property tests, then real processes driven by a real grpcio client. Optimised, since graphs are built, and in a
 # folder of its own, since white-box tests want the modules compiled for testing. The transport's tests, in which peers stall and
-# time out on purpose, do not share the processors with graphs being built.
+# time out on purpose, do not share the processors with graphs being built; nor does the simulation, which fills them.
 test: deps lint $(VENV)/ready
 	@bash Deploy/setup.sh $(TESTS_NEED)
 	swift build $(TESTING) --build-tests
 	NEEDLETAIL_PYTHON=$(CURDIR)/$(VENV)/bin/python swift test $(TESTING) --skip-build --filter NeedletailGRPCTests
-	swift test $(TESTING) --skip-build --skip NeedletailGRPCTests
+	swift test $(TESTING) --skip-build --filter NeedletailSimulationTests
+	swift test $(TESTING) --skip-build --skip NeedletailGRPCTests --skip NeedletailSimulationTests
 	cd Tests/Python && NEEDLETAIL_BIN=$(CURDIR)/.build/testing/release ../../$(VENV)/bin/python -m pytest
 
 $(VENV)/ready: Tests/Python/requirements.txt

@@ -21,6 +21,7 @@ final class SimulatedCoordinator {
         place = simulation.metadata.place
     }
 
+    var isLeading: Bool { isUp && machine.term != nil }
     private var now: Duration { clock.local(simulation.now) }
     private var endpoint: Endpoint { .coordinator(index) }
 

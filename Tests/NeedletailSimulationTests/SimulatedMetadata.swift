@@ -33,7 +33,7 @@ final class SimulatedMetadata {
 
     /// Compare-and-swap under the leader's term.
     func swap(_ swap: FailoverMachine.Swap) -> Bool {
-        guard leader != nil, now < leaseEnd, swap.term == term || simulation.bug == .ignoresTerms else {
+        guard leader != nil, now < leaseEnd, swap.term == term else {
             simulation.counts.note("change refused for its term")
             return false
         }

@@ -38,7 +38,7 @@ final class SimulatedNetwork {
         guard !stream.isBroken else { return }
         let to = from == stream.backup ? stream.primary : stream.backup
         if isBlocked(from: from, to: to) || simulation.chance(simulation.faults.loss / 4) { return breakOff(stream) }
-        let pause = simulation.chance(simulation.faults.late / 4) ? simulation.pick(50_000...900_000) : simulation.pick(100...3_000)
+        let pause = simulation.chance(simulation.faults.lateOnStreams) ? simulation.pick(50_000...900_000) : simulation.pick(100...3_000)
         let time = max(simulation.now + pause, stream.nextDelivery[from == stream.backup ? 0 : 1] + 1)
         stream.nextDelivery[from == stream.backup ? 0 : 1] = time
         simulation.after(time - simulation.now) { if !stream.isBroken { deliver() } }

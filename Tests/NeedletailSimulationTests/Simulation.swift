@@ -30,8 +30,8 @@ final class Simulation {
 
     static let shard = ShardID(incarnation: Incarnation(1), number: 0)
     static let lease = Duration.seconds(2)
-    let settings = ReplicationSettings(
-        lag: .milliseconds(900), heartbeat: .milliseconds(300), silence: .milliseconds(1_200), retry: .milliseconds(120), windowBytes: 4)
+    private(set) var settings = ReplicationSettings(
+        lag: .milliseconds(900), heartbeat: .milliseconds(300), silence: .milliseconds(1_200), retry: .milliseconds(120))
     var minInSync: Int
 
     init(seed: UInt64, bug: Bug? = nil, isTracing: Bool = false) {
@@ -39,7 +39,8 @@ final class Simulation {
         self.bug = bug
         self.isTracing = isTracing
         random = SeededGenerator(seed: seed)
-        faults = FaultPlan(&random)
+        faults = FaultPlan(&random, bug: bug)
+        settings.windowBytes = [2, 4, 16].randomElement(using: &random) ?? 4
         minInSync = Int.random(in: 1...2, using: &random)
         network = SimulatedNetwork(self)
         let count = Int.random(in: 2...4, using: &random)
@@ -51,7 +52,7 @@ final class Simulation {
                 number: 0, range: HashRange(first: 0, last: .max), primary: nodes[0], epoch: 1, replicas: nodes, inSync: inSync))
         workers = nodes.map { SimulatedWorker(self, $0) }
         coordinators = (0..<Int.random(in: 1...3, using: &random)).map { SimulatedCoordinator(self, $0) }
-        clients = (0..<[1, 3, 8].randomElement(using: &random)!).map { SimulatedClient(self, $0) }
+        clients = (0..<([2, 4, 9].randomElement(using: &random) ?? 4)).map { SimulatedClient(self, $0) }
     }
 
     /// Runs faults for a while, then heals everything and waits until all is well again.

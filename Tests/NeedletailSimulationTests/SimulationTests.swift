@@ -1,7 +1,8 @@
 import Foundation
 import Testing
 
-@Suite struct SimulationTests {
+/// One test at a time, and a pause after every seed: the threads are those of all tests in the process.
+@Suite(.serialized) struct SimulationTests {
     private static let environment = ProcessInfo.processInfo.environment
 
     private static func number(_ name: String) -> UInt64? { environment[name].flatMap { UInt64($0) } }
@@ -12,8 +13,8 @@ import Testing
         return (simulation.run(), simulation.counts)
     }
 
-    private static func report(_ seed: UInt64, _ failure: String) -> String {
-        let again = Simulation(seed: seed, isTracing: true)
+    private static func report(_ seed: UInt64, _ failure: String, bug: Bug? = nil) -> String {
+        let again = Simulation(seed: seed, bug: bug, isTracing: true)
         let same = again.run()
         return "NEEDLETAIL_SIMULATION_SEED=\(seed): \(failure)\(same == failure ? "" : " (the second run said \(same ?? "nothing"))")\n\(again.story)"
     }
@@ -27,6 +28,7 @@ import Testing
                     var (failures, counts): ([(UInt64, String)], EventCounts) = ([], EventCounts())
                     for seed in seeds where seed % lanes == lane {
                         let result = run(seed)
+                        await Task.yield()
                         counts.add(result.counts)
                         if let failure = result.failure { failures.append((seed, failure)) }
                     }
@@ -72,9 +74,13 @@ import Testing
         }
     }
 
-    @Test(arguments: Bug.allCases) func aBrokenWorldIsNoticed(bug: Bug) {
+    @Test(arguments: Bug.allCases) func aBrokenWorldIsNoticed(bug: Bug) async {
         let seeds = UInt64(1)...1_000
-        let found = seeds.first { Self.run($0, bug: bug).failure != nil }
+        var found: UInt64?
+        for seed in seeds where found == nil {
+            if Self.run(seed, bug: bug).failure != nil { found = seed }
+            await Task.yield()
+        }
         #expect(found != nil, "\(bug.rawValue) was not found by \(seeds.count) seeds")
         if let found, Self.environment["NEEDLETAIL_SIMULATION_COUNTS"] != nil {
             print("\(bug.rawValue): seed \(found): \(Self.run(found, bug: bug).failure ?? "")")
