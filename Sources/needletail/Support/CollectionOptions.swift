@@ -119,7 +119,8 @@ extension CollectionInfo {
         .map([
             "name": .string(spec.name), "fields": .list(spec.fields.map(\.json)), "shards": .count(spec.shardCount),
             "replicas": .count(spec.replicationFactor), "min_in_sync": .count(spec.minInSync),
-            "write_consistency": .string(spec.writeConsistency.option), "durability": .string(spec.durability.option), "incarnation": .string(incarnation.description),
+            "write_consistency": .string(spec.writeConsistency.option), "durability": .string(spec.durability.option),
+            "incarnation": .string(incarnation.description),
             "codecs": codecsJSON,
         ])
     }
