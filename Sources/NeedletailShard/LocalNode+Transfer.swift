@@ -20,7 +20,7 @@ public struct IncomingReplica: Sendable {
         guard !name.hasPrefix("/"), !name.split(separator: "/").contains(where: { $0 == ".." || $0 == "." }), !name.isEmpty else {
             throw NeedletailError(.invalidArgument, "\"\(name)\" is no name of a replica's file")
         }
-        guard Disk.checksum(bytes) == checksum else {
+        guard crc32c(bytes) == checksum else {
             throw NeedletailError(.dataLoss, "a piece of \(name) at \(offset) was damaged on its way; it is asked for again")
         }
         let (disk, path) = (disk, folder + "/" + name)

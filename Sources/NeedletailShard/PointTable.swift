@@ -3,7 +3,7 @@ internal import NeedletailStorage
 internal import Synchronization
 
 /// What is known of each slot beside its vectors: whose it is, since which write, and whether it is current. 32 bytes a slot in a
-/// slab array: state, kind of id, two words of id, sequence.
+/// slab array: u8 state, u8 kind of id, u16 checksum of the payload, u32 checksum of the vectors, two words of id, sequence.
 ///
 /// Only the replica's applier changes it. Others read a slot's record after they saw it published, and the map under its lock.
 final class PointTable: @unchecked Sendable {
@@ -22,8 +22,13 @@ final class PointTable: @unchecked Sendable {
     private var freeSlots: [UInt32] = []
     /// Slots below this have been used.
     private(set) var slotBound = 0
+    /// Kept in step with the current points.
+    private let contents: ContentHash
 
-    init(capacity: Int) { slab = SlabArray(name: "points", strideBytes: Self.strideBytes, capacity: capacity, usesHugePages: false) }
+    init(capacity: Int, contents: ContentHash) {
+        self.contents = contents
+        slab = SlabArray(name: "points", strideBytes: Self.strideBytes, capacity: capacity, usesHugePages: false)
+    }
 
     var count: Int { map.withLock { $0.count } }
     var mapBytes: Int { map.withLock { $0.sizeBytes } }
@@ -41,7 +46,23 @@ final class PointTable: @unchecked Sendable {
 
     func state(_ slot: UInt32) -> State { State(rawValue: record(slot).load(as: UInt8.self)) ?? .free }
 
+    private func contentValue(_ slot: UInt32) -> UInt64 {
+        let record = record(slot)
+        return ContentHash.value(
+            id(slot), sequence: sequence(slot), vectors: record.load(fromByteOffset: 4, as: UInt32.self),
+            payload: record.load(fromByteOffset: 2, as: UInt16.self))
+    }
+
+    /// The payload of a current point is another one.
+    func setPayloadChecksum(_ checksum: UInt16, slot: UInt32) {
+        contents.remove(id(slot), contentValue(slot))
+        slab.willWrite(slot: Int(slot))
+        record(slot).storeBytes(of: checksum, toByteOffset: 2, as: UInt16.self)
+        contents.add(id(slot), contentValue(slot))
+    }
+
     func setState(_ state: State, slot: UInt32) {
+        if self.state(slot) == .current, state != .current { contents.remove(id(slot), contentValue(slot)) }
         slab.willWrite(slot: Int(slot))
         record(slot).storeBytes(of: state.rawValue, as: UInt8.self)
     }
@@ -60,7 +81,7 @@ final class PointTable: @unchecked Sendable {
     }
 
     /// Writes the record of a slot as current and makes it the one its id means; returns the slot that was until now.
-    func assign(_ slot: UInt32, id: PointID, sequence: UInt64) -> UInt32? {
+    func assign(_ slot: UInt32, id: PointID, sequence: UInt64, vectors: UInt32, payload: UInt16) -> UInt32? {
         slab.willWrite(slot: Int(slot))
         let record = record(slot)
         let (kind, high, low): (UInt8, UInt64, UInt64) =
@@ -70,9 +91,12 @@ final class PointTable: @unchecked Sendable {
             }
         record.storeBytes(of: State.current.rawValue, as: UInt8.self)
         record.storeBytes(of: kind, toByteOffset: 1, as: UInt8.self)
+        record.storeBytes(of: payload, toByteOffset: 2, as: UInt16.self)
+        record.storeBytes(of: vectors, toByteOffset: 4, as: UInt32.self)
         record.storeBytes(of: high, toByteOffset: 8, as: UInt64.self)
         record.storeBytes(of: low, toByteOffset: 16, as: UInt64.self)
         record.storeBytes(of: sequence, toByteOffset: 24, as: UInt64.self)
+        contents.add(id, contentValue(slot))
         return map.withLock { $0.set(id, to: slot, idAt: self.id) }
     }
 
@@ -91,6 +115,7 @@ final class PointTable: @unchecked Sendable {
             case .retired: retired.append(slot)
             case .current:
                 let id = id(slot)
+                contents.add(id, contentValue(slot))
                 guard map.withLock({ $0.set(id, to: slot, idAt: self.id) }) == nil else {
                     throw NeedletailError(.dataLoss, "the point table is damaged: point \(id) stands twice; \(NeedletailError.damagedReplicaAdvice)")
                 }

@@ -6,6 +6,8 @@ internal import NeedletailVectors
 struct PreparedBatch: Sendable {
     var operations: [PointOperation]
 
+    init(operations: [PointOperation]) { self.operations = operations }
+
     /// - Parameters:
     ///   - range: the shard's part of the hash space; an id outside it means that the sender's map is old.
     /// - Throws: `invalidArgument` naming the point and field; `notFound` for an id of another shard.

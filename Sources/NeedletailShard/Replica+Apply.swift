@@ -93,6 +93,8 @@ extension Replica {
             while count < queue.batches.count, count == 0 || points + queue.batches[count].operations.count <= resources.configuration.groupPoints {
                 points += queue.batches[count].operations.count
                 count += 1
+                // A mark ends its group: what the replica holds then is what it holds after that very write.
+                if queue.batches[count - 1].operations.isEmpty { break }
             }
             let group = Array(queue.batches.prefix(count))
             queue.batches.removeFirst(count)
@@ -126,6 +128,7 @@ extension Replica {
             appliedSequence.store(last.sequence, ordering: .releasing)
             applier.noteChanges(group.reduce(0) { $0 + $1.operations.count })
             applier.appliedEpoch = last.epoch
+            if last.operations.isEmpty { contents.mark(last.sequence) }
             appliedChange.signal()
             for (batch, outcome) in zip(group, outcomes) { tellApplied(batch, outcome) }
         } catch {
@@ -237,8 +240,13 @@ extension Replica {
                 continue
             }
             if let payload = change.payload { payloads.put(key, payload) }
-            guard let point = change.point else { continue }
-            let old = points.assign(change.slot, id: change.id, sequence: change.sequence)
+            let payload = change.payload.map { UInt16(truncatingIfNeeded: crc32c($0)) }
+            guard let point = change.point else {
+                if let payload, let slot = points.slot(of: change.id) { points.setPayloadChecksum(payload, slot: slot) }
+                continue
+            }
+            let vectors = point.vectors.reduce(UInt32(0)) { crc32c($1.vector.bytes, seed: $0 &+ UInt32($1.field)) }
+            let old = points.assign(change.slot, id: change.id, sequence: change.sequence, vectors: vectors, payload: payload ?? 0)
             for vector in point.vectors { fields[vector.field].graph.publish(slot: change.slot) }
             if let old { retire(old) }
         }

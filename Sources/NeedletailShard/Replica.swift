@@ -24,6 +24,7 @@ final class Replica: @unchecked Sendable {
     let layouts: [VectorLayout]
     let fields: [FieldIndex]
     let points: PointTable
+    let contents: ContentHash
     let payloads: PayloadOverlay
     let log: ReplicaLog
     let recovery: LogRecovery
@@ -92,7 +93,8 @@ final class Replica: @unchecked Sendable {
         let folder = SlabFolder(path: directory, disk: resources.disk)
         fields = assignment.collection.fields.enumerated().map { FieldIndex(field: $1, number: $0, capacity: capacity, folder: folder) }
         targets = RecallTargets(fields: fields.count)
-        points = PointTable(capacity: capacity)
+        contents = ContentHash(range: assignment.range)
+        points = PointTable(capacity: capacity, contents: contents)
         budget = ByteBudget(bytes: configuration.writeBudgetBytes)
     }
 

@@ -5,6 +5,8 @@ public import NeedletailCore
 public protocol ReplicationObserver: AnyObject, Sendable {
     /// - Throws: why a write may not be logged now.
     func admit(_ write: ShardWrite) throws(NeedletailError)
+    /// As `admit`, for a record that changes nothing and is wanted also when few replicas are in sync.
+    func admitMark(epoch: UInt64) throws(NeedletailError)
     /// - Throws: why the replica may not answer for the primary now.
     func admitPrimaryRead() throws(NeedletailError)
     /// A write was admitted and its record is queued for the log; nobody hears of it before.

@@ -36,9 +36,6 @@ extension Disk {
 
     /// A second name for a file; nothing when the name is taken.
     public func addName(_ path: String, _ name: String) throws { if !exists(name) { try hardLink(path, to: name) } }
-
-    /// CRC32C.
-    public static func checksum(_ bytes: [UInt8]) -> UInt32 { crc32c(bytes) }
 }
 
 extension ReplicaLog {

@@ -247,6 +247,10 @@ struct CodecCase: Sendable, CustomStringConvertible {
         CodecCase("copyPiece", InternalMessages.copyPiece) {
             CopyPiece(offset: $0.number(), bytes: $0.bytes($0.below(200)), checksum: $0.small())
         },
+        CodecCase("digestRequest", InternalMessages.digestRequest) { (shard: $0.shard(), mark: $0.number(), queries: $0.below(1_000)) },
+        CodecCase("digest", InternalMessages.digest) { generator in
+            ReplicaDigest(sums: generator.some(9) { $0.next() }, recall: Double(generator.below(1_000)) / 1_000)
+        },
         CodecCase("endCopy", InternalMessages.endCopy) { $0.next() },
         CodecCase("followRequest", InternalMessages.followRequest) {
             if $0.bool() { return .durable($0.number()) }

@@ -1492,6 +1492,96 @@ void   needletail__internal__v1__resignation__free_unpacked
   assert(message->base.descriptor == &needletail__internal__v1__resignation__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   needletail__internal__v1__digest_request__init
+                     (Needletail__Internal__V1__DigestRequest         *message)
+{
+  static const Needletail__Internal__V1__DigestRequest init_value = NEEDLETAIL__INTERNAL__V1__DIGEST_REQUEST__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__digest_request__get_packed_size
+                     (const Needletail__Internal__V1__DigestRequest *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__digest_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__digest_request__pack
+                     (const Needletail__Internal__V1__DigestRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__digest_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__digest_request__pack_to_buffer
+                     (const Needletail__Internal__V1__DigestRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__digest_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__DigestRequest *
+       needletail__internal__v1__digest_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__DigestRequest *)
+     protobuf_c_message_unpack (&needletail__internal__v1__digest_request__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__digest_request__free_unpacked
+                     (Needletail__Internal__V1__DigestRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__digest_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__internal__v1__digest_reply__init
+                     (Needletail__Internal__V1__DigestReply         *message)
+{
+  static const Needletail__Internal__V1__DigestReply init_value = NEEDLETAIL__INTERNAL__V1__DIGEST_REPLY__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__digest_reply__get_packed_size
+                     (const Needletail__Internal__V1__DigestReply *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__digest_reply__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__digest_reply__pack
+                     (const Needletail__Internal__V1__DigestReply *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__digest_reply__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__digest_reply__pack_to_buffer
+                     (const Needletail__Internal__V1__DigestReply *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__digest_reply__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__DigestReply *
+       needletail__internal__v1__digest_reply__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__DigestReply *)
+     protobuf_c_message_unpack (&needletail__internal__v1__digest_reply__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__digest_reply__free_unpacked
+                     (Needletail__Internal__V1__DigestReply *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__digest_reply__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   needletail__internal__v1__copy_description__init
                      (Needletail__Internal__V1__CopyDescription         *message)
 {
@@ -4693,6 +4783,121 @@ const ProtobufCMessageDescriptor needletail__internal__v1__resignation__descript
   (ProtobufCMessageInit) needletail__internal__v1__resignation__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
+static const ProtobufCFieldDescriptor needletail__internal__v1__digest_request__field_descriptors[3] =
+{
+  {
+    "shard",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__DigestRequest, shard),
+    &needletail__internal__v1__shard_id__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "mark",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__DigestRequest, mark),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "queries",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__DigestRequest, queries),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__digest_request__field_indices_by_name[] = {
+  1,   /* field[1] = mark */
+  2,   /* field[2] = queries */
+  0,   /* field[0] = shard */
+};
+static const ProtobufCIntRange needletail__internal__v1__digest_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__digest_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.DigestRequest",
+  "DigestRequest",
+  "Needletail__Internal__V1__DigestRequest",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__DigestRequest),
+  3,
+  needletail__internal__v1__digest_request__field_descriptors,
+  needletail__internal__v1__digest_request__field_indices_by_name,
+  1,  needletail__internal__v1__digest_request__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__digest_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__digest_reply__field_descriptors[2] =
+{
+  {
+    "sums",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_FIXED64,
+    offsetof(Needletail__Internal__V1__DigestReply, n_sums),
+    offsetof(Needletail__Internal__V1__DigestReply, sums),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "recall",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__DigestReply, recall),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__digest_reply__field_indices_by_name[] = {
+  1,   /* field[1] = recall */
+  0,   /* field[0] = sums */
+};
+static const ProtobufCIntRange needletail__internal__v1__digest_reply__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__digest_reply__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.DigestReply",
+  "DigestReply",
+  "Needletail__Internal__V1__DigestReply",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__DigestReply),
+  2,
+  needletail__internal__v1__digest_reply__field_descriptors,
+  needletail__internal__v1__digest_reply__field_indices_by_name,
+  1,  needletail__internal__v1__digest_reply__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__digest_reply__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
 static const ProtobufCFieldDescriptor needletail__internal__v1__copy_description__field_descriptors[4] =
 {
   {
@@ -6241,16 +6446,18 @@ void needletail__internal__v1__shard_worker__init (Needletail__Internal__V1__Sha
                                      &needletail__internal__v1__shard_worker__descriptor,
                                      (ProtobufCServiceDestroy) destroy);
 }
-static const ProtobufCMethodDescriptor needletail__internal__v1__replication__method_descriptors[5] =
+static const ProtobufCMethodDescriptor needletail__internal__v1__replication__method_descriptors[6] =
 {
   { "Follow", &needletail__internal__v1__follow_request__descriptor, &needletail__internal__v1__follow_reply__descriptor },
   { "Fence", &needletail__internal__v1__fence_request__descriptor, &needletail__internal__v1__fence_reply__descriptor },
   { "BeginCopy", &needletail__internal__v1__shard_id__descriptor, &needletail__internal__v1__copy_description__descriptor },
   { "ReadCopy", &needletail__internal__v1__read_copy_request__descriptor, &needletail__internal__v1__copy_piece__descriptor },
   { "EndCopy", &needletail__internal__v1__end_copy_request__descriptor, &needletail__internal__v1__empty__descriptor },
+  { "Digest", &needletail__internal__v1__digest_request__descriptor, &needletail__internal__v1__digest_reply__descriptor },
 };
 const unsigned needletail__internal__v1__replication__method_indices_by_name[] = {
   2,        /* BeginCopy */
+  5,        /* Digest */
   4,        /* EndCopy */
   1,        /* Fence */
   0,        /* Follow */
@@ -6263,7 +6470,7 @@ const ProtobufCServiceDescriptor needletail__internal__v1__replication__descript
   "Replication",
   "Needletail__Internal__V1__Replication",
   "needletail.internal.v1",
-  5,
+  6,
   needletail__internal__v1__replication__method_descriptors,
   needletail__internal__v1__replication__method_indices_by_name
 };
@@ -6306,6 +6513,14 @@ void needletail__internal__v1__replication__end_copy(ProtobufCService *service,
 {
   assert(service->descriptor == &needletail__internal__v1__replication__descriptor);
   service->invoke(service, 4, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void needletail__internal__v1__replication__digest(ProtobufCService *service,
+                                                   const Needletail__Internal__V1__DigestRequest *input,
+                                                   Needletail__Internal__V1__DigestReply_Closure closure,
+                                                   void *closure_data)
+{
+  assert(service->descriptor == &needletail__internal__v1__replication__descriptor);
+  service->invoke(service, 5, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__internal__v1__replication__init (Needletail__Internal__V1__Replication_Service *service,
                                                   Needletail__Internal__V1__Replication_ServiceDestroy destroy)

@@ -57,4 +57,29 @@ extension InternalMessages {
             return message
         },
         read: { (message: UnsafePointer<Needletail__Internal__V1__EndCopyRequest>) in message.pointee.id })
+
+    public static let digestRequest = MessageCodec<(shard: ShardID, mark: UInt64, queries: Int)>(
+        write: { request, arena throws(NeedletailError) in
+            let message = try arena.make(Needletail__Internal__V1__DigestRequest.self)
+            message.pointee.shard = try arena.shardID(request.shard)
+            message.pointee.mark = request.mark
+            message.pointee.queries = UInt32(clamping: request.queries)
+            return message
+        },
+        read: { (message: UnsafePointer<Needletail__Internal__V1__DigestRequest>) throws(NeedletailError) in
+            (shard: try ShardID(message.pointee.shard), mark: message.pointee.mark, queries: min(Int(message.pointee.queries), 1_000))
+        })
+
+    public static let digest = MessageCodec<ReplicaDigest>(
+        write: { digest, arena throws(NeedletailError) in
+            let message = try arena.make(Needletail__Internal__V1__DigestReply.self)
+            let sums = try arena.array(digest.sums.count, of: UInt64.self)
+            for (index, sum) in digest.sums.enumerated() { sums[index] = sum }
+            (message.pointee.n_sums, message.pointee.sums) = (digest.sums.count, sums)
+            message.pointee.recall = digest.recall
+            return message
+        },
+        read: { (message: UnsafePointer<Needletail__Internal__V1__DigestReply>) in
+            ReplicaDigest(sums: (0..<message.pointee.n_sums).map { message.pointee.sums[$0] }, recall: message.pointee.recall)
+        })
 }

@@ -51,6 +51,7 @@ public enum InternalMethods {
     public static let fence = GRPCMethod(service: replication, name: "Fence")
     public static let beginCopy = GRPCMethod(service: replication, name: "BeginCopy")
     public static let readCopy = GRPCMethod(service: replication, name: "ReadCopy")
+    public static let digest = GRPCMethod(service: replication, name: "Digest")
     public static let endCopy = GRPCMethod(service: replication, name: "EndCopy")
 
     public static let heartbeat = GRPCMethod(service: membership, name: "Heartbeat")

@@ -21,6 +21,9 @@ extension GRPCRouter {
                 try await writer.write(try InternalMessages.copyPiece.encode(piece))
             }
         }
+        serve(InternalMethods.digest, InternalMessages.digestRequest, InternalMessages.digest) { request, deadline in
+            try await operations.digest(request.shard, at: request.mark, queries: request.queries, deadline: deadline)
+        }
         serve(InternalMethods.endCopy, InternalMessages.endCopy, InternalMessages.empty) { id, _ in try await operations.endCopy(id) }
         bidirectional(InternalMethods.follow) { requests, writer, _ in
             try await follow(FollowRequests(stream: requests), FollowReplies(writer: writer))
@@ -85,6 +88,12 @@ public struct RemoteReplication: ReplicationOperations {
         for try await message in try await client.serverStreaming(InternalMethods.readCopy, request, options: CallOptions()) {
             try await body(try InternalMessages.copyPiece.decode(answer: message))
         }
+    }
+
+    public func digest(_ shard: ShardID, at mark: UInt64, queries: Int, deadline: Deadline?) async throws -> ReplicaDigest {
+        try await client.call(
+            InternalMethods.digest, InternalMessages.digestRequest, (shard: shard, mark: mark, queries: queries), InternalMessages.digest,
+            deadline: deadline)
     }
 
     public func endCopy(_ id: UInt64) async throws {

@@ -305,6 +305,12 @@ extension Needletail__Internal__V1__CopyPiece: WireMessage {
 extension Needletail__Internal__V1__EndCopyRequest: WireMessage {
     package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__end_copy_request__init(message) }
 }
+extension Needletail__Internal__V1__DigestRequest: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__digest_request__init(message) }
+}
+extension Needletail__Internal__V1__DigestReply: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__digest_reply__init(message) }
+}
 extension Needletail__Internal__V1__WriteRequest: WireMessage {
     package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__write_request__init(message) }
 }

@@ -78,6 +78,7 @@ extension PrimaryMachine {
 
     private func isLagging(_ member: NodeID, now: Duration) -> Bool {
         if member == node { return false }
+        if mustTransfer.contains(member) { return true }
         guard let follower = followers[member] else { return absentSince[member].map { now - $0 > settings.lag } ?? true }
         return follower.acknowledged < log.end && now - follower.progressAt > settings.lag
     }
@@ -88,9 +89,16 @@ extension PrimaryMachine {
             followers[stream.node]?.standing = .joining
             followers[stream.node]?.progressAt = now
         } else {
-            actions.append(.answer(stream, .transfer))
-            drop(stream.node, now: now)
+            distrust(stream.node, now: now, &actions)
         }
+    }
+
+    mutating func distrust(_ id: NodeID, now: Duration, _ actions: inout [ReplicaAction]) {
+        guard id != node, place.replicas.contains(id) else { return }
+        mustTransfer.insert(id)
+        guard let follower = followers[id] else { return }
+        actions.append(.close(follower.stream))
+        drop(id, now: now)
     }
 }
 

@@ -17,6 +17,12 @@ extension PrimaryMachine {
             actions.append(.answer(stream, .refused(epoch: epoch)))
             return resign(now: now, &actions)
         }
+        if mustTransfer.contains(id) {
+            // Not before it has left the set: what it holds is not to be relied on.
+            guard !effectiveSet.contains(id) else { return actions.append(.answer(stream, .refused(epoch: epoch))) }
+            mustTransfer.remove(id)
+            return actions.append(.answer(stream, .transfer))
+        }
         let agreed = log.history.agreement(with: follow.history)
         if effectiveSet.contains(id), (agreed ?? 0) < committed {
             actions.append(.alarm(lacking(id, agreed: agreed)))

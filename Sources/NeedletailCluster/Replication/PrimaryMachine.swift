@@ -59,6 +59,8 @@ public struct PrimaryMachine: Sendable {
     /// Where the log ended when the epoch began: older primaries may have acknowledged up to there.
     let tail: UInt64
     var followers: [NodeID: Follower] = [:]
+    /// Backups whose content is not the primary's, whatever their log says: they get a checkpoint when they ask next, and are no members.
+    var mustTransfer: Set<NodeID> = []
     /// Of members without a stream: since when.
     var absentSince: [NodeID: Duration] = [:]
     /// The last record that went to anybody in this epoch.
@@ -142,6 +144,7 @@ public struct PrimaryMachine: Sendable {
         case .sent(let stream, let last, let sizeBytes): noteSent(stream, last: last, sizeBytes: sizeBytes)
         case .acknowledged(let stream, let durable): noteProgress(stream, durable: durable, now: now, &actions)
         case .verified(let stream, let isEqual): noteVerified(stream, isEqual: isEqual, now: now, &actions)
+        case .differs(let id): distrust(id, now: now, &actions)
         case .proposalFailed(let failed):
             if failed == proposal { (proposal, nextProposal) = (nil, now + settings.retry) }
         case .streamEnded(let stream): if followers[stream.node]?.stream == stream { drop(stream.node, now: now) }

@@ -10,15 +10,18 @@ public struct ReplicationSettings: Sendable, Hashable {
     public var retry: Duration
     /// Payloads sent on one stream and not acknowledged.
     public var windowBytes: Int
+    /// Between two comparisons of what the replicas of a shard hold.
+    public var comparison: Duration
 
     public init(
         lag: Duration = .seconds(2), heartbeat: Duration = .milliseconds(500), silence: Duration = .seconds(2),
-        retry: Duration = .milliseconds(200), windowBytes: Int = 16 << 20
+        retry: Duration = .milliseconds(200), windowBytes: Int = 16 << 20, comparison: Duration = .seconds(600)
     ) {
         self.lag = lag
         self.heartbeat = heartbeat
         self.silence = silence
         self.retry = retry
         self.windowBytes = windowBytes
+        self.comparison = comparison
     }
 }

@@ -35,7 +35,7 @@ final class Copies: Sendable {
         while true {
             let bytes = try await used(id).read(name, at: offset, count: Self.pieceBytes)
             if bytes.isEmpty { return }
-            try await body(CopyPiece(offset: offset, bytes: bytes, checksum: Disk.checksum(bytes)))
+            try await body(CopyPiece(offset: offset, bytes: bytes, checksum: crc32c(bytes)))
             offset += UInt64(bytes.count)
         }
     }

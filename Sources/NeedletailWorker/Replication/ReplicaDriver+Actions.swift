@@ -31,7 +31,7 @@ extension ReplicaDriver {
                 NeedletailError(.unavailable, "the primary of shard \(shard) changes; send the write again with the same operation id"))
         case .answer(let stream, let answer): state.withLock { $0.outgoing[stream] }?.answer(answer)
         case .send(let order): state.withLock { $0.outgoing[order.stream] }?.send(order)
-        case .verify(let stream): receive(.verified(stream, isEqual: true))
+        case .verify(let stream): verify(stream)
         case .propose(let proposal): propose(proposal)
         case .open(let follow, let primary): open(follow, to: primary)
         case .cut(let sequence):
@@ -72,7 +72,7 @@ extension ReplicaDriver {
         }
     }
 
-    private func close(_ stream: StreamID) {
+    func close(_ stream: StreamID) {
         let (outgoing, incoming) = state.withLock { ($0.outgoing[stream], $0.incoming[stream]) }
         outgoing?.close()
         incoming?.cancel()

@@ -30,6 +30,9 @@ final class ReplicaDriver: ReplicationObserver {
         /// Fetched and not installed: what its checkpoint is of.
         var fetched: (stream: StreamID, incoming: IncomingReplica, sequence: UInt64, epoch: UInt64)?
         var acknowledgements: [StreamID: AsyncStream<UInt64>.Continuation] = [:]
+        /// When replicas were last compared, or the driver began.
+        var comparedAt: Duration
+        var isComparing = false
         var isStopped = false
     }
 
@@ -54,7 +57,7 @@ final class ReplicaDriver: ReplicationObserver {
         let machine = ReplicaMachine(
             node: world.node, promise: promise, log: ReplicaLogState(history: history, committed: log.committed),
             firstStream: UInt64(world.startedAt), settings: world.settings)
-        state = Mutex(State(machine: machine, committed: log.committed))
+        state = Mutex(State(machine: machine, committed: log.committed, comparedAt: world.now))
         (work, queue) = AsyncStream.makeStream()
     }
 
@@ -111,6 +114,7 @@ final class ReplicaDriver: ReplicationObserver {
         let first = hosted.logEnd.first
         if first > 1 { receive(.trimmed(through: first - 1)) }
         receive(.tick)
+        compareIfDue()
     }
 
     // MARK: ReplicationObserver
@@ -118,6 +122,10 @@ final class ReplicaDriver: ReplicationObserver {
     func admit(_ write: ShardWrite) throws(NeedletailError) {
         try primary().admit(
             epoch: write.epoch, minInSync: hosted.assignment.collection.minInSync, leaseHeld: world.lease.isHeld(shard, epoch: write.epoch))
+    }
+
+    func admitMark(epoch: UInt64) throws(NeedletailError) {
+        try primary().admit(epoch: epoch, minInSync: 1, leaseHeld: world.lease.isHeld(shard, epoch: epoch))
     }
 
     func admitPrimaryRead() throws(NeedletailError) {

@@ -89,6 +89,10 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
 
     func endCopy(_ id: UInt64) async throws { copies.end(id) }
 
+    func digest(_ shard: ShardID, at mark: UInt64, queries: Int, deadline: Deadline?) async throws -> ReplicaDigest {
+        try await local.hosted(shard).digest(at: mark, queries: queries, deadline: deadline)
+    }
+
     /// Serves a backup until its stream ends.
     func follow(_ requests: FollowRequests, _ replies: FollowReplies) async throws {
         let stream = PrimaryStream()

@@ -48,6 +48,8 @@ typedef struct Needletail__Internal__V1__FenceRequest Needletail__Internal__V1__
 typedef struct Needletail__Internal__V1__FenceReply Needletail__Internal__V1__FenceReply;
 typedef struct Needletail__Internal__V1__Run Needletail__Internal__V1__Run;
 typedef struct Needletail__Internal__V1__Resignation Needletail__Internal__V1__Resignation;
+typedef struct Needletail__Internal__V1__DigestRequest Needletail__Internal__V1__DigestRequest;
+typedef struct Needletail__Internal__V1__DigestReply Needletail__Internal__V1__DigestReply;
 typedef struct Needletail__Internal__V1__CopyDescription Needletail__Internal__V1__CopyDescription;
 typedef struct Needletail__Internal__V1__CopiedFile Needletail__Internal__V1__CopiedFile;
 typedef struct Needletail__Internal__V1__ReadCopyRequest Needletail__Internal__V1__ReadCopyRequest;
@@ -601,6 +603,39 @@ struct  Needletail__Internal__V1__Resignation
 #define NEEDLETAIL__INTERNAL__V1__RESIGNATION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__resignation__descriptor) \
     , NULL, 0, 0 }
+
+
+struct  Needletail__Internal__V1__DigestRequest
+{
+  ProtobufCMessage base;
+  Needletail__Internal__V1__ShardId *shard;
+  /*
+   * Sequence of the mark.
+   */
+  uint64_t mark;
+  /*
+   * Points to look for, to measure recall; 0: it is not measured.
+   */
+  uint32_t queries;
+};
+#define NEEDLETAIL__INTERNAL__V1__DIGEST_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__digest_request__descriptor) \
+    , NULL, 0, 0 }
+
+
+struct  Needletail__Internal__V1__DigestReply
+{
+  ProtobufCMessage base;
+  /*
+   * Over the points of equal parts of the shard's range.
+   */
+  size_t n_sums;
+  uint64_t *sums;
+  double recall;
+};
+#define NEEDLETAIL__INTERNAL__V1__DIGEST_REPLY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__digest_reply__descriptor) \
+    , 0,NULL, 0 }
 
 
 struct  Needletail__Internal__V1__CopyDescription
@@ -1555,6 +1590,44 @@ Needletail__Internal__V1__Resignation *
 void   needletail__internal__v1__resignation__free_unpacked
                      (Needletail__Internal__V1__Resignation *message,
                       ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__DigestRequest methods */
+void   needletail__internal__v1__digest_request__init
+                     (Needletail__Internal__V1__DigestRequest         *message);
+size_t needletail__internal__v1__digest_request__get_packed_size
+                     (const Needletail__Internal__V1__DigestRequest   *message);
+size_t needletail__internal__v1__digest_request__pack
+                     (const Needletail__Internal__V1__DigestRequest   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__digest_request__pack_to_buffer
+                     (const Needletail__Internal__V1__DigestRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__DigestRequest *
+       needletail__internal__v1__digest_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__digest_request__free_unpacked
+                     (Needletail__Internal__V1__DigestRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__DigestReply methods */
+void   needletail__internal__v1__digest_reply__init
+                     (Needletail__Internal__V1__DigestReply         *message);
+size_t needletail__internal__v1__digest_reply__get_packed_size
+                     (const Needletail__Internal__V1__DigestReply   *message);
+size_t needletail__internal__v1__digest_reply__pack
+                     (const Needletail__Internal__V1__DigestReply   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__digest_reply__pack_to_buffer
+                     (const Needletail__Internal__V1__DigestReply   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__DigestReply *
+       needletail__internal__v1__digest_reply__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__digest_reply__free_unpacked
+                     (Needletail__Internal__V1__DigestReply *message,
+                      ProtobufCAllocator *allocator);
 /* Needletail__Internal__V1__CopyDescription methods */
 void   needletail__internal__v1__copy_description__init
                      (Needletail__Internal__V1__CopyDescription         *message);
@@ -1998,6 +2071,12 @@ typedef void (*Needletail__Internal__V1__Run_Closure)
 typedef void (*Needletail__Internal__V1__Resignation_Closure)
                  (const Needletail__Internal__V1__Resignation *message,
                   void *closure_data);
+typedef void (*Needletail__Internal__V1__DigestRequest_Closure)
+                 (const Needletail__Internal__V1__DigestRequest *message,
+                  void *closure_data);
+typedef void (*Needletail__Internal__V1__DigestReply_Closure)
+                 (const Needletail__Internal__V1__DigestReply *message,
+                  void *closure_data);
 typedef void (*Needletail__Internal__V1__CopyDescription_Closure)
                  (const Needletail__Internal__V1__CopyDescription *message,
                   void *closure_data);
@@ -2181,6 +2260,10 @@ struct Needletail__Internal__V1__Replication_Service
                    const Needletail__Internal__V1__EndCopyRequest *input,
                    Needletail__Internal__V1__Empty_Closure closure,
                    void *closure_data);
+  void (*digest)(Needletail__Internal__V1__Replication_Service *service,
+                 const Needletail__Internal__V1__DigestRequest *input,
+                 Needletail__Internal__V1__DigestReply_Closure closure,
+                 void *closure_data);
 };
 typedef void (*Needletail__Internal__V1__Replication_ServiceDestroy)(Needletail__Internal__V1__Replication_Service *);
 void needletail__internal__v1__replication__init (Needletail__Internal__V1__Replication_Service *service,
@@ -2193,7 +2276,8 @@ void needletail__internal__v1__replication__init (Needletail__Internal__V1__Repl
       function_prefix__ ## fence,\
       function_prefix__ ## begin_copy,\
       function_prefix__ ## read_copy,\
-      function_prefix__ ## end_copy  }
+      function_prefix__ ## end_copy,\
+      function_prefix__ ## digest  }
 void needletail__internal__v1__replication__follow(ProtobufCService *service,
                                                    const Needletail__Internal__V1__FollowRequest *input,
                                                    Needletail__Internal__V1__FollowReply_Closure closure,
@@ -2214,6 +2298,10 @@ void needletail__internal__v1__replication__end_copy(ProtobufCService *service,
                                                      const Needletail__Internal__V1__EndCopyRequest *input,
                                                      Needletail__Internal__V1__Empty_Closure closure,
                                                      void *closure_data);
+void needletail__internal__v1__replication__digest(ProtobufCService *service,
+                                                   const Needletail__Internal__V1__DigestRequest *input,
+                                                   Needletail__Internal__V1__DigestReply_Closure closure,
+                                                   void *closure_data);
 typedef struct Needletail__Internal__V1__Membership_Service Needletail__Internal__V1__Membership_Service;
 struct Needletail__Internal__V1__Membership_Service
 {
@@ -2289,6 +2377,8 @@ extern const ProtobufCMessageDescriptor needletail__internal__v1__fence_request_
 extern const ProtobufCMessageDescriptor needletail__internal__v1__fence_reply__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__run__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__resignation__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__digest_request__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__digest_reply__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__copy_description__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__copied_file__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__read_copy_request__descriptor;
