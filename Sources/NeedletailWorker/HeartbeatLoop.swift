@@ -53,8 +53,8 @@ struct HeartbeatLoop: Sendable {
     /// As long as it is one of those that count.
     private func talk(to coordinator: KnownCoordinator) async -> Step {
         var isConnected = true
-        let nudged = nudges.subscribe()
         while !Task.isCancelled, coordinators.isKnown(coordinator.address) {
+            let ticket = nudges.ticket
             do {
                 try await beat(to: coordinator, isDraining: false)
                 if !isConnected { logger.info("coordinator \(coordinator.address) reached again") }
@@ -70,7 +70,7 @@ struct HeartbeatLoop: Sendable {
             }
             // Faster while something changes, so that a coordinator learns soon that a replica has been loaded; a lease wants four chances.
             let pause = min(lease.length / 4, .seconds(1))
-            await Nudges.wait(nudged, atMost: node.isLoaded && isConnected ? pause : .milliseconds(200))
+            await nudges.wait(after: ticket, atMost: node.isLoaded && isConnected ? pause : .milliseconds(200))
         }
         if !Task.isCancelled { await coordinator.close() }
         return .ended
