@@ -27,6 +27,8 @@ extension ReplicaDriver {
             settle(fence, .failure(NeedletailError(.aborted, "shard \(shard) knows of epoch \(epoch); the fence of epoch \(fence.epoch) comes too late")))
         case .resign(let epoch): ask { try await $0.resign(self.shard, by: self.world.node, epoch: epoch) }
         case .roleChanged:
+            // What was logged before the replica had fellows is for the new primary to commit: itself.
+            guard state.withLock({ $0.machine.primary == nil }) else { return }
             hosted.abandonWriters(
                 NeedletailError(.unavailable, "the primary of shard \(shard) changes; send the write again with the same operation id"))
         case .answer(let stream, let answer): state.withLock { $0.outgoing[stream] }?.answer(answer)
