@@ -10,7 +10,7 @@ DEBIAN := libnghttp2-dev libprotobuf-c-dev liblmdb-dev zlib1g-dev pkg-config pyt
 # For tests only: real metadata stores to run against.
 TESTS_NEED := etcd-server
 
-.PHONY: deps build demo test bench bench-rpc bench-peers fuzz proto format lint clean
+.PHONY: deps build demo test bench bench-rpc bench-tail bench-peers fuzz proto format lint clean
 
 # Installs the Debian packages that are missing; says plainly when Swift is absent or too old.
 deps:
@@ -64,6 +64,10 @@ bench-rpc: build
 # Recall against queries a second beside hnswlib, faiss, usearch and SVS, in turns; tables on stdout, curves in PLOT if given.
 METRIC ?= l2
 CODECS ?= none;lvq8;lvq4
+# Searches while one of the replicas runs a tenth of the time.
+bench-tail: build $(VENV)/ready
+	.build/venv/bin/python Deploy/bench-tail.py
+
 bench-peers: build
 	python3 -m venv .build/peers-venv
 	.build/peers-venv/bin/pip install --quiet --disable-pip-version-check numpy hnswlib faiss-cpu usearch scalable-vs

@@ -47,11 +47,24 @@ extension Coordinator {
         if term != nil { await remember(node, at: heartbeat.address) }
         // Asked again, after all that took time: whose lease is over by now says nothing as the leader.
         tellLeadership()
+        resignForBroken(node, heartbeat.status)
         let epochs = failover.grant(node)
         guard let term, term == self.term, let epochs else { return HeartbeatAnswer(cluster: clusterID, leadership: nil, coordinators: addresses) }
         return HeartbeatAnswer(
             cluster: clusterID, leadership: .init(term: term, lease: Self.lease, epochs: epochs), coordinators: addresses, assignments: assignments,
             models: models)
+    }
+
+    /// A node lives and its replica does not: nobody but us can say that the shard needs another primary.
+    private func resignForBroken(_ node: NodeID, _ status: NodeStatus) {
+        let states = Dictionary(status.replicas.map { ($0.shard, $0.state) }) { $1 }
+        let broken = state.withLock { state in
+            state.collections.values.filter { $0.state == .active }.flatMap { entry in
+                entry.shards.filter { $0.primary == node && $0.replicas.count > 1 }.map { (entry.shardID($0), $0.epoch) }
+            }
+        }
+        .filter { states[$0.0] == nil || states[$0.0] == .failed }
+        for (shard, epoch) in broken { failover.receive(.resigned(shard, node, epoch: epoch)) }
     }
 
     /// Puts a worker that is new, or has moved, among the metadata, for coordinators that have not heard of it. Its heartbeat counts

@@ -99,6 +99,7 @@ extension Coordinator {
         }
         guard try await store(nil, replacing: entry, name: entry.spec.name) else { return }
         for place in entry.shards { failover.receive(.removed(entry.shardID(place))) }
+        state.withLock { $0.hedging[entry.incarnation] = nil }
     }
 
     private func drop(_ shard: ShardID, on node: NodeID, _ deadline: Deadline?) async {

@@ -96,7 +96,11 @@ extension Coordinator {
             state.withLock { $0.loads[node]?.end(after: began.duration(to: now), now: now) }
             return value
         } catch {
-            state.withLock { $0.loads[node]?.end() }
+            // One that was cancelled since another replica was quicker has taken at least so long.
+            let now = ContinuousClock.now
+            state.withLock { state in
+                if error.code == .cancelled { state.loads[node]?.end(after: began.duration(to: now), now: now) } else { state.loads[node]?.end() }
+            }
             throw error
         }
     }

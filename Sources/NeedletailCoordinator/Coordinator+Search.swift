@@ -1,6 +1,7 @@
 internal import NeedletailCluster
 public import NeedletailCore
 internal import NeedletailQuery
+internal import Synchronization
 
 extension Coordinator {
     public func search(_ request: PointsSearch) async throws -> SearchAnswer {
@@ -100,8 +101,78 @@ extension Coordinator {
 
     /// Asks all nodes of a plan side by side. A node that fails is a report for each of its shards, not an error.
     private func scatter(_ plan: ScatterPlan, queries: [SearchQuery], _ request: PointsSearch) async -> [NodeSearchResponse] {
-        if plan.parts.count == 1 { return [await ask(plan.parts[0], queries: queries, request)] }
-        return await withTaskGroup(of: NodeSearchResponse.self) { group in
+        if plan.parts.count == 1 { return await hedged(plan.parts[0], queries: queries, request) }
+        return await withTaskGroup(of: [NodeSearchResponse].self) { group in
+            for part in plan.parts { group.addTask { await self.hedged(part, queries: queries, request) } }
+            var responses: [NodeSearchResponse] = []
+            for await some in group { responses += some }
+            return responses
+        }
+    }
+
+    /// Asks a node, and when it takes longer than most do, other replicas of the same shards: the first whole answer counts, the rest is
+    /// cancelled.
+    private func hedged(_ part: ScatterPlan.Part, queries: [SearchQuery], _ request: PointsSearch) async -> [NodeSearchResponse] {
+        guard let life = part.shards.first?.incarnation, let other = alternative(to: part, request.read.consistency) else {
+            return [await ask(part, queries: queries, request)]
+        }
+        let began = ContinuousClock.now
+        let delay = state.withLock { state in
+            state.hedging[life, default: Hedging()].begin()
+            return state.hedging[life]?.delay
+        }
+        let responses = await withTaskGroup(of: Attempt.self) { group in
+            group.addTask { .first(await self.ask(part, queries: queries, request)) }
+            if let delay {
+                group.addTask {
+                    try? await Task.sleep(for: delay)
+                    return .isLate
+                }
+            }
+            var failed: NodeSearchResponse?
+            var isHedged = false
+            for await attempt in group {
+                switch attempt {
+                case .isLate where !Task.isCancelled && failed == nil && state.withLock({ $0.hedging[life]?.allow() ?? false }):
+                    isHedged = true
+                    group.addTask { .second(await self.askAll(other, queries: queries, request)) }
+                case .isLate: break
+                case .first(let response) where !isHedged || response.isWhole:
+                    group.cancelAll()
+                    return [response]
+                case .first(let response): failed = response
+                case .second(let responses) where failed != nil || responses.allSatisfy(\.isWhole):
+                    group.cancelAll()
+                    return responses
+                case .second: isHedged = false
+                }
+            }
+            return failed.map { [$0] } ?? []
+        }
+        let took = began.duration(to: .now)
+        state.withLock { $0.hedging[life]?.answered(after: took) }
+        return responses
+    }
+
+    private enum Attempt: Sendable {
+        case first(NodeSearchResponse)
+        case second([NodeSearchResponse])
+        case isLate
+    }
+
+    /// Other replicas that could answer for all shards of a part; nil when there are none.
+    private func alternative(to part: ScatterPlan.Part, _ consistency: ReadConsistency) -> ScatterPlan? {
+        guard consistency == .anyInSync else { return nil }
+        var choices: [(shard: ShardID, node: NodeID)] = []
+        for shard in part.shards {
+            guard let (_, place) = place(of: shard), let node = readers(of: place, shard, consistency).first(where: { $0 != part.node }) else { return nil }
+            choices.append((shard, node))
+        }
+        return ScatterPlan(choices)
+    }
+
+    private func askAll(_ plan: ScatterPlan, queries: [SearchQuery], _ request: PointsSearch) async -> [NodeSearchResponse] {
+        await withTaskGroup(of: NodeSearchResponse.self) { group in
             for part in plan.parts { group.addTask { await self.ask(part, queries: queries, request) } }
             var responses: [NodeSearchResponse] = []
             for await response in group { responses.append(response) }
@@ -127,4 +198,9 @@ extension Coordinator {
         let margin = min(max(deadline.remaining / 10, .zero), .milliseconds(100))
         return deadline.moved(by: .zero - margin)
     }
+}
+
+extension NodeSearchResponse {
+    /// Whether every shard that was asked has answered.
+    fileprivate var isWhole: Bool { reports.allSatisfy { if case .failed = $0.outcome { false } else { true } } }
 }

@@ -54,6 +54,8 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
         var membership: Membership
         var workers: [NodeID: WorkerLink] = [:]
         var loads: [NodeID: NodeLoad] = [:]
+        /// Of searches, by collection.
+        var hedging: [Incarnation: Hedging] = [:]
         /// Names on which a creation or removal is at work, so that the clean-up does not run beside it.
         var busy: Set<String> = []
         /// Fields whose codec is being trained.

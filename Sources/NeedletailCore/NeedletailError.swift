@@ -54,7 +54,8 @@ public struct NeedletailError: Error, Sendable, CustomStringConvertible {
 
     /// What an operator can do about a replica whose files are damaged elsewhere than in the log, as the end of a message.
     public static let damagedReplicaAdvice =
-        "this version keeps one copy of each shard, so delete the collection and import it again"
+        "if the shard has another replica in sync, stop the worker, move this replica's folder away and start it again: it is filled anew. "
+        + "Otherwise delete the collection and import it again"
 
     public var description: String {
         var text = "\(code): \(message)"

@@ -234,3 +234,32 @@ def test_a_replica_that_the_log_cannot_fill_is_given_a_checkpoint():
         wait_until_in_sync(cluster, "grow", 1)
         wait_for(lambda: len(list(cluster.folder.glob("shard-*/data/replicas/*"))) == 2, "the other replicas' files being removed", 20, cluster.describe)
         assert cluster.points.Count(p.CountRequest(collection="grow"), timeout=20).count == total
+
+
+def test_a_primary_whose_files_are_damaged_is_replaced_and_filled_anew(cluster):
+    create(cluster, "damaged", shards=1)
+    wait_until_in_sync(cluster, "damaged")
+    for start in range(0, 500, 50):
+        upsert(cluster, "damaged", range(start, start + 50))
+    worker, epoch = primary_of(cluster, "damaged"), shards(cluster, "damaged")[0].epoch
+    worker.kill()
+    log = next(worker.folder.glob("data/replicas/*/log/*.log"))
+    content = bytearray(log.read_bytes())
+    content[100] ^= 1
+    log.write_bytes(content)
+    worker.start()
+    # Its node lives, its replica does not; the other one takes over, and writes need not wait for ever.
+    wait_for(lambda: shards(cluster, "damaged")[0].epoch > epoch, "another primary", 20, cluster.describe)
+    assert primary_of(cluster, "damaged") is not worker
+    upsert(cluster, "damaged", [1000], timeout=20)
+    broken = next(r for r in shards(cluster, "damaged")[0].replicas if not r.primary)
+    assert broken.state == cluster_pb2.REPLICA_STATE_FAILED and "checksum" in broken.reason, broken
+    # As the message advises: away with the folder, and the cluster fills another.
+    worker.stop()
+    replica = log.parent.parent
+    replica.rename(worker.folder / "moved-away")
+    worker.start()
+    wait_until_in_sync(cluster, "damaged", 2, 60)
+    primary_of(cluster, "damaged").kill()
+    wait_for(lambda: primary_of(cluster, "damaged") is worker, "the refilled replica leading", 20, cluster.describe)
+    assert len(versions(cluster, "damaged")) == 501
