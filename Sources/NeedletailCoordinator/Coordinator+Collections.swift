@@ -60,9 +60,15 @@ extension Coordinator {
         return info(active)
     }
 
-    /// Makes a replica, or tells it its collection's new definition. From then on it counts as serving, without a heartbeat.
-    func make(_ assignment: ReplicaAssignment, on node: NodeID, _ deadline: Deadline?) async throws(NeedletailError) {
+    /// Makes a replica. From then on it counts as serving, without a heartbeat.
+    private func make(_ assignment: ReplicaAssignment, on node: NodeID, _ deadline: Deadline?) async throws(NeedletailError) {
         try await ask(node, about: [assignment.shard]) { try await $0.createReplica(assignment, deadline: deadline) }
+        state.withLock { $0.membership.serves(assignment.shard, epoch: assignment.epoch, on: node) }
+    }
+
+    /// Tells a replica its collection's definition and its fellows.
+    func tell(_ assignment: ReplicaAssignment, on node: NodeID, _ deadline: Deadline?) async throws(NeedletailError) {
+        try await ask(node, about: [assignment.shard]) { try await $0.updateReplica(assignment, deadline: deadline) }
         state.withLock { $0.membership.serves(assignment.shard, epoch: assignment.epoch, on: node) }
     }
 
@@ -131,7 +137,7 @@ extension Coordinator {
         }
     }
 
-    /// Tells every worker the collection's definition: `createReplica` updates a replica that is there. All are told before the first
+    /// Tells every worker the collection's definition. All are told before the first
     /// error is thrown; a worker that is away learns it from its next heartbeat.
     private func push(_ entry: CollectionEntry, _ deadline: Deadline?) async throws {
         var failure: NeedletailError?
@@ -141,7 +147,7 @@ extension Coordinator {
                 for node in place.replicas {
                     group.addTask {
                         do throws(NeedletailError) {
-                            try await self.make(assignment, on: node, deadline)
+                            try await self.tell(assignment, on: node, deadline)
                             return nil
                         } catch {
                             return error

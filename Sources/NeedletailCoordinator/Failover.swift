@@ -180,7 +180,7 @@ extension Coordinator: LeaderOperations {
         let assignment = assignment(place, of: entry)
         await withTaskGroup(of: Void.self) { group in
             for node in place.replicas where state.withLock({ $0.membership.isAlive(node, now: .now) }) {
-                group.addTask { try? await self.make(assignment, on: node, .after(.seconds(2))) }
+                group.addTask { try? await self.tell(assignment, on: node, .after(.seconds(2))) }
             }
         }
     }

@@ -10,6 +10,10 @@ public protocol ShardOperations: Sendable {
     func count(_ shard: ShardID, condition: ReadCondition, deadline: Deadline?) async throws -> ShardCount
     /// Makes the replica, or does nothing when it is there already; returns once it serves. Begins nothing after the deadline.
     func createReplica(_ assignment: ReplicaAssignment, deadline: Deadline?) async throws
+    /// Tells a replica its collection's new definition, or who its fellows are now; returns once it serves. One that is not there is made if
+    /// its primary is to fill it.
+    /// - Throws: `notFound` when the replica ought to be there, with all its points, and is not.
+    func updateReplica(_ assignment: ReplicaAssignment, deadline: Deadline?) async throws
     /// Stops serving the replica and removes its files; does nothing when it is not there. Begins nothing after the deadline.
     func dropReplica(_ shard: ShardID, deadline: Deadline?) async throws
     /// Vectors of a shard's current points, as `CodecTrainingRequest` takes them; the same ones for the same seed and state.

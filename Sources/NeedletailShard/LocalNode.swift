@@ -163,6 +163,16 @@ public final class LocalNode: ShardOperations {
         if isOutdated { try await createReplica(assignment, deadline: nil) }
     }
 
+    /// A node by itself has no fellow that could fill a replica.
+    public func updateReplica(_ assignment: ReplicaAssignment, deadline: Deadline?) async throws {
+        guard replicas.withLock({ $0[assignment.shard] != nil }) else {
+            throw NeedletailError(
+                .notFound, "the files of shard \(assignment.shard), which ought to hold all its points, are not on this node; put them back from a copy",
+                location: directory)
+        }
+        try await update(assignment)
+    }
+
     /// A replica that is here under another definition (its durability was changed) is closed, to be opened under the new one. What else
     /// is new of the assignment is put on disk and taken over.
     private func closeIfRedefined(_ assignment: ReplicaAssignment) async throws {

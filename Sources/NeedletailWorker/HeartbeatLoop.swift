@@ -145,11 +145,8 @@ struct HeartbeatLoop: Sendable {
         }
     }
 
-    /// A replica that is not here is made if it is to be filled by its primary; one that ought to have every write is not: it would pass
-    /// for a shard without points.
     private func take(_ assignment: ReplicaAssignment) async throws {
-        let isAwaited = assignment.members.contains { $0.node.value == folder.nodeID && !$0.isInSync }
-        if isAwaited, !node.currentStatus().contains(where: { $0.shard == assignment.shard }) {
+        if replication.isToBeFilled(assignment) {
             try await node.createReplica(assignment, deadline: nil)
         } else {
             try await node.update(assignment)

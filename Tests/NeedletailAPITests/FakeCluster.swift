@@ -194,6 +194,10 @@ final class FakeWorker: ShardOperations, MembershipOperations {
         ShardCount(count: UInt64(shard.number), appliedSequence: 8)
     }
 
+    func updateReplica(_ assignment: ReplicaAssignment, deadline: Deadline?) async throws {
+        try await createReplica(assignment, deadline: deadline)
+    }
+
     func createReplica(_ assignment: ReplicaAssignment, deadline: Deadline?) async throws {
         lastDeadline.withLock { $0 = deadline }
         assignments.withLock { $0.append(assignment) }

@@ -28,6 +28,10 @@ private final class ControlledWorker: ShardOperations {
         throw NeedletailError(.deadlineExceeded, "the worker hangs")
     }
 
+    func updateReplica(_ assignment: ReplicaAssignment, deadline: Deadline?) async throws {
+        try await createReplica(assignment, deadline: deadline)
+    }
+
     func createReplica(_ assignment: ReplicaAssignment, deadline: Deadline?) async throws {
         try await control(deadline) { $0.insert(assignment.shard) }
     }

@@ -80,6 +80,10 @@ private final class SharedStore: MetadataStore {
 /// Makes and drops whatever it is told to.
 private final class WillingWorker: ShardOperations {
     private static let notAsked = NeedletailError(.unimplemented, "not part of this test")
+    func updateReplica(_ assignment: ReplicaAssignment, deadline: Deadline?) async throws {
+        try await createReplica(assignment, deadline: deadline)
+    }
+
     func createReplica(_ assignment: ReplicaAssignment, deadline: Deadline?) async throws {}
     func dropReplica(_ shard: ShardID, deadline: Deadline?) async throws {}
     func write(_ request: ShardWrite) async throws -> WriteReceipt { throw Self.notAsked }

@@ -35,6 +35,10 @@ private final class TrainingWorker: ShardOperations {
         ShardCount(count: state.withLock { $0.points }, appliedSequence: 1)
     }
 
+    func updateReplica(_ assignment: ReplicaAssignment, deadline: Deadline?) async throws {
+        try await createReplica(assignment, deadline: deadline)
+    }
+
     func createReplica(_ assignment: ReplicaAssignment, deadline: Deadline?) async throws {}
     func dropReplica(_ shard: ShardID, deadline: Deadline?) async throws {}
     func write(_ request: ShardWrite) async throws -> WriteReceipt { throw Self.notAsked }

@@ -263,3 +263,25 @@ def test_a_primary_whose_files_are_damaged_is_replaced_and_filled_anew(cluster):
     primary_of(cluster, "damaged").kill()
     wait_for(lambda: primary_of(cluster, "damaged") is worker, "the refilled replica leading", 20, cluster.describe)
     assert len(versions(cluster, "damaged")) == 501
+
+
+def test_a_member_without_its_files_does_not_pass_for_an_empty_shard(cluster):
+    create(cluster, "gone", shards=1)
+    wait_until_in_sync(cluster, "gone")
+    upsert(cluster, "gone", range(100))
+    primary = primary_of(cluster, "gone")
+    backup = next(w for w in cluster.workers if w is not primary and list(w.folder.glob("data/replicas/*")))
+    # Both go; the backup comes back without its files, which count as in sync, and alone.
+    primary.kill()
+    backup.kill()
+    replica = next(backup.folder.glob("data/replicas/*"))
+    replica.rename(backup.folder / "moved-away")
+    backup.start()
+    # The leader has asked it, and says that nobody can take over.
+    wait_for(lambda: "has no primary" in cluster.coordinator.output(20_000), "the leader giving up", 20, cluster.describe)
+    assert not list(backup.folder.glob("data/replicas/*")), "an empty replica was made in place of one that counts as in sync"
+    with pytest.raises(grpc.RpcError):
+        upsert(cluster, "gone", [7], version=9, timeout=2)
+    primary.start()
+    wait_until_in_sync(cluster, "gone", 2, 60)
+    assert versions(cluster, "gone") == {i: 1 for i in range(100)}

@@ -6323,7 +6323,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__heartbeat_reply__desc
   (ProtobufCMessageInit) needletail__internal__v1__heartbeat_reply__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCMethodDescriptor needletail__internal__v1__shard_worker__method_descriptors[10] =
+static const ProtobufCMethodDescriptor needletail__internal__v1__shard_worker__method_descriptors[11] =
 {
   { "Write", &needletail__internal__v1__write_request__descriptor, &needletail__internal__v1__write_reply__descriptor },
   { "Search", &needletail__internal__v1__search_request__descriptor, &needletail__internal__v1__search_reply__descriptor },
@@ -6331,6 +6331,7 @@ static const ProtobufCMethodDescriptor needletail__internal__v1__shard_worker__m
   { "Scroll", &needletail__internal__v1__scroll_request__descriptor, &needletail__internal__v1__scroll_reply__descriptor },
   { "Count", &needletail__internal__v1__count_request__descriptor, &needletail__internal__v1__count_reply__descriptor },
   { "CreateReplica", &needletail__internal__v1__replica_assignment__descriptor, &needletail__internal__v1__empty__descriptor },
+  { "UpdateReplica", &needletail__internal__v1__replica_assignment__descriptor, &needletail__internal__v1__empty__descriptor },
   { "DropReplica", &needletail__internal__v1__shard_id__descriptor, &needletail__internal__v1__empty__descriptor },
   { "Status", &needletail__internal__v1__empty__descriptor, &needletail__internal__v1__node_status__descriptor },
   { "Sample", &needletail__internal__v1__sample_request__descriptor, &needletail__internal__v1__sample_reply__descriptor },
@@ -6339,13 +6340,14 @@ static const ProtobufCMethodDescriptor needletail__internal__v1__shard_worker__m
 const unsigned needletail__internal__v1__shard_worker__method_indices_by_name[] = {
   4,        /* Count */
   5,        /* CreateReplica */
-  6,        /* DropReplica */
+  7,        /* DropReplica */
   2,        /* Get */
-  8,        /* Sample */
+  9,        /* Sample */
   3,        /* Scroll */
   1,        /* Search */
-  7,        /* Status */
-  9,        /* Train */
+  8,        /* Status */
+  10,        /* Train */
+  6,        /* UpdateReplica */
   0         /* Write */
 };
 const ProtobufCServiceDescriptor needletail__internal__v1__shard_worker__descriptor =
@@ -6355,7 +6357,7 @@ const ProtobufCServiceDescriptor needletail__internal__v1__shard_worker__descrip
   "ShardWorker",
   "Needletail__Internal__V1__ShardWorker",
   "needletail.internal.v1",
-  10,
+  11,
   needletail__internal__v1__shard_worker__method_descriptors,
   needletail__internal__v1__shard_worker__method_indices_by_name
 };
@@ -6407,13 +6409,21 @@ void needletail__internal__v1__shard_worker__create_replica(ProtobufCService *se
   assert(service->descriptor == &needletail__internal__v1__shard_worker__descriptor);
   service->invoke(service, 5, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
+void needletail__internal__v1__shard_worker__update_replica(ProtobufCService *service,
+                                                            const Needletail__Internal__V1__ReplicaAssignment *input,
+                                                            Needletail__Internal__V1__Empty_Closure closure,
+                                                            void *closure_data)
+{
+  assert(service->descriptor == &needletail__internal__v1__shard_worker__descriptor);
+  service->invoke(service, 6, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
 void needletail__internal__v1__shard_worker__drop_replica(ProtobufCService *service,
                                                           const Needletail__Internal__V1__ShardId *input,
                                                           Needletail__Internal__V1__Empty_Closure closure,
                                                           void *closure_data)
 {
   assert(service->descriptor == &needletail__internal__v1__shard_worker__descriptor);
-  service->invoke(service, 6, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 7, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__internal__v1__shard_worker__status(ProtobufCService *service,
                                                     const Needletail__Internal__V1__Empty *input,
@@ -6421,7 +6431,7 @@ void needletail__internal__v1__shard_worker__status(ProtobufCService *service,
                                                     void *closure_data)
 {
   assert(service->descriptor == &needletail__internal__v1__shard_worker__descriptor);
-  service->invoke(service, 7, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 8, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__internal__v1__shard_worker__sample(ProtobufCService *service,
                                                     const Needletail__Internal__V1__SampleRequest *input,
@@ -6429,7 +6439,7 @@ void needletail__internal__v1__shard_worker__sample(ProtobufCService *service,
                                                     void *closure_data)
 {
   assert(service->descriptor == &needletail__internal__v1__shard_worker__descriptor);
-  service->invoke(service, 8, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 9, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__internal__v1__shard_worker__train(ProtobufCService *service,
                                                    const Needletail__Internal__V1__TrainRequest *input,
@@ -6437,7 +6447,7 @@ void needletail__internal__v1__shard_worker__train(ProtobufCService *service,
                                                    void *closure_data)
 {
   assert(service->descriptor == &needletail__internal__v1__shard_worker__descriptor);
-  service->invoke(service, 9, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 10, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__internal__v1__shard_worker__init (Needletail__Internal__V1__ShardWorker_Service *service,
                                                    Needletail__Internal__V1__ShardWorker_ServiceDestroy destroy)

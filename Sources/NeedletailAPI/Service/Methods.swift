@@ -42,6 +42,7 @@ public enum InternalMethods {
     public static let scroll = GRPCMethod(service: shardWorker, name: "Scroll")
     public static let count = GRPCMethod(service: shardWorker, name: "Count")
     public static let createReplica = GRPCMethod(service: shardWorker, name: "CreateReplica")
+    public static let updateReplica = GRPCMethod(service: shardWorker, name: "UpdateReplica")
     public static let dropReplica = GRPCMethod(service: shardWorker, name: "DropReplica")
     public static let status = GRPCMethod(service: shardWorker, name: "Status")
     public static let sample = GRPCMethod(service: shardWorker, name: "Sample")

@@ -52,6 +52,12 @@ public struct RemoteShardWorker: ShardOperations {
             deadline: Self.sooner(deadline, timeouts.createReplica))
     }
 
+    public func updateReplica(_ assignment: ReplicaAssignment, deadline: Deadline?) async throws {
+        try await client.call(
+            InternalMethods.updateReplica, InternalMessages.assignment, assignment, InternalMessages.empty,
+            deadline: Self.sooner(deadline, timeouts.createReplica))
+    }
+
     public func dropReplica(_ shard: ShardID, deadline: Deadline?) async throws {
         try await client.call(
             InternalMethods.dropReplica, InternalMessages.shard, shard, InternalMessages.empty,

@@ -30,6 +30,9 @@ extension GRPCRouter {
         serve(InternalMethods.createReplica, InternalMessages.assignment, InternalMessages.empty) { assignment, deadline in
             try await operations.createReplica(assignment, deadline: deadline)
         }
+        serve(InternalMethods.updateReplica, InternalMessages.assignment, InternalMessages.empty) { assignment, deadline in
+            try await operations.updateReplica(assignment, deadline: deadline)
+        }
         serve(InternalMethods.dropReplica, InternalMessages.shard, InternalMessages.empty) { shard, deadline in
             try await operations.dropReplica(shard, deadline: deadline)
         }

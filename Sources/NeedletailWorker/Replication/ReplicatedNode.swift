@@ -137,6 +137,21 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
         await reconcile(try local.hosted(assignment.shard))
     }
 
+    func updateReplica(_ assignment: ReplicaAssignment, deadline: Deadline?) async throws {
+        if isToBeFilled(assignment) {
+            try await local.createReplica(assignment, deadline: deadline)
+        } else {
+            try await local.updateReplica(assignment, deadline: deadline)
+        }
+        await reconcile(try local.hosted(assignment.shard))
+    }
+
+    /// A replica that is not in sync, and not here either, begins empty. One that counts as in sync does not: it would pass for a shard without
+    /// points.
+    func isToBeFilled(_ assignment: ReplicaAssignment) -> Bool {
+        assignment.members.contains { $0.node == world.node && !$0.isInSync } && !local.currentStatus().contains { $0.shard == assignment.shard }
+    }
+
     func dropReplica(_ shard: ShardID, deadline: Deadline?) async throws {
         await end(shard)
         try await local.dropReplica(shard, deadline: deadline)

@@ -2162,6 +2162,10 @@ struct Needletail__Internal__V1__ShardWorker_Service
                          const Needletail__Internal__V1__ReplicaAssignment *input,
                          Needletail__Internal__V1__Empty_Closure closure,
                          void *closure_data);
+  void (*update_replica)(Needletail__Internal__V1__ShardWorker_Service *service,
+                         const Needletail__Internal__V1__ReplicaAssignment *input,
+                         Needletail__Internal__V1__Empty_Closure closure,
+                         void *closure_data);
   void (*drop_replica)(Needletail__Internal__V1__ShardWorker_Service *service,
                        const Needletail__Internal__V1__ShardId *input,
                        Needletail__Internal__V1__Empty_Closure closure,
@@ -2192,6 +2196,7 @@ void needletail__internal__v1__shard_worker__init (Needletail__Internal__V1__Sha
       function_prefix__ ## scroll,\
       function_prefix__ ## count,\
       function_prefix__ ## create_replica,\
+      function_prefix__ ## update_replica,\
       function_prefix__ ## drop_replica,\
       function_prefix__ ## status,\
       function_prefix__ ## sample,\
@@ -2217,6 +2222,10 @@ void needletail__internal__v1__shard_worker__count(ProtobufCService *service,
                                                    Needletail__Internal__V1__CountReply_Closure closure,
                                                    void *closure_data);
 void needletail__internal__v1__shard_worker__create_replica(ProtobufCService *service,
+                                                            const Needletail__Internal__V1__ReplicaAssignment *input,
+                                                            Needletail__Internal__V1__Empty_Closure closure,
+                                                            void *closure_data);
+void needletail__internal__v1__shard_worker__update_replica(ProtobufCService *service,
                                                             const Needletail__Internal__V1__ReplicaAssignment *input,
                                                             Needletail__Internal__V1__Empty_Closure closure,
                                                             void *closure_data);
