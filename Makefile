@@ -10,7 +10,7 @@ DEBIAN := libnghttp2-dev libprotobuf-c-dev liblmdb-dev zlib1g-dev pkg-config pyt
 # For tests only: real metadata stores to run against.
 TESTS_NEED := etcd-server
 
-.PHONY: deps build demo test bench bench-rpc bench-tail bench-peers fuzz proto format lint clean
+.PHONY: deps build demo test bench bench-rpc bench-tail bench-restart bench-peers fuzz proto format lint clean
 
 # Installs the Debian packages that are missing; says plainly when Swift is absent or too old.
 deps:
@@ -66,7 +66,11 @@ METRIC ?= l2
 CODECS ?= none;lvq8;lvq4
 # Searches while one of the replicas runs a tenth of the time.
 bench-tail: build $(VENV)/ready
-	.build/venv/bin/python Deploy/bench-tail.py
+	$(VENV)/bin/python Deploy/bench-tail.py
+
+# A cluster of a million points, killed and started again.
+bench-restart: build $(VENV)/ready
+	$(VENV)/bin/python Deploy/bench-restart.py
 
 bench-peers: build
 	python3 -m venv .build/peers-venv
