@@ -74,8 +74,8 @@ extension Coordinator {
                 return readers.first { tried[shard]?.contains($0) != true }.map { (shard, $0) }
             }
             if choices.isEmpty {
-                // Every replica was asked. A shard that has several may have another primary soon.
-                let hopeful = open.filter { $1.replicas.count > 1 }
+                // Every replica was asked. A shard that has several may have another primary soon; who takes a partial answer need not wait for it.
+                let hopeful = request.allowPartial ? [:] : open.filter { $1.replicas.count > 1 }
                 guard !hopeful.isEmpty, await pause.wait(before: end) else { break }
                 for shard in hopeful.keys { if let (_, place) = place(of: shard) { open[shard] = place } }
                 for shard in hopeful.keys { tried[shard] = nil }

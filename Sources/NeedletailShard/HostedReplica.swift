@@ -36,7 +36,7 @@ public struct HostedReplica: Sendable {
         return try await replica.resources.modelPool.run { _ in
             // A write that was admitted before is queued by now.
             replica.operations.withLock { _ in }
-            try replica.withCommitter { $0.drain() }
+            replica.existingCommitter?.drain()
             return HostedReplica(replica: replica).logEnd
         }
     }
@@ -54,7 +54,7 @@ public struct HostedReplica: Sendable {
     /// - Throws: `outOfRange` when the log begins after `sequence`; `dataLoss` when it is damaged.
     public func records(from sequence: UInt64, maximumBytes: Int) async throws -> [LogRecord] {
         let replica = replica
-        if let recent = try replica.withCommitter({ $0.recentRecords(from: sequence, maximumBytes: maximumBytes) }) { return recent }
+        if let recent = replica.existingCommitter?.recentRecords(from: sequence, maximumBytes: maximumBytes) { return recent }
         return try await replica.resources.modelPool.run { _ in try replica.log.records(from: sequence, maximumBytes: maximumBytes) }
     }
 
@@ -134,7 +134,7 @@ public struct HostedReplica: Sendable {
 
 extension Replica {
     /// nil before the first write since the replica was opened.
-    var lastQueued: UInt64? { (try? withCommitter { $0.lastQueued }) }
+    var lastQueued: UInt64? { existingCommitter?.lastQueued }
 
     /// Where the log's epochs begin; that of the last record of the checkpoint comes first when the log has no older one.
     var logEpochs: [LogEpoch] {

@@ -118,6 +118,9 @@ final class Replica: @unchecked Sendable {
         return try body(committer)
     }
 
+    /// nil while nothing has been written since the replica was opened.
+    var existingCommitter: GroupCommitter? { committer.withLock { $0 } }
+
     private var recentLogBytes: Int { standing.withLock { $0.isAlone } ? 0 : resources.configuration.recentLogBytes }
 
     /// Called when the replica gets fellows, or loses the last.
