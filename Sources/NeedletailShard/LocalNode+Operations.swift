@@ -32,8 +32,13 @@ extension LocalNode {
     public func search(_ request: NodeSearchRequest) async throws -> NodeSearchResponse {
         var request = request
         let refused = await refuseUnmet(&request)
-        return try await withCheckedThrowingContinuation { continuation in
-            NodeSearch(request, refused: refused, node: self) { continuation.resume(with: $0) }.start(on: resources.searchPool)
+        let cancellation = Cancellation()
+        return try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { continuation in
+                NodeSearch(request, refused: refused, node: self, cancellation) { continuation.resume(with: $0) }.start(on: resources.searchPool)
+            }
+        } onCancel: {
+            cancellation.isCancelled.store(true, ordering: .relaxed)
         }
     }
 
@@ -55,6 +60,11 @@ extension LocalNode {
     }
 }
 
+/// Whether nobody waits for an answer any more: another replica was quicker, or the client has gone.
+private final class Cancellation: Sendable {
+    let isCancelled = Atomic<Bool>(false)
+}
+
 /// One search request on its way through the search pool.
 private final class NodeSearch: Sendable {
     private struct State {
@@ -70,14 +80,16 @@ private final class NodeSearch: Sendable {
 
     private let request: NodeSearchRequest
     private let replicas: [Replica]
+    private let cancellation: Cancellation
     private let state: Mutex<State>
     private let completion: @Sendable (Result<NodeSearchResponse, any Error>) -> Void
 
     init(
-        _ request: NodeSearchRequest, refused: [ShardReport], node: LocalNode,
+        _ request: NodeSearchRequest, refused: [ShardReport], node: LocalNode, _ cancellation: Cancellation,
         completion: @escaping @Sendable (Result<NodeSearchResponse, any Error>) -> Void
     ) {
         self.request = request
+        self.cancellation = cancellation
         self.completion = completion
         var found: [Replica] = []
         let none = request.queries.count
@@ -117,6 +129,8 @@ private final class NodeSearch: Sendable {
             var work = SearchWork()
             var isTruncated = false
             for query in request.queries {
+                // Looked at between two queries; a walk takes less than a cancellation does.
+                if cancellation.isCancelled.load(ordering: .relaxed) { throw NeedletailError(.cancelled, "the search was cancelled") }
                 let hits = try replica.search(query, deadline: request.deadline, scratch: &scratch)
                 found.append(hits)
                 if !hits.isTruncated { replica.sample(query, found: hits.points) }
