@@ -9,6 +9,7 @@ import os
 import pathlib
 import shutil
 import signal
+import struct
 import subprocess
 import tempfile
 import time
@@ -130,12 +131,73 @@ class Network:
         run("ip", "link", "del", self.bridge, check=False)
 
 
+class Shim:
+    """What is preloaded into a process so that syncs of its logs fail, and its wall clock is wrong."""
+
+    def __init__(self, library, control):
+        self.control = control
+        control.write_bytes(bytes(16))
+        self.prefix = ["env", f"LD_PRELOAD={library}", f"NEEDLETAIL_FAULTS={control}"]
+
+    @staticmethod
+    def compile(folder):
+        """None where there is no compiler."""
+        if not shutil.which("cc"):
+            print("no C compiler: no failing syncs, no steps of clocks")
+            return None
+        library = folder / "faults.so"
+        run("cc", "-shared", "-fPIC", "-O2", "-o", str(library), str(pathlib.Path(__file__).parent / "faults.c"), "-ldl")
+        return library
+
+    def set(self, syncs_fail=False, clock_seconds=0):
+        """In place: the process has the file mapped."""
+        with open(self.control, "r+b") as file:
+            file.write(struct.pack("<qq", syncs_fail, clock_seconds))
+
+
+class SmallDisk:
+    """A file system in memory, mounted on a folder, that can be filled up."""
+
+    def __init__(self, folder, mebibytes):
+        self.folder = folder
+        folder.mkdir(parents=True)
+        run("mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", f"nt{os.getpid()}", str(folder))
+        atexit.register(self.close)
+
+    @staticmethod
+    def sweep():
+        """Unmounts what a run left that was killed with SIGKILL."""
+        for line in pathlib.Path("/proc/mounts").read_text().splitlines():
+            source, folder = line.split()[:2]
+            if "/needletail-chaos-" in folder and source.startswith("nt") and source[2:].isdigit() and not pathlib.Path(f"/proc/{source[2:]}").exists():
+                run("umount", "--lazy", folder, check=False)
+
+    @property
+    def ballast(self):
+        return self.folder / "ballast"
+
+    def fill(self):
+        with open(self.ballast, "wb", buffering=0) as file:
+            try:
+                while True:
+                    file.write(bytes(1 << 20))
+            except OSError:
+                pass
+
+    def heal(self):
+        self.ballast.unlink(missing_ok=True)
+
+    def close(self):
+        atexit.unregister(self.close)
+        run("umount", "--lazy", str(self.folder), check=False)
+
+
 class Host:
     """One process on a host of its own."""
 
-    def __init__(self, name, number, process):
-        self.name, self.number, self.process = name, number, process
-        self.is_killed = self.is_stopped = False
+    def __init__(self, name, number, process, shim=None, disk=None):
+        self.name, self.number, self.process, self.shim, self.disk = name, number, process, shim, disk
+        self.is_killed = self.is_stopped = self.has_failed_syncs = False
 
     def __str__(self):
         return self.name
@@ -157,7 +219,22 @@ class Host:
         self.child.send_signal(signal.SIGSTOP)
         self.is_stopped = True
 
+    def fail_syncs(self):
+        self.shim.set(syncs_fail=True)
+        self.has_failed_syncs = True
+
+    def fill_disk(self):
+        self.disk.fill()
+
     def heal(self):
+        if self.disk:
+            self.disk.heal()
+        if self.has_failed_syncs:
+            self.shim.set()
+            self.has_failed_syncs = False
+            # After a failed sync nobody knows what is on the disk until the log is read anew.
+            if not self.is_killed:
+                self.kill()
         if self.is_stopped:
             self.child.send_signal(signal.SIGCONT)
             self.is_stopped = False
@@ -174,10 +251,11 @@ class Host:
 class World:
     """An etcd, coordinators and shard workers on hosts of their own."""
 
-    def __init__(self, coordinators=3, workers=4, network=True):
+    def __init__(self, coordinators=3, workers=4, network=True, faults=True):
+        """`network`: hosts are namespaces where that can be; `faults`: workers' disks and clocks can fail."""
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="needletail-chaos-"))
         self.network = Network.create(1 + coordinators + workers) if network else None
-        self.hosts, self.mounts = [], []
+        self.hosts, self.disks = [], []
         try:
             where = self.place(0)
             self.etcd = self.add("etcd", Etcd(self.folder / "etcd", **where))
@@ -187,10 +265,8 @@ class World:
                                                      **self.place(1 + n)))
                 for n in range(coordinators)]
             doors = [argument for one in self.coordinators for argument in ("--coordinator", one.address)]
-            self.workers = [
-                self.add(f"worker-{n}", Process("needletail-shard", self.folder / f"worker-{n}", [*doors, *self.worker_arguments],
-                                                **self.place(1 + coordinators + n)))
-                for n in range(workers)]
+            library = Shim.compile(self.folder) if faults else None
+            self.workers = [self.worker(n, 1 + coordinators + n, doors, library, faults) for n in range(workers)]
             self.doors = [Stubs(one.address) for one in self.coordinators]
             for door in self.doors:
                 wait_for(lambda: self.status(door) and self.status(door).nodes_alive == workers, "everyone knowing everyone", 30, self.describe)
@@ -201,13 +277,27 @@ class World:
     # Segments so small that a replica that was away for long needs a checkpoint.
     worker_arguments = ["--log-segment", "1", "--search-threads", "1", "--build-threads", "1"]
 
+    def worker(self, number, place, doors, library, faults):
+        folder, place, shim, disk = self.folder / f"worker-{number}", self.place(place), None, None
+        if library:
+            shim = Shim(library, self.folder / f"worker-{number}.faults")
+            place["prefix"] = [*place["prefix"], *shim.prefix]
+        if faults and number == 0:
+            if os.geteuid() == 0:
+                SmallDisk.sweep()
+                disk = SmallDisk(folder / "data", 256)
+                self.disks.append(disk)
+            else:
+                print("not root: no full disk")
+        return self.add(f"worker-{number}", Process("needletail-shard", folder, [*doors, *self.worker_arguments], **place), shim=shim, disk=disk)
+
     def place(self, number):
         if not self.network:
             return {"prefix": TIED}
         return {"host": self.network.address(number), "prefix": [*TIED, "ip", "netns", "exec", self.network.name(number)]}
 
-    def add(self, name, process):
-        host = Host(name, len(self.hosts), process)
+    def add(self, name, process, **more):
+        host = Host(name, len(self.hosts), process, **more)
         self.hosts.append(host)
         process.start()
         return host
@@ -269,6 +359,11 @@ class World:
                     host.kill()
             if self.network:
                 self.network.close()
+            for disk in self.disks:
+                # What is needed to find out what happened stays.
+                if not is_clean:
+                    shutil.copytree(disk.folder, disk.folder.with_name("data-kept"), dirs_exist_ok=True)
+                disk.close()
             if is_clean:
                 shutil.rmtree(self.folder, ignore_errors=True)
             else:
@@ -283,9 +378,17 @@ class Nemesis:
         self.faults = [self.kill_worker, self.kill_primary, self.kill_primary, self.pause_worker, self.pause_primary, self.pause_primary,
                        self.kill_coordinator, self.kill_leader, self.pause_leader, self.pause_coordinator, self.kill_etcd, self.pause_etcd,
                        self.kill_two_workers]
+        if world.workers[0].shim:
+            self.faults += [self.fail_syncs, self.fail_syncs_of_primary, self.step_clock]
+        if world.disks:
+            self.faults += [self.fill_disk]
         if world.network:
             self.faults += [self.part_worker, self.part_primary, self.part_primary_from_backups, self.part_leader, self.part_one_way,
                             self.part_one_way, self.split, self.slow]
+
+        wanted = os.environ.get("NEEDLETAIL_CHAOS_FAULTS", "").split(",")
+        if wanted != [""]:
+            self.faults = [fault for fault in self.faults if fault.__name__ in wanted]
 
     def choose(self, hosts):
         hosts = [host for host in hosts if host and host.is_well()]
@@ -314,6 +417,18 @@ class Nemesis:
     def pause_leader(self): return self.act("pause", self.world.leader())
     def kill_etcd(self): return self.act("kill", self.world.etcd)
     def pause_etcd(self): return self.act("pause", self.world.etcd)
+
+    def fail_syncs(self): return self.act("fail_syncs", self.choose(self.world.workers))
+    def fail_syncs_of_primary(self): return self.act("fail_syncs", self.primary())
+    def fill_disk(self): return self.act("fill_disk", next(host for host in self.world.workers if host.disk))
+
+    def step_clock(self):
+        """Leases count by the monotonic clock: nothing may come of it. It stays until the next step."""
+        host, seconds = self.choose(self.world.workers), int(self.random.choice([-3600, -10, -3, 3, 10, 3600]))
+        if not host:
+            return None
+        host.shim.set(syncs_fail=host.has_failed_syncs, clock_seconds=seconds)
+        return f"step the clock of {host} by {seconds} s"
 
     def kill_two_workers(self):
         return " and ".join(str(self.kill_worker()) for _ in range(2))

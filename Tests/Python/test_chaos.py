@@ -1,6 +1,7 @@
 """A cluster under random faults: nothing acknowledged is lost, no read is stale, and in the end all replicas are the same.
 
-NEEDLETAIL_CHAOS_SECONDS is how long the faults last, NEEDLETAIL_CHAOS_SEED replays the same faults and requests (not their timing).
+NEEDLETAIL_CHAOS_SECONDS is how long the faults last, NEEDLETAIL_CHAOS_SEED replays the same faults and requests (not their
+timing); NEEDLETAIL_CHAOS_FAULTS names those of `Nemesis` that there are to be, with commas between them; NEEDLETAIL_CHAOS_NETWORK=0 keeps to the loopback.
 """
 
 import collections
