@@ -5,6 +5,7 @@ timing); NEEDLETAIL_CHAOS_FAULTS names those of `Nemesis` that there are to be, 
 """
 
 import collections
+import contextlib
 import os
 import threading
 import time
@@ -26,9 +27,9 @@ DIMENSIONS = 8
 REPLICAS = {"two": 2, "three": 3}
 CLIENTS = 6
 PRIMARY = p.ReadOptions(consistency=p.READ_CONSISTENCY_PRIMARY)
-# What a request may be refused with while there are faults.
+# What a request may be refused with while there are faults; DATA_LOSS: the log of the only member that is in sync is broken.
 PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.ABORTED, grpc.StatusCode.CANCELLED,
-           grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.UNKNOWN, grpc.StatusCode.RESOURCE_EXHAUSTED)
+           grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.UNKNOWN, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.DATA_LOSS)
 
 
 def vector(i, version):
@@ -118,8 +119,8 @@ class Client(threading.Thread):
         found = True if not answer.not_found else False if not answer.applied else None
         for operation in operations:
             self.history.complete(operation, None if kind == "upsert" else found, f"seq {[(s.shard, s.sequence) for s in answer.shards]}")
-        if len(ids) == 1:
-            self.session(name, ids[0]).wrote([(s.shard, s.sequence) for s in answer.shards], answer.session)
+        for i in ids:
+            self.session(name, i).wrote([(s.shard, s.sequence) for s in answer.shards], answer.session)
 
     def several(self):
         return sorted({self.any() for _ in range(self.random.integers(2, 6))}) if self.random.random() < 0.3 else [self.any()]
@@ -295,6 +296,37 @@ def finish(world, clients, history):
         assert world.doors[0].points.Count(p.CountRequest(collection=name, read=PRIMARY), timeout=10).count == len(points)
         check_searches(world, name, points)
     return violations
+
+
+def test_a_primary_whose_log_is_broken_gives_way():
+    with contextlib.ExitStack() as stack:
+        world = World(coordinators=1, workers=2, network=False)
+        stack.callback(lambda: world.close(True))
+        if not world.workers[0].shim:
+            pytest.skip("no C compiler to make what lets syncs fail")
+        field = c.VectorField(name="v", dimensions=DIMENSIONS, metric=c.METRIC_L2)
+        request = c.CreateCollectionRequest(name="c", fields=[field], shard_count=1, replication_factor=2)
+        world.doors[0].collections.Create(request, timeout=30)
+        wait_for(lambda: all(r.in_sync for s in world.shards() for r in s.replicas), "both replicas in sync", 20, world.describe)
+
+        def write(version):
+            points = [point(i, version) for i in range(10)]
+            return world.doors[0].points.Upsert(p.UpsertRequest(collection="c", points=points), timeout=10)
+
+        assert write(1).applied == 10
+        shard, = world.shards()
+        primary = world.node(next(r.node for r in shard.replicas if r.primary))
+        primary.fail_syncs()
+        # No write fails: the other replica takes over, and this one is left out until its disk is well.
+        for version in range(2, 6):
+            assert write(version).applied == 10
+        after, = world.shards()
+        assert after.epoch > shard.epoch and world.node(next(r.node for r in after.replicas if r.primary)) is not primary, world.describe()
+        primary.heal()
+        wait_for(lambda: all(r.in_sync for s in world.shards() for r in s.replicas), "both replicas in sync again", 30, world.describe)
+        found = world.doors[0].points.Get(p.GetPointsRequest(collection="c", ids=map(named, range(10)), parts=p.PointParts(payload=True, vectors=True),
+                                                             read=PRIMARY), timeout=10).points
+        assert [state(one) for one in found] == [(5, 0)] * 10
 
 
 @pytest.mark.timeout(SECONDS + 600)
