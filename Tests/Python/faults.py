@@ -383,7 +383,8 @@ class Nemesis:
         if world.disks:
             self.faults += [self.fill_disk]
         if world.network:
-            self.faults += [self.part_worker, self.part_primary, self.part_primary_from_backups, self.part_leader, self.part_one_way,
+            self.faults += [self.part_worker, self.part_primary, self.part_primary_from_backups, self.part_primary_with_coordinator,
+                            self.part_primary_with_coordinator, self.part_leader, self.part_one_way,
                             self.part_one_way, self.split, self.slow]
 
         wanted = os.environ.get("NEEDLETAIL_CHAOS_FAULTS", "").split(",")
@@ -434,12 +435,14 @@ class Nemesis:
         return " and ".join(str(self.kill_worker()) for _ in range(2))
 
     def isolate(self, host, others):
-        if not host:
-            return None
-        for other in others:
-            self.world.network.cut(host.number, other.number)
-            self.world.network.cut(other.number, host.number)
-        return f"part {host} from {', '.join(map(str, others))}"
+        return self.part([host], others) if host else None
+
+    def part(self, hosts, others):
+        for host in hosts:
+            for other in others:
+                self.world.network.cut(host.number, other.number)
+                self.world.network.cut(other.number, host.number)
+        return f"part {', '.join(map(str, hosts))} from {', '.join(map(str, others))}"
 
     def others(self, host):
         return [other for other in self.world.hosts if other is not host]
@@ -456,6 +459,15 @@ class Nemesis:
         host = self.primary()
         return self.isolate(host, [one for one in self.world.workers if one is not host])
 
+    def part_primary_with_coordinator(self):
+        """Clients at that coordinator reach the old primary when there is a new one already: only its lease keeps it from answering."""
+        primary, leader = self.primary(), self.world.leader()
+        coordinator = self.choose([one for one in self.world.coordinators if one is not leader])
+        if not primary or not coordinator:
+            return None
+        side = [primary, coordinator]
+        return self.part(side, [other for other in self.world.hosts if other not in side])
+
     def part_leader(self):
         host = self.world.leader()
         return self.isolate(host, self.others(host))
@@ -470,12 +482,8 @@ class Nemesis:
 
     def split(self):
         """Two halves that do not hear each other."""
-        side = {host: self.random.random() < 0.5 for host in self.world.hosts}
-        for host in side:
-            for other in side:
-                if side[host] != side[other]:
-                    self.world.network.cut(host.number, other.number)
-        return f"part {', '.join(str(host) for host in side if side[host])} from the others"
+        here = [self.random.random() < 0.5 for _ in self.world.hosts]
+        return self.part(*([host for host, is_here in zip(self.world.hosts, here) if is_here == wanted] for wanted in (True, False)))
 
     def slow(self):
         host, delay, loss = self.choose(self.world.hosts), int(self.random.integers(20, 400)), int(self.random.integers(0, 10))

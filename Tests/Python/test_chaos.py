@@ -80,11 +80,14 @@ class Client(threading.Thread):
                 self.counts[f"{kind.__name__} {error.code().name}"] += 1
                 if error.code() not in PASSING:
                     self.problems.append(f"client {self.number}: {kind.__name__}: {error.code()} {error.details()}")
-                self.door = (self.door + 1) % len(self.doors)
+                self.turn()
                 time.sleep(0.05 * self.random.random())
             except Exception as error:
                 self.problems.append(f"client {self.number}: {kind.__name__}: {error!r}")
             time.sleep(0.01 * self.random.random())
+
+    def turn(self):
+        self.door = (self.door + 1) % len(self.doors)
 
     @property
     def points(self):
@@ -147,9 +150,9 @@ class Client(threading.Thread):
         for i, operation in zip(ids, operations):
             self.history.complete(operation, state(found[i]) if i in found else None, f"seq {found[i].sequence}" if i in found else "")
 
-    def get(self, name, ids, read):
+    def get(self, name, ids, read, timeout=2):
         request = p.GetPointsRequest(collection=name, ids=map(named, ids), parts=p.PointParts(payload=True, vectors=True), read=read)
-        return self.points.Get(request, timeout=2)
+        return self.points.Get(request, timeout=timeout)
 
     def read(self, name):
         ids = sorted({self.shared() for _ in range(self.random.integers(1, 4))})
@@ -192,6 +195,21 @@ class Client(threading.Thread):
     def scroll(self, name):
         request = p.ScrollRequest(collection=name, parts=p.PointParts(payload=True, vectors=True), page=50, read=PRIMARY)
         self.reads(name, self.window(), lambda: {one.id.number: one for page in self.points.Scroll(request, timeout=3) for one in page.points})
+
+
+class Watcher(Client):
+    """Only reads from primaries, and stays with its coordinator: who is cut off together with an old primary would notice that it still answers."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.kinds = [(self.watch, 1)]
+
+    def turn(self):
+        pass
+
+    def watch(self, name):
+        i = self.shared()
+        self.reads(name, [i], lambda: {one.id.number: one for one in self.get(name, [i], PRIMARY, timeout=0.5).points})
 
 
 def create(world):
@@ -344,6 +362,7 @@ def test_nothing_is_lost_or_stale_under_faults():
     try:
         create(world)
         clients = [Client(world, history, number, seed) for number in range(CLIENTS)]
+        clients += [Watcher(world, history, CLIENTS + number, seed) for number in range(len(world.coordinators))]
         for client in clients:
             client.start()
         nemesis = Nemesis(world, np.random.default_rng(seed))
