@@ -8,9 +8,9 @@ MESSAGES := Sources/CNeedletailMessages
 PROTOS := $(shell cd Proto && find . -name '*.proto' | sed 's,^\./,,' | sort)
 DEBIAN := libnghttp2-dev libprotobuf-c-dev liblmdb-dev zlib1g-dev pkg-config python3-venv
 # For tests only: real metadata stores to run against.
-TESTS_NEED := etcd-server
+TESTS_NEED := etcd-server iproute2 util-linux
 
-.PHONY: deps build demo test bench bench-rpc bench-tail bench-restart bench-peers fuzz proto format lint clean
+.PHONY: deps build demo test chaos bench bench-failover bench-rpc bench-tail bench-restart bench-peers fuzz proto format lint clean
 
 # Installs the Debian packages that are missing; says plainly when Swift is absent or too old.
 deps:
@@ -38,6 +38,14 @@ $(VENV)/ready: Tests/Python/requirements.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r Tests/Python/requirements.txt
 	touch $@
 
+# Random faults for 20 minutes; `make test` has them for two. NEEDLETAIL_CHAOS_SEED replays a run's faults. As root, hosts are network
+# namespaces; otherwise there are no partitions and no full disks.
+CHAOS_SECONDS ?= 1200
+chaos: deps $(VENV)/ready
+	@bash Deploy/setup.sh $(TESTS_NEED)
+	swift build $(TESTING)
+	cd Tests/Python && NEEDLETAIL_CHAOS_SECONDS=$(CHAOS_SECONDS) NEEDLETAIL_BIN=$(CURDIR)/.build/testing/release ../../$(VENV)/bin/python -m pytest -s test_chaos.py
+
 # Measures everything that Docs/benchmarks.md quotes; one JSON object a line. Larger sets are taken when they lie beside the project.
 SIFT := $(wildcard ../shared/data/sift-base.u8bin)
 BASE := $(or $(SIFT),Sources/needletail/Resources/sample/vectors.f16bin)
@@ -55,6 +63,11 @@ bench: build
 	$(BUILD)/needletail-bench shard $(SET)
 	$(BUILD)/needletail-bench cluster $(SET) --loads 3
 	$(BUILD)/needletail-bench rpc
+
+# What clients notice when a shard worker is killed.
+bench-failover: build $(VENV)/ready
+	@bash Deploy/setup.sh $(TESTS_NEED)
+	NEEDLETAIL_BIN=$(CURDIR)/$(BUILD) $(VENV)/bin/python Deploy/bench-failover.py
 
 # The echo workload of `needletail-bench rpc` with grpc-swift-2, in turns with ours.
 bench-rpc: build

@@ -68,8 +68,9 @@ extension Coordinator {
             do throws(NeedletailError) {
                 return try await ask(place.primary, about: [write.shard]) { try await $0.write(write) }
             } catch {
-                guard error.code == .unavailable || error.code == .aborted, place.replicas.count > 1, await pause.wait(before: end),
-                    let (_, newer) = self.place(of: write.shard)
+                // A primary whose log is broken gives way to another member, if there is one.
+                let mayPass = error.code == .unavailable || error.code == .aborted || (error.code == .dataLoss && place.inSync.count > 1)
+                guard mayPass, place.replicas.count > 1, await pause.wait(before: end), let (_, newer) = self.place(of: write.shard)
                 else { throw error }
                 (place, write.epoch) = (newer, newer.epoch)
             }

@@ -30,6 +30,9 @@ public struct HostedReplica: Sendable {
             first: log.firstSequence, last: queued, durable: min(log.durableSequence, gate.1), committed: gate.0, epochs: replica.logEpochs)
     }
 
+    /// Why the log takes no writes until the replica is opened anew; nil when it does, or will by itself.
+    public var brokenLog: NeedletailError? { replica.log.readOnlyReason.flatMap { $0.code == .dataLoss ? $0 : nil } }
+
     /// The log when nothing is under way, for a replica that is not written to any more: it has fellows, and no observer yet.
     public func settledLog() async throws -> LogEnd {
         let replica = replica

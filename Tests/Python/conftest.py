@@ -15,7 +15,7 @@ STUBS = ROOT / ".build" / "python-stubs"
 
 
 def generate_stubs():
-    protos = sorted(str(path.relative_to(ROOT / "Proto")) for path in (ROOT / "Proto" / "needletail" / "v1").glob("*.proto"))
+    protos = sorted(str(path.relative_to(ROOT / "Proto")) for path in (ROOT / "Proto" / "needletail").rglob("*.proto"))
     STUBS.mkdir(parents=True, exist_ok=True)
     include = pathlib.Path(grpc_tools.__file__).parent / "_proto"
     code = protoc.main(["protoc", f"-I{ROOT / 'Proto'}", f"-I{include}", f"--python_out={STUBS}", f"--grpc_python_out={STUBS}", *protos])

@@ -31,8 +31,10 @@ def wait_for(condition, what, seconds=30.0, describe=lambda: ""):
 class Process:
     """One executable with a data folder of its own, which survives restarts."""
 
-    def __init__(self, executable, folder, arguments):
+    def __init__(self, executable, folder, arguments, host="127.0.0.1", prefix=()):
+        """`prefix`: words before the command, which must in the end be the process itself."""
         self.executable, self.folder, self.arguments = executable, pathlib.Path(folder), arguments
+        self.host, self.prefix = host, prefix
         self.folder.mkdir(parents=True, exist_ok=True)
         self.process, self.port, self.stopped = None, 0, False
 
@@ -42,8 +44,8 @@ class Process:
         port_file.unlink(missing_ok=True)
         self.log = open(self.folder / "log", "ab")
         # A restarted process keeps its port, so that nobody has to look for it.
-        command = [str(BINARIES / self.executable), *self.arguments, "--data", str(self.folder / "data"),
-                   "--listen", f"127.0.0.1:{self.port}", "--port-file", str(port_file)]
+        command = [*self.prefix, str(BINARIES / self.executable), *self.arguments, "--data", str(self.folder / "data"),
+                   "--listen", f"{self.host}:{self.port}", "--port-file", str(port_file)]
         self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL)
 
         def port():
@@ -56,7 +58,7 @@ class Process:
 
     @property
     def address(self):
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     def output(self, limit=4000):
         return (self.folder / "log").read_text(errors="replace")[-limit:]
@@ -148,17 +150,17 @@ def free_ports(count):
 class Etcd:
     """A real etcd of one member, with a data folder that survives restarts."""
 
-    def __init__(self, folder):
-        self.folder = pathlib.Path(folder)
+    def __init__(self, folder, host="127.0.0.1", prefix=()):
+        self.folder, self.host, self.prefix = pathlib.Path(folder), host, prefix
         self.folder.mkdir(parents=True)
         self.port, self.peer_port = free_ports(2)
         self.process = None
 
     def start(self):
-        client, peer = f"http://127.0.0.1:{self.port}", f"http://127.0.0.1:{self.peer_port}"
+        client, peer = f"http://{self.host}:{self.port}", f"http://{self.host}:{self.peer_port}"
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(
-                ["/usr/bin/etcd", "--name", "m", "--data-dir", str(self.folder / "data"), "--listen-client-urls", client,
+                [*self.prefix, "/usr/bin/etcd", "--name", "m", "--data-dir", str(self.folder / "data"), "--listen-client-urls", client,
                  "--advertise-client-urls", client, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
                  "--initial-cluster", f"m={peer}", "--logger", "zap", "--log-level", "warn"],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL)
@@ -167,10 +169,13 @@ class Etcd:
 
     def answers(self):
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=1) as answer:
+            with urllib.request.urlopen(f"http://{self.host}:{self.port}/health", timeout=1) as answer:
                 return b"true" in answer.read()
         except OSError:
             return False
+
+    def output(self, limit=4000):
+        return (self.folder / "log").read_text(errors="replace")[-limit:]
 
     def kill(self):
         self.process.kill()

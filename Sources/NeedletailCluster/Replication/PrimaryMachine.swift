@@ -139,6 +139,8 @@ public struct PrimaryMachine: Sendable {
             log.history.append(epoch: epoch, through: sequence)
         case .durable(let sequence): log.becomeDurable(through: sequence)
         case .commitFailed(let lastKept): lose(after: lastKept, now: now, &actions)
+        // Another member can take writes. Alone it stays, for those who read.
+        case .logBroken: if place.inSync.count > 1 { resign(now: now, &actions) }
         case .trimmed(let sequence): trim(through: sequence, now: now, &actions)
         case .follow(let follow): answer(follow, now: now, &actions)
         case .sent(let stream, let last, let sizeBytes): noteSent(stream, last: last, sizeBytes: sizeBytes)

@@ -20,6 +20,8 @@ public enum ReplicaEvent: Sendable {
     case durable(through: UInt64)
     /// A commit failed and took back every record after this one. The world appends nothing between the failure and this event.
     case commitFailed(lastKept: UInt64)
+    /// The log takes no records any more until the replica is opened anew. May be told again and again.
+    case logBroken
     /// The records up to this one were dropped since a checkpoint has them.
     case trimmed(through: UInt64)
     /// The last `cut` or `install` is done and durable, and no `durable` of a commit before it is still to come.

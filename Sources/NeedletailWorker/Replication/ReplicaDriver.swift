@@ -94,8 +94,14 @@ final class ReplicaDriver: ReplicationObserver {
         hosted.betweenWrites { receive(.place(place)) }
     }
 
-    /// - Throws: `aborted` when the replica knows of a later epoch.
+    /// - Throws: `aborted` when the replica knows of a later epoch; `dataLoss` when its log is broken and another member may lead instead.
     func fence(_ fence: Fence) async throws -> FenceAnswer {
+        let answer = try await answer(fence)
+        if let reason = hosted.brokenLog, hosted.assignment.inSync.count > 1 { throw reason }
+        return answer
+    }
+
+    private func answer(_ fence: Fence) async throws -> FenceAnswer {
         try await withCheckedThrowingContinuation { continuation in
             let isStopped = hosted.betweenWrites {
                 state.withLock { state in
@@ -113,6 +119,7 @@ final class ReplicaDriver: ReplicationObserver {
     func tick() {
         let first = hosted.logEnd.first
         if first > 1 { receive(.trimmed(through: first - 1)) }
+        if hosted.brokenLog != nil { receive(.logBroken) }
         receive(.tick)
         compareIfDue()
     }
