@@ -1,0 +1,141 @@
+internal import NeedletailCore
+
+extension PlacementPlanner {
+    /// The nodes among which bytes are balanced.
+    private var members: [NodeID] { order.filter { nodes[$0]?.mayTake == true } }
+
+    private func weight(_ node: NodeID) -> Double { nodes[node]?.weight ?? 1 }
+
+    /// Moves replicas from nodes that hold more than their share to those that hold less.
+    mutating func balance() {
+        let members = members
+        guard members.count > 1 else { return }
+        let weights = members.reduce(0) { $0 + weight($1) }
+        let total = members.reduce(0) { $0 + bytes[$1, default: 0] }
+        let mean = total / weights
+        guard isUneven(members, mean: mean) else { return }
+        while let step = bestStep(members, mean: mean) {
+            let reason =
+                "node \(step.from) holds \(percent(fill(step.from), of: mean)) of its share of the bytes, node \(step.to) "
+                + "\(percent(fill(step.to), of: mean))"
+            move(step.index, from: step.from, to: step.to, .balance, reason)
+            if !isUneven(members, mean: mean) { break }
+        }
+    }
+
+    private func percent(_ fill: Double, of mean: Double) -> String { "\(Int((fill / max(mean, 1) * 100).rounded())) %" }
+
+    /// Whether the nodes differ by more than the hysteresis; finer than a smallest shard no balance can be.
+    private func isUneven(_ members: [NodeID], mean: Double) -> Bool {
+        let fills = members.map(fill)
+        let spread = (fills.max() ?? 0) - (fills.min() ?? 0)
+        let smallest = shards.map { Double($0.bytes) }.min() ?? 0
+        return spread > mean * Self.hysteresis && spread > smallest
+    }
+
+    private struct Step {
+        var index: Int
+        var from: NodeID
+        var to: NodeID
+    }
+
+    /// From the fullest node on, to the emptiest node on.
+    private func bestStep(_ members: [NodeID], mean: Double) -> Step? {
+        let sorted = members.sorted { (fill($0), $0) < (fill($1), $1) }
+        for from in sorted.reversed() {
+            for to in sorted where fill(to) < fill(from) && to != from {
+                if let index = bestReplica(from: from, to: to, mean: mean) { return Step(index: index, from: from, to: to) }
+            }
+        }
+        return nil
+    }
+
+    /// The largest replica that fits both what one node has too much and the other too little; else the one that brings the two nearest
+    /// to their shares. nil when none brings them nearer.
+    private func bestReplica(from: NodeID, to: NodeID, mean: Double) -> Int? {
+        let surplus = bytes[from, default: 0] - mean * weight(from)
+        let deficit = mean * weight(to) - bytes[to, default: 0]
+        var fitting: (size: Double, index: Int)?
+        var other: (gain: Double, index: Int)?
+        for index in shards.indices where isMovable(index, from: from, to: to) {
+            let size = Double(shards[index].bytes)
+            let gain = gain(size, surplus: surplus, deficit: deficit, from: from, to: to, mean: mean)
+            guard gain > 0 else { continue }
+            if size <= min(surplus, deficit) {
+                if size > fitting?.size ?? 0 { fitting = (size, index) }
+            } else if gain > other?.gain ?? 0 {
+                other = (gain, index)
+            }
+        }
+        return fitting?.index ?? other?.index
+    }
+
+    /// How much nearer to their shares the two nodes come, in squares relative to the mean; less than a thousandth does not count.
+    private func gain(_ size: Double, surplus: Double, deficit: Double, from: NodeID, to: NodeID, mean: Double) -> Double {
+        func distance(_ surplus: Double, _ deficit: Double) -> Double { surplus * surplus / weight(from) + deficit * deficit / weight(to) }
+        let gain = distance(surplus, deficit) - distance(surplus - size, deficit - size)
+        return gain > mean * mean / 1000 ? gain : 0
+    }
+
+    private func isMovable(_ index: Int, from: NodeID, to: NodeID) -> Bool {
+        let shard = shards[index]
+        guard !shard.isBusy, !shard.isResting, holders[index].contains(from), !holders[index].contains(to), fits(index, on: to) else { return false }
+        return zones(holders[index].filter { $0 != from } + [to]) >= zones(holders[index])
+    }
+
+    // MARK: The plan
+
+    /// The difference between the draft and what is: urgent causes first, each shard's moves together.
+    func moves() -> [PlannedMove] {
+        var moves: [PlannedMove] = []
+        for (index, shard) in shards.enumerated() where !shard.isBusy {
+            var gone = shard.place.replicas.filter { !holders[index].contains($0) }
+            // Those are replaced first that are worst missed: lost ones last, since nothing is gained by their leaving.
+            for node in holders[index] where !shard.place.replicas.contains(node) {
+                let why = causes[index][node]
+                let partner = gone.firstIndex { causes[index][$0]?.0 == why?.0 } ?? (gone.isEmpty ? nil : 0)
+                let from = partner.map { gone.remove(at: $0) }
+                moves.append(planned(shard, from: from, to: node, why ?? (.replicas, "")))
+            }
+            for node in gone { moves.append(planned(shard, from: node, to: nil, causes[index][node] ?? (.replicas, ""))) }
+        }
+        return moves.enumerated().sorted { ($0.element.cause.rawValue, $0.offset) < ($1.element.cause.rawValue, $1.offset) }.map(\.element)
+    }
+
+    private func planned(_ shard: ClusterPicture.Shard, from: NodeID?, to: NodeID?, _ why: (PlannedMove.Cause, String)) -> PlannedMove {
+        PlannedMove(
+            shard: shard.id, collection: shard.collection, from: from, to: to, bytes: to == nil ? 0 : shard.bytes, cause: why.0, reason: why.1)
+    }
+
+    /// Primaries from nodes that lead many shards to in-sync replicas on nodes that lead few, by weight; only where no replica moves, and
+    /// only when it makes the two at least as even as they were, the other way round not counted.
+    func leads() -> [PlannedMove] {
+        var led: [NodeID: Int] = [:]
+        var primaries: [Int: NodeID] = [:]
+        for (index, shard) in shards.enumerated() {
+            led[shard.place.primary, default: 0] += 1
+            if !shard.isBusy, !shard.isResting, Set(holders[index]) == Set(shard.place.replicas) { primaries[index] = shard.place.primary }
+        }
+        func share(_ node: NodeID, _ more: Int) -> Double { Double(led[node, default: 0] + more) / weight(node) }
+        var changed: [Int: (from: NodeID, to: NodeID)] = [:]
+        var hasChanged = true
+        while hasChanged {
+            hasChanged = false
+            for index in primaries.keys.sorted() {
+                guard let from = primaries[index] else { continue }
+                let others = shards[index].place.inSync.filter { $0 != from && nodes[$0]?.mayTake == true }
+                guard let to = others.min(by: { (share($0, 1), $0) < (share($1, 1), $1) }), share(to, 1) <= share(from, -1) else { continue }
+                led[from, default: 0] -= 1
+                led[to, default: 0] += 1
+                primaries[index] = to
+                changed[index] = (changed[index]?.from ?? from, to)
+                hasChanged = true
+            }
+        }
+        return changed.sorted { $0.key < $1.key }.filter { $0.value.from != $0.value.to }.map { index, change in
+            PlannedMove(
+                shard: shards[index].id, collection: shards[index].collection, from: change.from, to: change.to, isLeadOnly: true, bytes: 0, cause: .leads,
+                reason: "node \(change.from) leads more shards than node \(change.to)")
+        }
+    }
+}
