@@ -5,8 +5,9 @@ public import NeedletailCore
 public protocol ReplicationObserver: AnyObject, Sendable {
     /// - Throws: why a write may not be logged now.
     func admit(_ write: ShardWrite) throws(NeedletailError)
+    /// - Returns: up to where everything is committed, which the read must see.
     /// - Throws: why the replica may not answer for the primary now.
-    func admitPrimaryRead() throws(NeedletailError)
+    func admitPrimaryRead() throws(NeedletailError) -> UInt64
     /// A write was admitted and its record is queued for the log; nobody hears of it before.
     func appended(through sequence: UInt64)
     /// Records up to this sequence are on this disk.

@@ -127,9 +127,10 @@ final class ReplicaDriver: ReplicationObserver {
             epoch: write.epoch, minInSync: hosted.assignment.collection.minInSync, leaseHeld: world.lease.isHeld(shard, epoch: write.epoch))
     }
 
-    func admitPrimaryRead() throws(NeedletailError) {
+    func admitPrimaryRead() throws(NeedletailError) -> UInt64 {
         let primary = try primary()
         try primary.admitRead(epoch: primary.epoch, leaseHeld: world.lease.isHeld(shard, epoch: primary.epoch))
+        return primary.committed
     }
 
     private func primary() throws(NeedletailError) -> PrimaryMachine {
