@@ -21,7 +21,8 @@ extension Replica {
         var sequence = condition.sequence
         if condition.isPrimary {
             if let observer = observer.withLock({ $0 }) {
-                try observer.admitPrimaryRead()
+                // The gate hears of it later than the observer decides it: a new primary's would be behind what its predecessor acknowledged.
+                sequence = max(sequence, try observer.admitPrimaryRead())
             } else if !standing.withLock({ $0.isAlone }) {
                 throw NeedletailError(.unavailable, "shard \(assignment.shard) does not know yet who its primary is; try again")
             }

@@ -7,8 +7,9 @@ public protocol ReplicationObserver: AnyObject, Sendable {
     func admit(_ write: ShardWrite) throws(NeedletailError)
     /// As `admit`, for a record that changes nothing and is wanted also when few replicas are in sync.
     func admitMark(epoch: UInt64) throws(NeedletailError)
+    /// - Returns: up to where everything is committed, which the read must see.
     /// - Throws: why the replica may not answer for the primary now.
-    func admitPrimaryRead() throws(NeedletailError)
+    func admitPrimaryRead() throws(NeedletailError) -> UInt64
     /// A write was admitted and its record is queued for the log; nobody hears of it before.
     func appended(through sequence: UInt64)
     /// Records up to this sequence are on this disk.

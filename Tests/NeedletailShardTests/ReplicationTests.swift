@@ -11,7 +11,7 @@ private final class Witness: ReplicationObserver {
 
     func admit(_ write: ShardWrite) throws(NeedletailError) {}
     func admitMark(epoch: UInt64) throws(NeedletailError) {}
-    func admitPrimaryRead() throws(NeedletailError) {}
+    func admitPrimaryRead() throws(NeedletailError) -> UInt64 { 0 }
     func appended(through sequence: UInt64) {}
     func durable(through sequence: UInt64) { durable.withLock { $0 = sequence } }
     func failed(keeping lastKept: UInt64) {}

@@ -135,9 +135,10 @@ final class ReplicaDriver: ReplicationObserver {
         try primary().admit(epoch: epoch, minInSync: 1, leaseHeld: world.lease.isHeld(shard, epoch: epoch))
     }
 
-    func admitPrimaryRead() throws(NeedletailError) {
+    func admitPrimaryRead() throws(NeedletailError) -> UInt64 {
         let primary = try primary()
         try primary.admitRead(epoch: primary.epoch, leaseHeld: world.lease.isHeld(shard, epoch: primary.epoch))
+        return primary.committed
     }
 
     private func primary() throws(NeedletailError) -> PrimaryMachine {
