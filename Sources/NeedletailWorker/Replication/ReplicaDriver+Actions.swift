@@ -27,6 +27,8 @@ extension ReplicaDriver {
             settle(fence, .failure(NeedletailError(.aborted, "shard \(shard) knows of epoch \(epoch); the fence of epoch \(fence.epoch) comes too late")))
         case .resign(let epoch): ask { try await $0.resign(self.shard, by: self.world.node, epoch: epoch) }
         case .roleChanged:
+            // A primary's log has what was written before it led; it will know what becomes of that.
+            guard state.withLock({ $0.machine.primary == nil }) else { break }
             hosted.abandonWriters(
                 NeedletailError(.unavailable, "the primary of shard \(shard) changes; send the write again with the same operation id"))
         case .answer(let stream, let answer): state.withLock { $0.outgoing[stream] }?.answer(answer)
