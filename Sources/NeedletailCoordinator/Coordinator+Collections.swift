@@ -150,6 +150,8 @@ extension Coordinator {
                             try await self.tell(assignment, on: node, deadline)
                             return nil
                         } catch {
+                            // Fewer replicas are wanted, and this one was dropped meanwhile.
+                            if let (_, newer) = self.place(of: assignment.shard), !newer.replicas.contains(node) { return nil }
                             return error
                         }
                     }

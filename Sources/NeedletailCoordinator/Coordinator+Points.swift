@@ -17,7 +17,7 @@ extension Coordinator {
         var summary = WriteSummary()
         var failure: NeedletailError?
         // One name for all attempts, so that a retry after a lost answer does nothing twice.
-        let operation = request.operation ?? (entry.shards.contains { $0.replicas.count > 1 } ? .random() : nil)
+        let operation = request.operation ?? (isReplicated(entry) ? .random() : nil)
         let parts = byShard.values.map { part in
             (place: part.place, count: part.operations.count, write: ShardWrite(
                 shard: entry.shardID(part.place), epoch: part.place.epoch, batch: WriteBatch(part.operations).encoded,
@@ -70,11 +70,17 @@ extension Coordinator {
             } catch {
                 // A primary whose log is broken gives way to another member, if there is one.
                 let mayPass = error.code == .unavailable || error.code == .aborted || (error.code == .dataLoss && place.inSync.count > 1)
-                guard mayPass, place.replicas.count > 1, await pause.wait(before: end), let (_, newer) = self.place(of: write.shard)
+                guard mayPass, write.operation != nil, let (entry, _) = self.place(of: write.shard), isReplicated(entry),
+                    await pause.wait(before: end), let (_, newer) = self.place(of: write.shard)
                 else { throw error }
                 (place, write.epoch) = (newer, newer.epoch)
             }
         }
+    }
+
+    /// Whether its shards have several replicas, or are about to.
+    private func isReplicated(_ entry: CollectionEntry) -> Bool {
+        entry.spec.replicationFactor > 1 || entry.shards.contains { $0.replicas.count > 1 }
     }
 
     public func get(_ request: PointsGet) async throws -> PointsAnswer {
