@@ -13,10 +13,13 @@ struct MetadataCopy {
     var leader = MapCopy<LeaderEntry>()
     /// Shard workers that were ever heard of.
     var nodes = MapCopy<NodeEntry>()
+    /// Backups, restores and deletions, those that ended lately included.
+    var backups = MapCopy<BackupOperation>()
 
     static let collectionsPrefix = "collections/"
     static let coordinatorsPrefix = "coordinators/"
     static let nodesPrefix = "nodes/"
+    static let operationsPrefix = "operations/"
     static let leaderKey = "leader"
 
     /// How far the watch is.
@@ -24,18 +27,25 @@ struct MetadataCopy {
 
     init() {}
 
+    /// Of the entries under `operations/`, those of backups.
+    private static func isBackup(_ value: [UInt8]) -> Bool { value.first == OperationEnvelope.backup }
+
     /// - Throws: `dataLoss` when an entry is damaged, `unimplemented` when a newer version wrote it.
     init(_ snapshot: MetadataSnapshot) throws { try reset(to: snapshot) }
 
     mutating func reset(to snapshot: MetadataSnapshot) throws {
-        func parsed<Value>(_ prefix: String, _ parse: ([UInt8]) throws(NeedletailError) -> Value) throws -> [(key: String, value: Value, revision: UInt64)] {
-            try snapshot.entries.filter { $0.key.hasPrefix(prefix) }
+        func parsed<Value>(
+            _ prefix: String, _ parse: ([UInt8]) throws(NeedletailError) -> Value, in some: MetadataSnapshot? = nil
+        ) throws -> [(key: String, value: Value, revision: UInt64)] {
+            try (some ?? snapshot).entries.filter { $0.key.hasPrefix(prefix) }
                 .map { (key: String($0.key.dropFirst(prefix.count)), value: try parse($0.value), revision: $0.revision) }
         }
         collections.reset(to: try parsed(Self.collectionsPrefix, CollectionEntry.init), revision: snapshot.revision)
         coordinators.reset(to: try parsed(Self.coordinatorsPrefix, CoordinatorEntry.init), revision: snapshot.revision)
         nodes.reset(to: try parsed(Self.nodesPrefix, NodeEntry.init), revision: snapshot.revision)
         leader.reset(to: try parsed(Self.leaderKey, LeaderEntry.init), revision: snapshot.revision)
+        let operations = MetadataSnapshot(entries: snapshot.entries.filter { Self.isBackup($0.value) }, revision: snapshot.revision)
+        backups.reset(to: try parsed(Self.operationsPrefix, BackupOperation.init, in: operations), revision: snapshot.revision)
     }
 
     /// Takes what a watch tells. An entry that cannot be read stays as it was known.
@@ -49,6 +59,7 @@ struct MetadataCopy {
         coordinators.advance(to: revision)
         nodes.advance(to: revision)
         leader.advance(to: revision)
+        backups.advance(to: revision)
         return problems
     }
 
@@ -64,6 +75,9 @@ struct MetadataCopy {
         try take(Self.collectionsPrefix, into: &collections) { bytes throws(NeedletailError) in try CollectionEntry(encoded: bytes) }
         try take(Self.coordinatorsPrefix, into: &coordinators) { bytes throws(NeedletailError) in try CoordinatorEntry(encoded: bytes) }
         try take(Self.nodesPrefix, into: &nodes) { bytes throws(NeedletailError) in try NodeEntry(encoded: bytes) }
+        if change.value.map(Self.isBackup) ?? true {
+            try take(Self.operationsPrefix, into: &backups) { bytes throws(NeedletailError) in try BackupOperation(encoded: bytes) }
+        }
         try take(Self.leaderKey, into: &leader) { bytes throws(NeedletailError) in try LeaderEntry(encoded: bytes) }
     }
 }

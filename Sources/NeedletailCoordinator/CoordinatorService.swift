@@ -1,6 +1,7 @@
 public import Logging
 internal import NeedletailAPI
 internal import NeedletailAdmin
+internal import NeedletailBackup
 internal import NeedletailCore
 internal import NeedletailGRPC
 public import NeedletailMetadata
@@ -18,6 +19,8 @@ public struct CoordinatorConfiguration: Sendable {
     /// Where the cluster's metadata are; nil: in `dataDirectory`, for a cluster of one coordinator. The service closes it.
     public var metadata: (any MetadataStore)?
     public var dataDirectory = "needletail-data/coordinator"
+    /// Of the process: has what backups in S3 need.
+    public var environment: [String: String] = [:]
     /// Of the lease that a coordinator which shares its metadata with others has there: when the leader dies, another takes over after it.
     public var leaseLength = Duration.seconds(2)
     public var transportThreads = 1
@@ -71,7 +74,7 @@ public final class CoordinatorService: Service {
             return GRPCClient(host: host, port: port, group: threads.group)
         }
         return try await Coordinator.open(
-            metadata: metadata, leaseLength: configuration.leaseLength,
+            metadata: metadata, leaseLength: configuration.leaseLength, backups: BackupPlaces(environment: configuration.environment),
             connectCoordinator: { address in
                 let client = try client(address)
                 return Coordinator.CoordinatorLink(
@@ -80,7 +83,7 @@ public final class CoordinatorService: Service {
             connect: { address in
                 let client = try client(address)
                 return Coordinator.WorkerLink(
-                    operations: RemoteShardWorker(client), replication: RemoteReplication(client),
+                    operations: RemoteShardWorker(client), replication: RemoteReplication(client), backups: RemoteBackupWorker(client),
                     retryNow: { client.resetBackoff() }, close: { await client.close() })
             })
     }
@@ -124,6 +127,7 @@ public final class CoordinatorService: Service {
                 whenListening(0)
             }
             group.addTask { try? await gracefulShutdown() }
+            group.addTask { await coordinator.runBackups(logger: self.logger) }
             group.addTask {
                 while !Task.isCancelled {
                     let status: ServingStatus = coordinator.isReady ? .serving : .notServing

@@ -45,6 +45,7 @@ struct CoordinatorCommand: AsyncParsableCommand {
         configuration.metadata = try metadataStore()
         configuration.leaseLength = .milliseconds(max(500, leaderLease))
         configuration.dataDirectory = data
+        configuration.environment = ProcessInfo.processInfo.environment
         configuration.drainTime = .seconds(drainSeconds)
         let portFile = portFile
         let service = CoordinatorService(configuration: configuration, logger: logger) { port, adminPort in

@@ -71,6 +71,7 @@ struct Serve: AsyncParsableCommand {
         configuration.coordinators = coordinator.flatMap { $0.split(separator: ",").map(String.init) }
         configuration.advertised = advertise
         configuration.dataDirectory = data
+        configuration.environment = ProcessInfo.processInfo.environment
         configuration.drainTime = .seconds(drainSeconds)
         configuration.logSegmentBytes = max(1, logSegment) << 20
         if let searchThreads { configuration.searchThreads = max(1, searchThreads) }
