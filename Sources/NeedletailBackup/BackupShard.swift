@@ -119,6 +119,23 @@ public enum LogRecords {
         return writer.bytes
     }
 
+    private static let meanGroupBytes = 128.0 * 1024
+
+    /// Records that go in one object. Borders are after records with certain sequences, the larger a record the more likely: so most objects are
+    /// those of the last backup, also when that began at an earlier one, and when records came after it.
+    public static func grouped(_ records: [LogRecord]) -> [[LogRecord]] {
+        var (groups, current): ([[LogRecord]], [LogRecord]) = ([], [])
+        for record in records {
+            current.append(record)
+            let drawn = Double((record.sequence &* 0x9e37_79b9_7f4a_7c15) >> 32) / Double(UInt32.max)
+            if drawn < Double(record.payload.count) / meanGroupBytes {
+                groups.append(current)
+                current = []
+            }
+        }
+        return current.isEmpty ? groups : groups + [current]
+    }
+
     /// - Throws: `dataLoss` for other bytes.
     public static func decoded(_ bytes: [UInt8]) throws(NeedletailError) -> [LogRecord] {
         var reader = ByteReader(bytes)

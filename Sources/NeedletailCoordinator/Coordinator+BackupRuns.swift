@@ -118,19 +118,25 @@ extension Coordinator {
         return nil
     }
 
-    /// Ends the operation; the collections of a restore are removed.
+    /// Ends the operation. First the collections of a restore are removed, so that their name is free when it has ended; then it is gone on with
+    /// as one that was cancelled.
     private func undo(_ operation: BackupOperation, _ failure: NeedletailError?) async throws -> BackupOperation? {
         // Cursors may have been put there since the step began.
-        guard let operation = state.withLock({ $0.copy.backups.values[operation.key] }), !operation.step.hasEnded else { return nil }
-        let made = [operation.incarnation, operation.staging].filter { $0.value != 0 }
+        guard let current = state.withLock({ $0.copy.backups.values[operation.key] }), !current.step.hasEnded else { return nil }
+        let made = [current.incarnation, current.staging].filter { $0.value != 0 }
         let doomed = state.withLock { Array($0.collections.values) }.filter { made.contains($0.incarnation) && $0.state == .restoring }
-            .map { entry in
-                var doomed = entry
-                doomed.state = .deleting
-                return (entry: doomed, old: entry as CollectionEntry?)
-            }
-        let next = operation.ended(failure)
-        return try await store(next, replacing: operation, doomed) ? next : nil
+        if doomed.isEmpty {
+            await cleanUp()
+            let next = current.ended(failure)
+            return try await store(next, replacing: current) ? next : nil
+        }
+        let next = current.undone(failure)
+        let changes = doomed.map { entry in
+            var doomed = entry
+            doomed.state = .deleting
+            return (entry: doomed, old: entry as CollectionEntry?)
+        }
+        return try await store(next, replacing: current, changes) ? next : nil
     }
 
     static func account(of operation: BackupOperation) -> String {

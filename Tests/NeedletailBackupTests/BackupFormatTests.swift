@@ -37,6 +37,16 @@ import Testing
         #expect(try LogRecords.decoded(LogRecords.encoded(records)).map(\.payload) == records.map(\.payload))
     }
 
+    @Test func recordsKeepTheirGroups() {
+        let records = (1...5_000).map { LogRecord(sequence: UInt64($0), epoch: 2, payload: [UInt8](repeating: 1, count: 300)) }
+        func groups(_ records: some Sequence<LogRecord>) -> Set<[UInt8]> { Set(LogRecords.grouped(Array(records)).map(LogRecords.encoded)) }
+        #expect(LogRecords.grouped(records).flatMap { $0 }.map(\.sequence) == records.map(\.sequence))
+        let before = groups(records.prefix(4_000))
+        #expect(before.count > 3)
+        #expect(before.subtracting(groups(records)).count <= 1)
+        #expect(before.subtracting(groups(records.dropFirst(100))).count <= 2)
+    }
+
     /// Every byte: whatever is changed, it is refused.
     @Test func damageIsRefused() throws {
         for bytes in [Self.manifest().encoded, Self.shard().encoded] {

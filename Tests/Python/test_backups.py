@@ -411,6 +411,11 @@ def test_a_restore_can_be_cancelled(cluster, folder):
     target = f"file://{folder}"
     back_up(cluster, "wanted", target, "one")
     stub = backups(cluster)
+
+    def replicas():
+        return {path.name for worker in cluster.workers for path in (worker.folder / "data" / "replicas").iterdir()}
+
+    before = replicas()
     begun = stub.Restore(b.RestoreBackupRequest(target=target, name="one", collection="unwanted", shard_count=3), timeout=30)
     with pytest.raises(grpc.RpcError) as refusal:
         stub.Restore(b.RestoreBackupRequest(target=target, name="one", collection="unwanted"), timeout=30)
@@ -422,10 +427,7 @@ def test_a_restore_can_be_cancelled(cluster, folder):
     stub.Cancel(b.CancelBackupRequest(id=begun.id), timeout=30)
     assert end(cluster, begun).step == "cancelled"
 
-    def replicas():
-        return [path.name for worker in cluster.workers for path in (worker.folder / "data" / "replicas").iterdir()]
-
-    wait_for(lambda: len(replicas()) == 2, "the removal of what it made", 30, lambda: f"{replicas()} {cluster.describe()}")
+    wait_for(lambda: replicas() == before, "the removal of what it made", 30, lambda: f"{replicas()} {cluster.describe()}")
     assert names(cluster) == {"wanted"}
     restore(cluster, target, "one", "unwanted")
     assert len(contents(cluster, "unwanted")) == 20_000

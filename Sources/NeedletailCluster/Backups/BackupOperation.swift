@@ -83,12 +83,18 @@ public struct BackupOperation: Sendable, Hashable {
     /// Under this name in the metadata is the collection with the backup's own shards.
     public var stagingName: String { "restore.\(key)" }
 
-    /// The operation when it has failed, or was cancelled.
-    public func ended(_ failure: NeedletailError?) -> BackupOperation {
+    /// The operation when it is about to be undone, for this reason or because somebody asked for that.
+    public func undone(_ reason: NeedletailError?) -> BackupOperation {
         var next = self
-        next.step = failure == nil ? .cancelled : .failed
-        next.problem = failure?.message ?? ""
-        next.failure = failure?.code
+        next.isCancelled = true
+        if let reason { (next.problem, next.failure) = (reason.message, reason.code) }
+        return next
+    }
+
+    /// The operation when nothing is left of it.
+    public func ended(_ reason: NeedletailError?) -> BackupOperation {
+        var next = undone(reason)
+        next.step = next.failure == nil ? .cancelled : .failed
         next.cursors = [:]
         return next
     }

@@ -12,6 +12,7 @@ struct ShardBackup: Sendable {
     /// Called with each piece, so that the copy is not taken for forgotten.
     let keepAlive: @Sendable () throws -> Void
 
+    /// Read at once.
     private static let recordBytes = 4 << 20
     private static let catchUp = Duration.seconds(60)
     private static let slabsAtOnce = 256
@@ -73,7 +74,7 @@ struct ShardBackup: Sendable {
             guard let last = records.last, records.first?.sequence == next else {
                 throw NeedletailError(.unavailable, "the log of shard \(copy.hosted.shard) lacks write \(next) for the backup; it is tried again")
             }
-            shard.records.append(try await sender.send(LogRecords.encoded(records)))
+            for part in LogRecords.grouped(records) { shard.records.append(try await sender.send(LogRecords.encoded(part))) }
             (next, epoch) = (last.sequence + 1, last.epoch)
         }
         return epoch
