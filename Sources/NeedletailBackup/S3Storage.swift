@@ -47,6 +47,14 @@ public struct S3Storage: BackupStorage {
     private static let attempts = 5
     private static let firstPause = Duration.milliseconds(100)
     private static let timeout = TimeAmount.seconds(60)
+    /// One for the process. Whether it is tried again is decided here.
+    private static let client: HTTPClient = {
+        var configuration = HTTPClient.Configuration()
+        configuration.timeout.connect = .seconds(5)
+        configuration.connectionPool.retryConnectionEstablishment = false
+        configuration.redirectConfiguration = .disallow
+        return HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+    }()
     /// Of what the service says; parts of objects are far smaller.
     private static let answerBytes = 1 << 30
 
@@ -165,7 +173,7 @@ public struct S3Storage: BackupStorage {
             name: "authorization",
             value: signature.authorization(accessKey: access.accessKey, secret: access.secret, region: access.region, time: time))
         if method == .PUT || method == .POST { request.body = .bytes(ByteBuffer(bytes: body)) }
-        let response = try await HTTPClient.shared.execute(request, timeout: Self.timeout)
+        let response = try await Self.client.execute(request, timeout: Self.timeout)
         let answer = try await response.body.collect(upTo: Self.answerBytes)
         return S3Answer(status: response.status.code, headers: response.headers, body: Array(answer.readableBytesView))
     }

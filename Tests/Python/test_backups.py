@@ -10,6 +10,8 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.error
+import urllib.request
 
 import grpc
 import numpy as np
@@ -432,3 +434,213 @@ def test_a_restore_can_be_cancelled(cluster, folder):
     restore(cluster, target, "one", "unwanted")
     assert len(contents(cluster, "unwanted")) == 20_000
     drop(cluster, "wanted", "unwanted")
+
+
+class S3:
+    """An S3 service, and buckets in it."""
+
+    def __init__(self, folder, **environment):
+        self.port = free_ports(1)[0]
+        self.endpoint = f"http://127.0.0.1:{self.port}"
+        self.log = open(pathlib.Path(folder) / "s3.log", "wb")
+        self.process = subprocess.Popen(
+            [str(pathlib.Path(sys.executable).parent / "moto_server"), "-H", "127.0.0.1", "-p", str(self.port)], stdout=self.log, stderr=self.log,
+            env={**os.environ, **environment})
+        wait_for(self.answers, "the S3 service answering", 60)
+
+    def answers(self):
+        try:
+            with urllib.request.urlopen(self.endpoint + "/moto-api/", timeout=1) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
+
+    def ask(self, method, path):
+        """Without a right signature, which the service does not ask for unless told to."""
+        headers = {"Authorization": "AWS4-HMAC-SHA256 Credential=x/20200101/us-east-1/s3/aws4_request"}
+        request = urllib.request.Request(self.endpoint + path, method=method, headers=headers)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.read().decode()
+
+    def keys(self, bucket, prefix=""):
+        return re.findall(r"<Key>([^<]*)</Key>", self.ask("GET", f"/{bucket}?list-type=2&prefix={prefix}"))
+
+    def environment(self):
+        return {"AWS_ACCESS_KEY_ID": "an-id", "AWS_SECRET_ACCESS_KEY": "a-secret-that-nobody-sees", "AWS_REGION": "eu-north-1",
+                "AWS_ENDPOINT_URL": self.endpoint}
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        self.log.close()
+
+
+@pytest.fixture
+def s3(monkeypatch, request):
+    folder = tempfile.mkdtemp(prefix="needletail-s3-")
+    running = S3(folder, **getattr(request, "param", {}))
+    for name, value in running.environment().items():
+        monkeypatch.setenv(name, value)
+    yield running
+    running.close()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_bucket_is_as_good_as_a_folder(s3):
+    s3.ask("PUT", "/bucket")
+    with Cluster(workers=2) as cluster:
+        create(cluster, "books", shards=2)
+        for first in range(0, 6_000, 2_000):
+            write(cluster, "books", first, 2_000)
+        target = "s3://bucket/a/b"
+        first = back_up(cluster, "books", target, "one")
+        again = back_up(cluster, "books", target, "two")
+        assert again.new_bytes < again.bytes / 10 and first.new_bytes > first.bytes * 0.9
+        truth, found = contents(cluster, "books"), nearest(cluster, "books")
+        listed = backups(cluster).List(b.ListBackupsRequest(target=target), timeout=30).backups
+        assert [one.name for one in listed] == ["one", "two"]
+        assert verify(cluster, target, "one").problems == []
+        for shards in (0, 3):
+            restore(cluster, target, "one", f"back-{shards}", shard_count=shards)
+            assert contents(cluster, f"back-{shards}") == truth and nearest(cluster, f"back-{shards}") == found
+        delete(cluster, target, "one")
+        assert verify(cluster, target, "two").problems == []
+        delete(cluster, target, "two")
+        assert s3.keys("bucket") == ["a/b/target"]
+        # What is wrong is said, and nothing is left.
+        with pytest.raises(grpc.RpcError) as refusal:
+            back_up(cluster, "books", "s3://nowhere/x", "one")
+        assert refusal.value.code() == grpc.StatusCode.NOT_FOUND and "bucket does not exist" in refusal.value.details()
+        s3.process.kill()
+        with pytest.raises(grpc.RpcError) as refusal:
+            back_up(cluster, "books", target, "one")
+        assert refusal.value.code() == grpc.StatusCode.UNAVAILABLE and "AWS_ENDPOINT_URL" in refusal.value.details()
+        for process in [cluster.coordinator, *cluster.workers]:
+            assert "a-secret-that-nobody-sees" not in process.output(10**7)
+        assert b"a-secret" not in b"".join(path.read_bytes() for path in cluster.folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("s3", [{"INITIAL_NO_AUTH_ACTION_COUNT": "1"}], indirect=True)
+def test_credentials_that_are_refused(s3):
+    # After this request the service checks signatures.
+    s3.ask("PUT", "/bucket")
+    with Cluster(workers=1) as cluster:
+        create(cluster, "books", shards=1)
+        write(cluster, "books", 0, 10)
+        with pytest.raises(grpc.RpcError) as refusal:
+            back_up(cluster, "books", "s3://bucket/x", "one")
+        assert refusal.value.code() == grpc.StatusCode.PERMISSION_DENIED and "AWS_SECRET_ACCESS_KEY" in refusal.value.details()
+        assert "a-secret" not in refusal.value.details()
+
+
+def test_a_service_that_fails_now_and_then(s3, monkeypatch):
+    """Requests are tried again: a proxy before the service answers every fifth one with 503."""
+    import http.server
+
+    counts = {"asked": 0, "refused": 0}
+
+    class Proxy(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def answer(self):
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            counts["asked"] += 1
+            if counts["asked"] % 5 == 0:
+                counts["refused"] += 1
+                status, headers, data = 503, {}, b"<Error><Code>SlowDown</Code></Error>"
+            else:
+                headers = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection")}
+                headers["Content-Type"] = "application/octet-stream"
+                request = urllib.request.Request(s3.endpoint + self.path, data=body or None, method=self.command, headers=headers)
+                try:
+                    with urllib.request.urlopen(request, timeout=10) as found:
+                        status, headers, data = found.status, dict(found.headers), found.read()
+                except urllib.error.HTTPError as error:
+                    status, headers, data = error.code, dict(error.headers), error.read()
+            self.send_response(status)
+            for name, value in headers.items():
+                if name.lower() in ("etag", "content-type"):
+                    self.send_header(name, value)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(data)
+
+        do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = answer
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+    s3.ask("PUT", "/bucket")
+    try:
+        with Cluster(workers=1) as cluster:
+            create(cluster, "books", shards=1)
+            write(cluster, "books", 0, 3_000)
+            back_up(cluster, "books", "s3://bucket", "one")
+            restore(cluster, "s3://bucket", "one", "back")
+            assert contents(cluster, "back") == contents(cluster, "books")
+        assert counts["refused"] > 5
+    finally:
+        server.shutdown()
+
+
+def run(endpoint, *arguments, code=0):
+    done = subprocess.run(
+        [str(BINARIES / "needletail"), *map(str, arguments), "--endpoint", endpoint], capture_output=True, text=True, timeout=120)
+    assert done.returncode == code, (arguments, done.returncode, done.stdout, done.stderr)
+    return done
+
+
+def test_the_command_line(cluster, folder):
+    create(cluster, "shelf", shards=2)
+    write(cluster, "shelf", 0, 2_000)
+    endpoint, target = cluster.coordinator.address, f"file://{folder}"
+    assert "make one with" in run(endpoint, "backup", "list", target).stdout
+    said = run(endpoint, "backup", "create", "shelf", target, "--name", "monday").stdout
+    assert re.match(r"backed up shelf as monday: .* KiB, of which .* KiB were new; writes were held for [0-9.]+ ms", said), said
+    told = json.loads(run(endpoint, "backup", "create", "shelf", target, "--json").stdout)
+    assert told["step"] == "done" and re.fullmatch(r"shelf-\d{8}T\d{6}Z", told["name"]) and told["new_bytes"] < told["bytes"] / 10
+    listed = run(endpoint, "backup", "list", target).stdout
+    assert "monday" in listed and told["name"] in listed and "shelf" in listed
+    assert [one["name"] for one in json.loads(run(endpoint, "backup", "list", target, "--json").stdout)] == ["monday", told["name"]]
+    assert "is whole" in run(endpoint, "backup", "verify", target, "monday").stdout
+    assert "as collection shelf2" in run(endpoint, "backup", "restore", target, "monday", "--as", "shelf2", "--shards", 3).stdout
+    assert contents(cluster, "shelf2") == contents(cluster, "shelf")
+    assert "exists already" in run(endpoint, "backup", "restore", target, "monday", code=1).stderr
+    begun = json.loads(run(endpoint, "backup", "restore", target, "monday", "--as", "shelf3", "--no-wait", "--json").stdout)
+    assert not begun["ended"]
+    wait_for(lambda: "shelf3" in names(cluster), "the restore that nobody waits for", 30, cluster.describe)
+    known = json.loads(run(endpoint, "backup", "operations", "--json").stdout)
+    assert begun["id"] in [one["id"] for one in known]
+    assert "has ended already" in run(endpoint, "backup", "cancel", begun["id"], code=1).stderr
+    assert "were freed" in run(endpoint, "backup", "delete", target, "monday").stdout
+    victim = next(iter(objects(folder).values()))
+    victim.write_bytes(b"x" * victim.stat().st_size)
+    found = run(endpoint, "backup", "verify", target, told["name"], code=1)
+    assert "is damaged" in found.stderr and victim.name in found.stderr
+    assert json.loads(run(endpoint, "backup", "verify", target, told["name"], "--json", code=1).stdout)["problems"]
+    assert "backup list" in run(endpoint, "backup", "delete", target, "monday", code=1).stderr
+    drop(cluster, "shelf", "shelf2", "shelf3")
+
+
+def test_the_commands_of_the_manual(cluster):
+    """Every command in the section on backups of Docs/operations.md, as it stands there."""
+    text = (ROOT / "Docs" / "operations.md").read_text()
+    section = text.split("\n## Backups\n")[1].split("\n## ")[0]
+    commands = [line[2:].split("  #")[0] for block in re.findall(r"```\n(.*?)```", section, re.S) for line in block.splitlines() if line.startswith("$ ")]
+    assert len(commands) >= 6
+    create(cluster, "books", shards=2)
+    write(cluster, "books", 0, 1_000)
+    folder = tempfile.mkdtemp(prefix="needletail-backups-")
+    try:
+        for command in commands:
+            words = command.replace("/mnt/backups", folder).split()
+            assert words[0] == "needletail", command
+            run(cluster.coordinator.address, *words[1:])
+        assert names(cluster) >= {"books", "books2"}
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        drop(cluster, "books", "books2")
