@@ -31,7 +31,7 @@ test: deps lint $(VENV)/ready
 	swift build $(TESTING) --build-tests
 	NEEDLETAIL_PYTHON=$(CURDIR)/$(VENV)/bin/python bash Deploy/swift-test.sh $(TESTING) --skip-build --filter '$(CLOCKED)'
 	bash Deploy/swift-test.sh $(TESTING) --skip-build --filter NeedletailSimulationTests
-	bash Deploy/swift-test.sh $(TESTING) --skip-build --skip '$(CLOCKED)' --skip NeedletailSimulationTests
+	NEEDLETAIL_PYTHON=$(CURDIR)/$(VENV)/bin/python bash Deploy/swift-test.sh $(TESTING) --skip-build --skip '$(CLOCKED)' --skip NeedletailSimulationTests
 	cd Tests/Python && NEEDLETAIL_BIN=$(CURDIR)/.build/testing/release ../../$(VENV)/bin/python -m pytest
 
 $(VENV)/ready: Tests/Python/requirements.txt

@@ -134,6 +134,9 @@ public struct S3Storage: BackupStorage {
         if !answer.isMissingObject { try answer.expectSuccess(address) }
     }
 
+    /// For tests; people make their buckets themselves.
+    func makeBucket() async throws { try await ask(.PUT, nil).expectSuccess(address) }
+
     // MARK: Requests
 
     /// Asks until there is an answer that is not about a passing trouble, with pauses that grow.

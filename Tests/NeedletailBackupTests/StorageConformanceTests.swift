@@ -6,11 +6,7 @@ import Testing
 
 @testable import NeedletailBackup
 
-#if canImport(FoundationEssentials)
-import FoundationEssentials
-#endif
-
-/// What every place for backups does. S3 runs where `NEEDLETAIL_S3_TEST` is the address of a service (`make test` starts one).
+/// What every place for backups does. S3 runs where `NEEDLETAIL_PYTHON` names a Python that has moto.
 @Suite struct StorageConformanceTests {
     struct Place: Sendable, CustomStringConvertible {
         let description: String
@@ -19,12 +15,13 @@ import FoundationEssentials
 
     static let places: [Place] = {
         var places = [Place(description: "folder") { FolderStorage($0 + "/backups") }]
-        if let endpoint = ProcessInfo.processInfo.environment["NEEDLETAIL_S3_TEST"] {
+        if let python = S3Process.python {
+            // One service for all tests.
+            let service = Task { try await S3Process(python: python) }
             places.append(
                 Place(description: "S3") { _ in
-                    let access = try S3Access(
-                        environment: ["AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_ENDPOINT_URL": endpoint])
-                    return S3Storage(bucket: "conformance", prefix: "p\(UInt64.random(in: 0 ... .max))/q", access, partBytes: 5 << 20)
+                    S3Storage(
+                        bucket: "conformance", prefix: "p\(UInt64.random(in: 0 ... .max))/q", try await service.value.access, partBytes: 5 << 20)
                 })
         }
         return places
