@@ -68,8 +68,8 @@ extension Coordinator {
             do throws(NeedletailError) {
                 return try await ask(place.primary, about: [write.shard]) { try await $0.write(write) }
             } catch {
-                guard error.code == .unavailable || error.code == .aborted, place.replicas.count > 1, await pause.wait(before: end),
-                    let (_, newer) = self.place(of: write.shard)
+                guard error.code == .unavailable || error.code == .aborted,
+                    let newer = await newer(than: place, of: write.shard, &pause, before: end)
                 else { throw error }
                 (place, write.epoch) = (newer, newer.epoch)
             }
