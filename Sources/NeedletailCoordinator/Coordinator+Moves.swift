@@ -55,6 +55,8 @@ extension Coordinator {
             switch Mover.next(move, now) {
             case .change(let next, let place): return try await change(move, to: next, place, logger)
             case .drop(let node):
+                // The leader that took the replica out of the shard may have died before it said so.
+                if let (entry, place) = known { await announce(place, of: entry) }
                 try await ask(node, about: [move.shard]) { try await $0.dropReplica(move.shard, deadline: .after(.seconds(60))) }
                 state.withLock { $0.membership.dropped(move.shard, by: node) }
                 guard case .change(let next, let place) = Mover.dropped(move) else { return nil }

@@ -114,7 +114,7 @@ extension Coordinator {
         if let leader = try leaderElsewhere() { return try await leader.move(order, deadline: deadline) }
         let entry = try entry(order.collection)
         guard let place = entry.shards.first(where: { $0.number == order.shard }) else {
-            throw NeedletailError(.notFound, "collection \"\(order.collection)\" has no shard \(order.shard); `needletail cluster shards` shows those there are")
+            throw NeedletailError(.notFound, "collection \"\(order.collection)\" has no shard \(order.shard); see `needletail cluster shards`")
         }
         let shard = entry.shardID(place)
         let planned = try state.withLock { state in
@@ -150,8 +150,9 @@ extension Coordinator {
             if state.drainedNodes.contains(to) { throw refuse("node \(to) is drained; `needletail cluster drain --undo \(to)` first") }
         }
         let wanted = "change it with `needletail collection update \(entry.spec.name) --replicas N`"
-        if from == nil, place.replicas.count >= entry.spec.replicationFactor { throw refuse("the shard has as many replicas as the collection wants; \(wanted)") }
-        if to == nil, place.replicas.count <= entry.spec.replicationFactor { throw refuse("the shard has no more replicas than the collection wants; \(wanted)") }
+        let (count, factor) = (place.replicas.count, entry.spec.replicationFactor)
+        if from == nil, count >= factor { throw refuse("the shard has as many replicas as the collection wants; \(wanted)") }
+        if to == nil, count <= factor { throw refuse("the shard has no more replicas than the collection wants; \(wanted)") }
     }
 
     public func cancelMove(_ id: UInt64, deadline: Deadline?) async throws -> OperationInfo {

@@ -108,6 +108,8 @@ extension Coordinator {
     func newer(than place: ShardPlace, of shard: ShardID, _ pause: inout RetryPause, before end: Deadline) async -> ShardPlace? {
         guard await pause.wait(before: end) else { return nil }
         guard place.replicas.count == 1 else { return self.place(of: shard)?.1 }
+        // One that had fellows may not know yet that they have left.
+        if place.version > 1, pause.age < Self.lease { return self.place(of: shard)?.1 }
         // News of a move may have come to its nodes before they come here.
         let patience = min(end, Deadline.after(.milliseconds(200)))
         while !patience.isPast, !Task.isCancelled {
@@ -139,6 +141,10 @@ extension Coordinator.State {
 /// Pauses between attempts that grow, each a random part of its length so that those who failed together do not come back together.
 struct RetryPause {
     private var length = Duration.milliseconds(10)
+    private let began = ContinuousClock.now
+
+    var age: Duration { began.duration(to: .now) }
+
     private static let longest = Duration.milliseconds(200)
 
     /// False when the next attempt would come too late; then it has not waited.

@@ -74,7 +74,9 @@ extension Coordinator {
             }
             if choices.isEmpty {
                 // Every replica was asked. A shard that has several may have another primary soon.
-                let hopeful = open.filter { shard, place in place.replicas.count > 1 || self.place(of: shard)?.1.version != place.version }
+                let hopeful = open.filter { shard, place in
+                    place.replicas.count > 1 || (place.version > 1 && pause.age < Self.lease) || self.place(of: shard)?.1.version != place.version
+                }
                 guard !hopeful.isEmpty, await pause.wait(before: end) else { break }
                 for shard in hopeful.keys { if let (_, place) = place(of: shard) { open[shard] = place } }
                 for shard in hopeful.keys { tried[shard] = nil }

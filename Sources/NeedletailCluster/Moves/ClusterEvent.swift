@@ -57,7 +57,9 @@ public struct MoveSettings: Sendable, Hashable {
     public init(encoded bytes: [UInt8]) throws(NeedletailError) {
         var reader = ByteReader(bytes)
         let format = try reader.u8()
-        guard format == 1 else { throw NeedletailError(.unimplemented, "the settings of moves have format \(format), this build reads 1; upgrade the coordinator") }
+        guard format == 1 else {
+            throw NeedletailError(.unimplemented, "the settings of moves have format \(format), this build reads 1; upgrade the coordinator")
+        }
         isPaused = try reader.u8() != 0
     }
 }
