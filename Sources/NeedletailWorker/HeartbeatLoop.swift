@@ -17,6 +17,8 @@ struct HeartbeatLoop: Sendable {
     let lease: HeldLease
     let nudges: Nudges
     let address: String
+    /// As they are now.
+    let facts: @Sendable () -> NodeFacts
     let logger: Logger
 
     /// Runs until cancelled, or until a coordinator named at the start turns out to be another cluster's.
@@ -114,7 +116,8 @@ struct HeartbeatLoop: Sendable {
     private func beat(to coordinator: KnownCoordinator, isDraining: Bool) async throws {
         let replicas = node.currentStatus()
         let heartbeat = Heartbeat(
-            node: folder.nodeID, address: address, cluster: folder.clusterID, status: NodeStatus(replicas: replicas), isDraining: isDraining)
+            node: folder.nodeID, address: address, cluster: folder.clusterID, status: NodeStatus(replicas: replicas), isDraining: isDraining,
+            facts: facts())
         let number = lease.send()
         let answer = try await exchange(heartbeat, with: coordinator)
         coordinators.learn(answer.coordinators, isComplete: answer.leadership != nil)
@@ -135,8 +138,9 @@ struct HeartbeatLoop: Sendable {
                 logger.warning("a codec's model was not taken: \(error)", metadata: ["collection": "\(model.incarnation)"])
             }
         }
+        for shard in answer.dropped where replicas.contains(where: { $0.shard == shard }) { try await replication.dropReplica(shard, deadline: nil) }
         // Judged by what was reported: a replica made since then is in nobody's list yet.
-        let wanted = Set(answer.assignments.map(\.shard))
+        let wanted = Set(answer.assignments.map(\.shard) + answer.dropped)
         for replica in replicas where !wanted.contains(replica.shard) {
             let folder = try await node.setAside(replica.shard)
             logger.warning(
