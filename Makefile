@@ -9,6 +9,7 @@ PROTOS := $(shell cd Proto && find . -name '*.proto' | sed 's,^\./,,' | sort)
 DEBIAN := libnghttp2-dev libprotobuf-c-dev liblmdb-dev zlib1g-dev pkg-config python3-venv
 # For tests only: real metadata stores to run against.
 TESTS_NEED := etcd-server iproute2 util-linux
+CLOCKED := Needletail(GRPC|Metadata|Coordinator)Tests
 
 .PHONY: deps build demo test chaos bench bench-failover bench-rpc bench-tail bench-restart bench-peers fuzz proto format lint clean
 
@@ -23,14 +24,14 @@ demo: build
 	$(BUILD)/needletail demo
 
 # Everything: unit and property tests, then real processes driven by a real grpcio client. Optimised, since graphs are built, and in a
-# folder of its own, since white-box tests want the modules compiled for testing. The transport's tests, in which peers stall and
-# time out on purpose, do not share the processors with graphs being built; nor does the simulation, which fills them.
+# folder of its own, since white-box tests want the modules compiled for testing. Tests in which peers stall, time out or lose their
+# leases on purpose do not share the processors with graphs being built; nor does the simulation, which fills them.
 test: deps lint $(VENV)/ready
 	@bash Deploy/setup.sh $(TESTS_NEED)
 	swift build $(TESTING) --build-tests
-	NEEDLETAIL_PYTHON=$(CURDIR)/$(VENV)/bin/python swift test $(TESTING) --skip-build --filter NeedletailGRPCTests
-	swift test $(TESTING) --skip-build --filter NeedletailSimulationTests
-	swift test $(TESTING) --skip-build --skip NeedletailGRPCTests --skip NeedletailSimulationTests
+	NEEDLETAIL_PYTHON=$(CURDIR)/$(VENV)/bin/python bash Deploy/swift-test.sh $(TESTING) --skip-build --filter '$(CLOCKED)'
+	bash Deploy/swift-test.sh $(TESTING) --skip-build --filter NeedletailSimulationTests
+	bash Deploy/swift-test.sh $(TESTING) --skip-build --skip '$(CLOCKED)' --skip NeedletailSimulationTests
 	cd Tests/Python && NEEDLETAIL_BIN=$(CURDIR)/.build/testing/release ../../$(VENV)/bin/python -m pytest
 
 $(VENV)/ready: Tests/Python/requirements.txt
@@ -74,9 +75,6 @@ bench-rpc: build
 	swift build -c release --package-path Tests/Peers/GRPCEcho --scratch-path .build/peers
 	for round in 1 2 3; do $(BUILD)/needletail-bench rpc; .build/peers/release/GRPCEcho; done
 
-# Recall against queries a second beside hnswlib, faiss, usearch and SVS, in turns; tables on stdout, curves in PLOT if given.
-METRIC ?= l2
-CODECS ?= none;lvq8;lvq4
 # Searches while one of the replicas runs a tenth of the time.
 bench-tail: build $(VENV)/ready
 	$(VENV)/bin/python Deploy/bench-tail.py
@@ -85,6 +83,9 @@ bench-tail: build $(VENV)/ready
 bench-restart: build $(VENV)/ready
 	$(VENV)/bin/python Deploy/bench-restart.py
 
+# Recall against queries a second beside hnswlib, faiss, usearch and SVS, in turns; tables on stdout, curves in PLOT if given.
+METRIC ?= l2
+CODECS ?= none;lvq8;lvq4
 bench-peers: build
 	python3 -m venv .build/peers-venv
 	.build/peers-venv/bin/pip install --quiet --disable-pip-version-check numpy hnswlib faiss-cpu usearch scalable-vs

@@ -86,7 +86,7 @@ extension Coordinator {
                 continue
             }
             for choice in choices { tried[choice.shard, default: []].insert(choice.node) }
-            for var response in await scatter(ScatterPlan(choices), queries: queries, request) {
+            for var response in await scatter(ScatterPlan(choices), of: entry, queries: queries, request) {
                 for report in response.reports {
                     if case .failed(let error) = report.outcome {
                         failed[report.shard] = report
@@ -104,10 +104,12 @@ extension Coordinator {
     }
 
     /// Asks all nodes of a plan side by side. A node that fails is a report for each of its shards, not an error.
-    private func scatter(_ plan: ScatterPlan, queries: [SearchQuery], _ request: PointsSearch) async -> [NodeSearchResponse] {
-        if plan.parts.count == 1 { return await hedged(plan.parts[0], queries: queries, request) }
+    private func scatter(
+        _ plan: ScatterPlan, of entry: CollectionEntry, queries: [SearchQuery], _ request: PointsSearch
+    ) async -> [NodeSearchResponse] {
+        if plan.parts.count == 1 { return await hedged(plan.parts[0], of: entry, queries: queries, request) }
         return await withTaskGroup(of: [NodeSearchResponse].self) { group in
-            for part in plan.parts { group.addTask { await self.hedged(part, queries: queries, request) } }
+            for part in plan.parts { group.addTask { await self.hedged(part, of: entry, queries: queries, request) } }
             var responses: [NodeSearchResponse] = []
             for await some in group { responses += some }
             return responses
@@ -116,11 +118,12 @@ extension Coordinator {
 
     /// Asks a node, and when it takes longer than most do, other replicas of the same shards: the first whole answer counts, the rest is
     /// cancelled.
-    private func hedged(_ part: ScatterPlan.Part, queries: [SearchQuery], _ request: PointsSearch) async -> [NodeSearchResponse] {
-        guard let life = part.shards.first?.incarnation, let other = alternative(to: part, request.read.consistency) else {
-            return [await ask(part, queries: queries, request)]
-        }
+    private func hedged(
+        _ part: ScatterPlan.Part, of entry: CollectionEntry, queries: [SearchQuery], _ request: PointsSearch
+    ) async -> [NodeSearchResponse] {
+        guard entry.spec.replicationFactor > 1, request.read.consistency == .anyInSync else { return [await ask(part, queries: queries, request)] }
         let began = ContinuousClock.now
+        let life = entry.incarnation
         let delay = state.withLock { state in
             state.hedging[life, default: Hedging()].begin()
             return state.hedging[life]?.delay
@@ -137,7 +140,8 @@ extension Coordinator {
             var isHedged = false
             for await attempt in group {
                 switch attempt {
-                case .isLate where !Task.isCancelled && failed == nil && state.withLock({ $0.hedging[life]?.allow() ?? false }):
+                case .isLate where !Task.isCancelled && failed == nil:
+                    guard let other = alternative(to: part), state.withLock({ $0.hedging[life]?.allow() ?? false }) else { break }
                     isHedged = true
                     group.addTask { .second(await self.askAll(other, queries: queries, request)) }
                 case .isLate: break
@@ -165,11 +169,10 @@ extension Coordinator {
     }
 
     /// Other replicas that could answer for all shards of a part; nil when there are none.
-    private func alternative(to part: ScatterPlan.Part, _ consistency: ReadConsistency) -> ScatterPlan? {
-        guard consistency == .anyInSync else { return nil }
+    private func alternative(to part: ScatterPlan.Part) -> ScatterPlan? {
         var choices: [(shard: ShardID, node: NodeID)] = []
         for shard in part.shards {
-            guard let (_, place) = place(of: shard), let node = readers(of: place, shard, consistency).first(where: { $0 != part.node }) else { return nil }
+            guard let (_, place) = place(of: shard), let node = readers(of: place, shard, .anyInSync).first(where: { $0 != part.node }) else { return nil }
             choices.append((shard, node))
         }
         return ScatterPlan(choices)

@@ -44,17 +44,24 @@ extension Coordinator {
     }
 
     /// Trains what has enough points, on the leader: called on the clock. What fails is tried again after a pause.
+    ///
+    /// - Parameter quiet: a collection with fewer points than a sample takes is left alone until it has not grown for so long: in the middle of a
+    ///   load there will be a better sample soon.
     /// - Returns: what failed, and had not failed for the same reason the last time.
-    @discardableResult public func trainWhatIsDue() async -> [FailedTraining] {
+    @discardableResult public func trainWhatIsDue(quiet: Duration = .zero) async -> [FailedTraining] {
         guard isLeader else { return [] }
         let now = ContinuousClock.now
         let due: [(CollectionEntry, [Int])] = state.withLock { state in
             let living = Set(state.collections.values.map(\.incarnation))
             state.failedTrainings = state.failedTrainings.filter { living.contains($0.key.incarnation) }
+            state.growth = state.growth.filter { living.contains($0.key) }
             return state.collections.values.compactMap { entry in
                 let points = entry.shards.reduce(0) { $0 + (state.membership.replica(entry.shardID($1), on: $1.primary)?.pointCount ?? 0) }
+                if state.growth[entry.incarnation]?.points != points { state.growth[entry.incarnation] = (points, now) }
+                let isQuiet = state.growth[entry.incarnation].map { $0.since.duration(to: now) >= quiet } ?? true
                 let fields = TrainingPolicy.due(entry, points: points).filter { field in
-                    state.failedTrainings[TrainedField(incarnation: entry.incarnation, field: field)].map { $0.pause <= now } ?? true
+                    guard isQuiet || points >= UInt64(TrainingPolicy.sampleCount(entry.spec.fields[field])) else { return false }
+                    return state.failedTrainings[TrainedField(incarnation: entry.incarnation, field: field)].map { $0.pause <= now } ?? true
                 }
                 return fields.isEmpty ? nil : (entry, fields)
             }

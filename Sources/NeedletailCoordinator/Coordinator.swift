@@ -60,6 +60,8 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
         var busy: Set<String> = []
         /// Fields whose codec is being trained.
         var training: Set<TrainedField> = []
+        /// How many points a collection was last seen to have, and since when.
+        var growth: [Incarnation: (points: UInt64, since: ContinuousClock.Instant)] = [:]
         /// Fields that could not be trained unasked.
         var failedTrainings: [TrainedField: FailedTraining] = [:]
         /// Moves that are being gone on with, and when their shard's primary was last asked to hand over.

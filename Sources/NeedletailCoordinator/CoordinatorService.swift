@@ -149,7 +149,7 @@ public final class CoordinatorService: Service {
             }
             group.addTask {
                 while !Task.isCancelled {
-                    for failure in await coordinator.trainWhatIsDue() {
+                    for failure in await coordinator.trainWhatIsDue(quiet: .milliseconds(1500)) {
                         self.logger.warning(
                             "a codec could not be trained, trying again: \(failure.reason)",
                             metadata: ["collection": "\(failure.collection)", "field": "\(failure.field)"])

@@ -20,6 +20,28 @@ struct HeartbeatLoop: Sendable {
     /// As they are now.
     let facts: @Sendable () -> NodeFacts
     let logger: Logger
+    /// Done beside the heartbeats and not between them: making and opening replicas waits for disks, and a lease waits for nobody.
+    private let orders = LatestOnly<Order>()
+
+    init(
+        folder: NodeFolder, node: LocalNode, replication: ReplicatedNode, coordinators: KnownCoordinators, lease: HeldLease, nudges: Nudges,
+        address: String, logger: Logger
+    ) {
+        self.folder = folder
+        self.node = node
+        self.replication = replication
+        self.coordinators = coordinators
+        self.lease = lease
+        self.nudges = nudges
+        self.address = address
+        self.logger = logger
+    }
+
+    /// What the leader said of the replicas that it was told of.
+    private struct Order: Sendable {
+        var answer: HeartbeatAnswer
+        var reported: [ReplicaStatus]
+    }
 
     /// Runs until cancelled, or until a coordinator named at the start turns out to be another cluster's.
     func run() async throws(WrongCluster) {
@@ -27,6 +49,10 @@ struct HeartbeatLoop: Sendable {
             group.addTask { await .found(coordinators.arrivals.first { _ in true }) }
             group.addTask {
                 await tend()
+                return .ended
+            }
+            group.addTask {
+                await obey()
                 return .ended
             }
             for await step in group {
@@ -120,13 +146,28 @@ struct HeartbeatLoop: Sendable {
             facts: facts())
         let number = lease.send()
         let answer = try await exchange(heartbeat, with: coordinator)
+        coordinators.answered(coordinator)
         coordinators.learn(answer.coordinators, isComplete: answer.leadership != nil)
         guard let leadership = answer.leadership, lease.take(leadership, of: number) else { return }
         coordinators.setLeader(coordinator)
-        try await follow(answer, reported: replicas)
+        orders.put(Order(answer: answer, reported: replicas))
     }
 
-    /// Does what the leader says.
+    /// Does what the leader says. What fails is said again with the next answer.
+    private func obey() async {
+        var problem: String?
+        while let order = await orders.next() {
+            do {
+                try await follow(order.answer, reported: order.reported)
+                problem = nil
+            } catch {
+                let reason = (error as? NeedletailError)?.message ?? "\(error)"
+                if problem != reason, !Task.isCancelled { logger.warning("what the leader said could not be done, still trying: \(reason)") }
+                problem = reason
+            }
+        }
+    }
+
     private func follow(_ answer: HeartbeatAnswer, reported replicas: [ReplicaStatus]) async throws {
         for assignment in answer.assignments { try await take(assignment) }
         await replication.reconcile()

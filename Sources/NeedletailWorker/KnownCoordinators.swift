@@ -29,8 +29,18 @@ struct KnownCoordinator: Sendable {
 final class KnownCoordinators: LeaderOperations {
     typealias Connect = @Sendable (_ address: String, _ isConfigured: Bool) throws -> KnownCoordinator
 
+    private struct State {
+        var known: [String: KnownCoordinator] = [:]
+        /// When each answered last.
+        var answers: [String: ContinuousClock.Instant] = [:]
+    }
+
+    /// A coordinator that no list names and that was silent for so long has gone. One that answers is still told what there is: its entry
+    /// may only have been late to be renewed, and without heartbeats it would take all workers for dead.
+    private static let memory = Duration.seconds(10)
+
     private let connect: Connect
-    private let known: Mutex<[String: KnownCoordinator]>
+    private let state: Mutex<State>
     private let found: AsyncStream<KnownCoordinator>
     private let finding: AsyncStream<KnownCoordinator>.Continuation
 
@@ -38,10 +48,10 @@ final class KnownCoordinators: LeaderOperations {
     init(_ addresses: [String], connect: @escaping Connect) throws {
         self.connect = connect
         let configured = try addresses.map { ($0, try connect($0, true)) }
-        known = Mutex(Dictionary(configured) { first, _ in first })
+        state = Mutex(State(known: Dictionary(configured) { first, _ in first }))
         // No more than there are coordinators, which are few.
         (found, finding) = AsyncStream.makeStream()
-        for coordinator in known.withLock({ Array($0.values) }) { finding.yield(coordinator) }
+        for coordinator in all { finding.yield(coordinator) }
     }
 
     private let leading = Mutex<KnownCoordinator?>(nil)
@@ -56,24 +66,30 @@ final class KnownCoordinators: LeaderOperations {
         return leader
     }
 
-    var all: [KnownCoordinator] { known.withLock { Array($0.values) } }
+    var all: [KnownCoordinator] { state.withLock { Array($0.known.values) } }
 
     /// Those known from the start and then those found, each once; for one reader, which ends it by being cancelled.
     var arrivals: AsyncStream<KnownCoordinator> { found }
 
-    func isKnown(_ address: String) -> Bool { known.withLock { $0[address] != nil } }
+    func isKnown(_ address: String) -> Bool { state.withLock { $0.known[address] != nil } }
+
+    func answered(_ coordinator: KnownCoordinator, at now: ContinuousClock.Instant = .now) {
+        state.withLock { $0.answers[coordinator.address] = now }
+    }
 
     /// Takes the list that a leader gave, which is complete, or another coordinator, whose list may be old.
-    func learn(_ addresses: [String], isComplete: Bool) {
-        known.withLock { known in
-            for address in addresses where known[address] == nil {
+    func learn(_ addresses: [String], isComplete: Bool, at now: ContinuousClock.Instant = .now) {
+        state.withLock { state in
+            for address in addresses where state.known[address] == nil {
                 // One that cannot be an address is some coordinator's mistake.
                 guard let coordinator = try? connect(address, false) else { continue }
-                known[address] = coordinator
+                state.known[address] = coordinator
                 finding.yield(coordinator)
             }
             guard isComplete, !addresses.isEmpty else { return }
-            known = known.filter { $0.value.isConfigured || addresses.contains($0.key) }
+            let answering = state.answers.filter { $0.value.duration(to: now) < Self.memory }
+            state.known = state.known.filter { $0.value.isConfigured || addresses.contains($0.key) || answering[$0.key] != nil }
+            state.answers = answering
         }
     }
 }

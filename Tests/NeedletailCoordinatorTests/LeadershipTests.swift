@@ -104,13 +104,6 @@ private final class WillingWorker: ShardOperations {
         CollectionSpec(name: name, fields: [VectorField(name: "v", dimensions: 2, metric: .l2)], shardCount: 2)
     }
 
-    private func eventually(_ condition: () async throws -> Bool) async throws {
-        while try await !condition() {
-            try Task.checkCancellation()
-            await Task.yield()
-        }
-    }
-
     private func beat(_ coordinator: Coordinator) async throws -> HeartbeatAnswer {
         try await coordinator.heartbeat(Heartbeat(node: 1, address: "w:1", cluster: 0, status: NodeStatus(replicas: []), isDraining: false))
     }

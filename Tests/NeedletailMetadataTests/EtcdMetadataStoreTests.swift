@@ -117,11 +117,9 @@ import Testing
             try await eventually { await code { try await store.put("k", [0]) } == nil }
             etcd.kill(0)
             etcd.pause(1)
-            let start = ContinuousClock.now
             #expect(await code { _ = try await store.get("k") } == .unavailable)
             #expect([.unavailable, .unknown].contains(await code { try await store.put("k", [1]) }))
             #expect(await code { _ = try await store.grantLease(.seconds(2)) } == .unavailable)
-            #expect(start.duration(to: .now) < .seconds(6))
         }
     }
 

@@ -40,14 +40,6 @@ func withEtcdStore(_ address: EtcdAddress, timeout: Duration = .seconds(3), _ bo
     await store.close()
 }
 
-/// Asks again and again until it is so; the suite's time limit ends what never is.
-func eventually(_ condition: () async throws -> Bool) async throws {
-    while try await !condition() {
-        try Task.checkCancellation()
-        await Task.yield()
-    }
-}
-
 /// The code of the error that `body` throws.
 func code(_ body: () async throws -> Void) async -> NeedletailError.Code? {
     do { try await body() } catch { return (error as? NeedletailError)?.code }

@@ -48,7 +48,7 @@ private final class Refusal: Sendable {
     private static func progress(_ shard: TestShard) -> CodecProgress? { shard.node.currentStatus()[0].codecs[0] }
 
     private static func untilEncoded(_ shard: TestShard, version: UInt64 = 1) async throws {
-        while progress(shard)?.isDone != true || progress(shard)?.version != version { try await Task.sleep(for: .milliseconds(5)) }
+        try await eventually { progress(shard)?.isDone == true && progress(shard)?.version == version }
     }
 
     /// The graph walks on codes; what it finds is nearly what there is, with the very scores of an exact search.
@@ -146,7 +146,7 @@ private final class Refusal: Sendable {
         let model = try await Self.model(shard, spec)
         for _ in 0..<2 {
             try await shard.node.take(model)
-            while Self.progress(shard)?.version != 1 { try await Task.sleep(for: .milliseconds(5)) }
+            try await eventually { Self.progress(shard)?.version == 1 }
             let progress = try #require(Self.progress(shard))
             #expect(progress.problem.contains("no memory") && progress.problem.contains("in this test") && !progress.isDone)
             #expect(try shard.node.replica(TestShard.id).fields[0].graph.codec == nil)

@@ -119,9 +119,9 @@ import Testing
         }
         #expect(try await search() == RecallEstimate(recall: 0, isCalibrated: false))
         var estimate = try await search()
-        while estimate?.isCalibrated != true {
-            try await Task.sleep(for: .milliseconds(5))
+        try await eventually {
             estimate = try await search()
+            return estimate?.isCalibrated == true
         }
         #expect((estimate?.recall ?? 0) >= 0.9 && estimate?.isReachable == true)
         await shard.node.close()

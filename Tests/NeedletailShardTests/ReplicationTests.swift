@@ -45,10 +45,6 @@ private final class Witness: ReplicationObserver {
         return Task { try await shard.node.write(request) }
     }
 
-    private static func eventually(_ condition: () throws -> Bool) async throws {
-        while try !condition() { try await Task.sleep(for: .milliseconds(1)) }
-    }
-
     private static func count(_ shard: TestShard) async throws -> UInt64 {
         try await shard.node.count(TestShard.id, condition: ReadCondition(), deadline: nil).count
     }
@@ -60,16 +56,16 @@ private final class Witness: ReplicationObserver {
         let witness = Witness()
         try shard.node.hosted(TestShard.id).observe(witness)
         let first = Self.write(shard, [Self.point(1, &generator)])
-        try await Self.eventually { witness.durable.withLock { $0 } == 1 }
+        try await eventually { witness.durable.withLock { $0 } == 1 }
         let second = Self.write(shard, [Self.point(2, &generator)])
-        try await Self.eventually { witness.durable.withLock { $0 } == 2 }
+        try await eventually { witness.durable.withLock { $0 } == 2 }
         #expect(try await Self.count(shard) == 0)
         try shard.node.hosted(TestShard.id).commit(through: 1)
         #expect(try await first.value.sequence == 1)
         #expect(try await Self.count(shard) == 1)
         // The third record says that the first was committed when it was written, and no more.
         let third = Self.write(shard, [Self.point(3, &generator)])
-        try await Self.eventually { witness.durable.withLock { $0 } == 3 }
+        try await eventually { witness.durable.withLock { $0 } == 3 }
         shard.node.resources.close()
         directory = try TemporaryDirectory(copyOf: directory)
         let reopened = try await Self.open(directory)
@@ -130,7 +126,7 @@ private final class Witness: ReplicationObserver {
             for (index, batch) in batches.enumerated() {
                 let written = Self.write(shard, batch)
                 let hosted = try shard.node.hosted(TestShard.id)
-                try await Self.eventually { hosted.logEnd.durable == UInt64(index + 1) }
+                try await eventually { hosted.logEnd.durable == UInt64(index + 1) }
                 hosted.commit(through: UInt64(index + 1))
                 _ = try await written.value
                 if restarting, index % 15 == 14 {
@@ -142,7 +138,7 @@ private final class Witness: ReplicationObserver {
             }
             let hosted = try shard.node.hosted(TestShard.id)
             async let mark = hosted.mark()
-            try await Self.eventually { hosted.logEnd.durable == UInt64(batches.count + 1) }
+            try await eventually { hosted.logEnd.durable == UInt64(batches.count + 1) }
             hosted.commit(through: .max)
             let digest = try await hosted.digest(at: mark, queries: 20, deadline: nil)
             await shard.node.close()

@@ -281,7 +281,6 @@ def check_searches(world, name, points):
 def finish(world, clients, history):
     """After the faults: everything becomes well by itself, and what there is then explains all answers."""
     wait_until_in_sync(world)
-    time.sleep(1)
     for client in clients:
         client.running = False
     for client in clients:

@@ -1,5 +1,6 @@
 """Several coordinators on one etcd: any of them serves, one leads, and another leads when that one dies or falls silent."""
 
+import base64
 import contextlib
 import json
 import pathlib
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 
 import grpc
 import numpy as np
@@ -264,3 +266,26 @@ def test_reads_and_writes_go_on_without_etcd(cluster):
     cluster.etcd.start()
     wait_for(lambda: succeeds(lambda: cluster.doors[1].create("yes")) or "yes" in cluster.doors[1].names(), "a creation", 20, cluster.describe)
     cluster.wait()
+
+
+def test_a_coordinator_whose_entry_was_lost_still_hears_of_workers(cluster):
+    cluster.doors[0].create("c")
+    leader = cluster.leader()
+    other = next(door for door in cluster.doors[:2] if door is not leader)
+    everything = {"key": base64.b64encode(b"\0").decode(), "range_end": base64.b64encode(b"\0").decode()}
+    entries = cluster.etcd.ask("kv/range", everything)["kvs"]
+    lost = [one["key"] for one in entries if other.address.encode() in base64.b64decode(one["value"])]
+    assert len(lost) == 1 and b"coordinators/" in base64.b64decode(lost[0])
+    cluster.etcd.ask("kv/deleterange", {"key": lost[0]})
+    wait_for(lambda: len(leader.status().coordinators) == 2, "the entry's end", 20, cluster.describe)
+
+    def beats(door, since):
+        ages = [node.heartbeat_age_milliseconds for node in door.cluster.Nodes(cluster_pb2.ListNodesRequest(), timeout=10).nodes]
+        return len(ages) == 2 and max(ages) < (time.monotonic() - since) * 1000
+
+    # The workers have the new list, more than once; and both go on telling the other of themselves.
+    for door in [leader, leader, other]:
+        since = time.monotonic()
+        wait_for(lambda: beats(door, since), "heartbeats", 20, cluster.describe)
+    other.write("c", range(20))
+    assert other.count("c") == 20
