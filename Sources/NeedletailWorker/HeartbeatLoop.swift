@@ -25,7 +25,7 @@ struct HeartbeatLoop: Sendable {
 
     init(
         folder: NodeFolder, node: LocalNode, replication: ReplicatedNode, coordinators: KnownCoordinators, lease: HeldLease, nudges: Nudges,
-        address: String, logger: Logger
+        address: String, facts: @escaping @Sendable () -> NodeFacts, logger: Logger
     ) {
         self.folder = folder
         self.node = node
@@ -34,6 +34,7 @@ struct HeartbeatLoop: Sendable {
         self.lease = lease
         self.nudges = nudges
         self.address = address
+        self.facts = facts
         self.logger = logger
     }
 

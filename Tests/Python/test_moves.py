@@ -24,6 +24,8 @@ DIMENSIONS = 64
 CALM = ["--rebalance-after", "3600"]
 # As soon as it may.
 EAGER = ["--rebalance-after", "1", "--rest", "0"]
+# Everything that was acknowledged; another replica may not have it in its index yet.
+PRIMARY = p.ReadOptions(consistency=p.READ_CONSISTENCY_PRIMARY)
 
 
 def create(door, name, replicas=1, shards=2):
@@ -40,7 +42,7 @@ def write(door, name, ids, version=0, timeout=20):
     door.points.Upsert(p.UpsertRequest(collection=name, packed=p.PackedPoints(ids=ids, vectors=rows(ids, version).tobytes())), timeout=timeout)
 
 
-def nearest(door, name, query, read=None):
+def nearest(door, name, query, read=PRIMARY):
     request = p.SearchRequest(collection=name, query=p.Query(vector=common.Vector(data=query.tobytes()), limit=10, exact=True), read=read)
     return [(hit.id.number, hit.score) for hit in door.points.Search(request, timeout=20).points]
 
@@ -123,7 +125,7 @@ class Traffic:
         assert not self.errors, self.errors[:3]
         ids = sorted(self.acknowledged)
         answer = door.points.Get(p.GetPointsRequest(collection=self.name, ids=[common.PointId(number=i) for i in ids],
-                                                    parts=p.PointParts(vectors=True)), timeout=20)
+                                                    parts=p.PointParts(vectors=True), read=PRIMARY), timeout=20)
         found = {point.id.number: np.frombuffer(point.vectors["v"].data, "f4") for point in answer.points}
         for i in ids:
             assert np.array_equal(found[i], rows([i], self.acknowledged[i])[0]), f"point {i} is not version {self.acknowledged[i]}"
