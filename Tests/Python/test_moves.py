@@ -211,7 +211,7 @@ def test_cancelling_undoes(cluster):
     else:
         worker.start()
     write(cluster, "cancelled", range(3000, 3010))
-    assert cluster.points.Count(p.CountRequest(collection="cancelled"), timeout=20).count == 3010
+    assert cluster.points.Count(p.CountRequest(collection="cancelled", read=PRIMARY), timeout=20).count == 3010
     with pytest.raises(grpc.RpcError) as error:
         cluster.cluster.Cancel(cluster_pb2.CancelRequest(id=begun.id), timeout=10)
     assert error.value.code() == grpc.StatusCode.FAILED_PRECONDITION
@@ -232,7 +232,7 @@ def test_a_drained_node_is_emptied(cluster):
     assert next(n for n in nodes(cluster) if n.id == drained).drained
     create(cluster, "new", 2, 3)
     assert all(drained not in holders(shard) for shard in shards(cluster))
-    assert cluster.points.Count(p.CountRequest(collection="two"), timeout=20).count == 2000
+    assert cluster.points.Count(p.CountRequest(collection="two", read=PRIMARY), timeout=20).count == 2000
     for command in ["nodes", "shards", "plan", "operations", "events", "status"]:
         for form in [[], ["--json"]]:
             shown = subprocess.run([*binary, command, *form, *endpoint], capture_output=True, text=True, timeout=30)
@@ -264,7 +264,7 @@ def test_a_node_that_joins_gets_its_share():
         sizes = {s.shard: sum(r.memory_bytes + r.disk_bytes for r in s.replicas) for s in shards(cluster, "grown")}
         moved, total = sum(sizes[one.move.shard] for one in done), sum(sizes.values())
         assert share() == 3 and moved <= 1.1 * total / 4, (moved, total)
-        assert cluster.points.Count(p.CountRequest(collection="grown"), timeout=20).count == 24_000 + len(traffic.acknowledged)
+        assert cluster.points.Count(p.CountRequest(collection="grown", read=PRIMARY), timeout=20).count == 24_000 + len(traffic.acknowledged)
         assert not cluster.cluster.Plan(cluster_pb2.PlanRequest(), timeout=10).moves
 
 
@@ -289,7 +289,7 @@ def test_what_a_lost_node_held_is_made_elsewhere():
         cluster.workers[0].kill()
         wait_for(lambda: all(gone not in holders(s) and len(s.replicas) == 2 and all(r.in_sync for r in s.replicas) for s in shards(cluster, "lost")),
                  "replicas elsewhere", 60, lambda: f"{operations(cluster)} {cluster.describe()}")
-        assert cluster.points.Count(p.CountRequest(collection="lost"), timeout=20).count == 1000
+        assert cluster.points.Count(p.CountRequest(collection="lost", read=PRIMARY), timeout=20).count == 1000
         assert {one.move.cause for one in operations(cluster)} <= {"lost", "leads"}
         cluster.workers[0].start()
 
