@@ -32,15 +32,17 @@ extension Coordinator {
     }
 
     private func plan(_ spec: CollectionSpec) throws(NeedletailError) -> CollectionEntry {
-        let (nodes, load, exists) = state.withLock { state in
-            (state.membership.placeable(now: .now), state.replicaCounts, state.collections[spec.name] != nil)
+        let (nodes, load, standing, exists) = state.withLock { state in
+            let drained = state.drainedNodes
+            let placeable = state.membership.placeable(now: .now).filter { !drained.contains($0) }
+            return (placeable, state.replicaCounts, state.standings, state.collections[spec.name] != nil)
         }
         guard !exists else {
             throw NeedletailError(.alreadyExists, "a collection \"\(spec.name)\" exists already; delete it first or choose another name")
         }
         return CollectionEntry(
             spec: spec, incarnation: Incarnation(UInt64.random(in: 1...UInt64.max)), state: .creating,
-            shards: try Placement.place(shards: spec.shardCount, replicas: spec.replicationFactor, on: nodes, load: load))
+            shards: try Placement.place(shards: spec.shardCount, replicas: spec.replicationFactor, on: nodes, load: load, standing: standing))
     }
 
     /// Makes every replica and then the collection visible. May be repeated.

@@ -13,11 +13,19 @@ struct MetadataCopy {
     var leader = MapCopy<LeaderEntry>()
     /// Shard workers that were ever heard of.
     var nodes = MapCopy<NodeEntry>()
+    /// Moves, those that ended lately included.
+    var operations = MapCopy<Move>()
+    var events = MapCopy<ClusterEvent>()
+    /// One at most.
+    var moveSettings = MapCopy<MoveSettings>()
 
     static let collectionsPrefix = "collections/"
     static let coordinatorsPrefix = "coordinators/"
     static let nodesPrefix = "nodes/"
     static let leaderKey = "leader"
+    static let operationsPrefix = "operations/"
+    static let eventsPrefix = "events/"
+    static let moveSettingsKey = "moves"
 
     /// How far the watch is.
     var revision: UInt64 { collections.watched }
@@ -36,6 +44,9 @@ struct MetadataCopy {
         coordinators.reset(to: try parsed(Self.coordinatorsPrefix, CoordinatorEntry.init), revision: snapshot.revision)
         nodes.reset(to: try parsed(Self.nodesPrefix, NodeEntry.init), revision: snapshot.revision)
         leader.reset(to: try parsed(Self.leaderKey, LeaderEntry.init), revision: snapshot.revision)
+        operations.reset(to: try parsed(Self.operationsPrefix, Move.init), revision: snapshot.revision)
+        events.reset(to: try parsed(Self.eventsPrefix, ClusterEvent.init), revision: snapshot.revision)
+        moveSettings.reset(to: try parsed(Self.moveSettingsKey, MoveSettings.init), revision: snapshot.revision)
     }
 
     /// Takes what a watch tells. An entry that cannot be read stays as it was known.
@@ -49,6 +60,9 @@ struct MetadataCopy {
         coordinators.advance(to: revision)
         nodes.advance(to: revision)
         leader.advance(to: revision)
+        operations.advance(to: revision)
+        events.advance(to: revision)
+        moveSettings.advance(to: revision)
         return problems
     }
 
@@ -65,6 +79,9 @@ struct MetadataCopy {
         try take(Self.coordinatorsPrefix, into: &coordinators) { bytes throws(NeedletailError) in try CoordinatorEntry(encoded: bytes) }
         try take(Self.nodesPrefix, into: &nodes) { bytes throws(NeedletailError) in try NodeEntry(encoded: bytes) }
         try take(Self.leaderKey, into: &leader) { bytes throws(NeedletailError) in try LeaderEntry(encoded: bytes) }
+        try take(Self.operationsPrefix, into: &operations) { bytes throws(NeedletailError) in try Move(encoded: bytes) }
+        try take(Self.eventsPrefix, into: &events) { bytes throws(NeedletailError) in try ClusterEvent(encoded: bytes) }
+        try take(Self.moveSettingsKey, into: &moveSettings) { bytes throws(NeedletailError) in try MoveSettings(encoded: bytes) }
     }
 }
 

@@ -75,7 +75,11 @@ extension Coordinator {
             }
             if choices.isEmpty {
                 // Every replica was asked. A shard that has several may have another primary soon; who takes a partial answer need not wait for it.
-                let hopeful = request.allowPartial ? [:] : open.filter { $1.replicas.count > 1 }
+                let hopeful = open.filter { shard, place in
+                    !request.allowPartial
+                        && (place.replicas.count > 1 || (place.version > 1 && pause.age < Self.lease)
+                            || self.place(of: shard)?.1.version != place.version)
+                }
                 guard !hopeful.isEmpty, await pause.wait(before: end) else { break }
                 for shard in hopeful.keys { if let (_, place) = place(of: shard) { open[shard] = place } }
                 for shard in hopeful.keys { tried[shard] = nil }

@@ -64,6 +64,12 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
         var growth: [Incarnation: (points: UInt64, since: ContinuousClock.Instant)] = [:]
         /// Fields that could not be trained unasked.
         var failedTrainings: [TrainedField: FailedTraining] = [:]
+        /// Moves that are being gone on with, and when their shard's primary was last asked to hand over.
+        var advancing: Set<UInt64> = []
+        var handOvers: [UInt64: ContinuousClock.Instant] = [:]
+        var lastEvent: UInt64 = 0
+        /// Since when every shard is as it should be; nil while one is not.
+        var healthySince: ContinuousClock.Instant?
     }
 
     public let clusterID: UInt64
@@ -74,6 +80,7 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
     let connectCoordinator: ConnectCoordinator
     /// Of this coordinator's lease in the metadata store.
     let leaseLength: Duration
+    let policy: MovePolicy
     let state: Mutex<State>
     let failover: Failover
     let started = ContinuousClock.now
@@ -89,23 +96,24 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
     ///   - connectCoordinator: for requests that another coordinator is to be asked; not used with a store of one coordinator.
     /// - Throws: `dataLoss` when they are damaged, `unimplemented` when a newer version wrote them.
     public static func open(
-        metadata: any MetadataStore, leaseLength: Duration = .seconds(2),
+        metadata: any MetadataStore, leaseLength: Duration = .seconds(2), policy: MovePolicy = MovePolicy(),
         connectCoordinator: ConnectCoordinator? = nil, connect: @escaping Connect
     ) async throws -> Coordinator {
         let cluster = try await identity(metadata)
         let copy = try MetadataCopy(try await metadata.entries(prefix: ""))
-        let coordinator = Coordinator(cluster, metadata, leaseLength, copy, connect, connectCoordinator ?? { _ in throw notLeading })
+        let coordinator = Coordinator(cluster, metadata, leaseLength, policy, copy, connect, connectCoordinator ?? { _ in throw notLeading })
         if metadata.isExclusive { try await coordinator.leadAlone() }
         return coordinator
     }
 
     private init(
-        _ cluster: UInt64, _ metadata: any MetadataStore, _ leaseLength: Duration, _ copy: MetadataCopy, _ connect: @escaping Connect,
-        _ connectCoordinator: @escaping ConnectCoordinator
+        _ cluster: UInt64, _ metadata: any MetadataStore, _ leaseLength: Duration, _ policy: MovePolicy, _ copy: MetadataCopy,
+        _ connect: @escaping Connect, _ connectCoordinator: @escaping ConnectCoordinator
     ) {
         clusterID = cluster
         self.metadata = metadata
         self.leaseLength = leaseLength
+        self.policy = policy
         self.connect = connect
         self.connectCoordinator = connectCoordinator
         state = Mutex(State(copy: copy, membership: Membership(lease: Self.lease)))

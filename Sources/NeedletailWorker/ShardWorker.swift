@@ -25,6 +25,13 @@ public struct ShardWorkerConfiguration: Sendable {
     public var logSegmentBytes = 64 << 20
     /// How long requests under way may take when the process is asked to stop.
     public var drainTime = Duration.seconds(10)
+    /// Workers of one zone may fail together: replicas of a shard go to different ones.
+    public var zone = ""
+    /// Its share of the bytes, compared with other workers'.
+    public var weight = 1.0
+    /// What replicas may take; nil: the machine's memory, and what the file system of the data folder has in all.
+    public var memoryLimitBytes: UInt64?
+    public var diskLimitBytes: UInt64?
 
     /// - Parameter cores: processors to use.
     public init(cores: Int) {
@@ -79,7 +86,7 @@ public final class ShardWorker: Service {
 
         let heartbeats = HeartbeatLoop(
             folder: folder, node: node, replication: replication, coordinators: coordinators, lease: lease, nudges: nudges,
-            address: configuration.advertised ?? "\(configuration.host):\(port)", logger: logger)
+            address: configuration.advertised ?? "\(configuration.host):\(port)", facts: { [configuration] in configuration.facts }, logger: logger)
         // Whoever is told that the worker is up may ask the coordinator about it: so the coordinator hears first, if it is there.
         var mismatch: WrongCluster?
         do throws(WrongCluster) { try await heartbeats.beat(isDraining: false) } catch { mismatch = error }

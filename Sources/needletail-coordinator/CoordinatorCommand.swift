@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import NeedletailCluster
 import NeedletailCoordinator
 import NeedletailCore
 import NeedletailEtcd
@@ -29,6 +30,11 @@ struct CoordinatorCommand: AsyncParsableCommand {
     var etcdPasswordFile: String?
     @Option(help: "Milliseconds without a sign of life from the coordinator that leads after which another one does; etcd rounds up to seconds.")
     var leaderLease = 2000
+    @Option(help: "Seconds of silence after which a shard worker counts as gone, and its replicas are made elsewhere.") var lostAfter = 600
+    @Option(help: "Seconds for which all workers and replicas must have been well before anything moves for balance.") var rebalanceAfter = 30
+    @Option(help: "Seconds for which a shard that was moved for balance, or by hand, is left alone.") var rest = 600
+    @Option(help: "Moves of replicas at one time.") var moves = 2
+    @Option(help: "Moves at one time that a shard worker takes part in.") var movesPerNode = 1
     @Option(help: "Address to listen on; port 0 takes any free one.") var listen = "127.0.0.1:7460"
     @Option(help: "Address at which workers and other coordinators reach this one, when it is not the one it listens on.") var advertise: String?
     @Option(help: "Port for HTTP probes (/healthz, /readyz) on the same host; 0 takes any free one, \"off\" has none.") var admin = "7461"
@@ -45,6 +51,10 @@ struct CoordinatorCommand: AsyncParsableCommand {
         configuration.metadata = try metadataStore()
         configuration.leaseLength = .milliseconds(max(500, leaderLease))
         configuration.dataDirectory = data
+        configuration.moves.limits = MoveLimits(atOnce: max(1, moves), perNode: max(1, movesPerNode))
+        configuration.moves.lostAfter = .seconds(max(5, lostAfter))
+        configuration.moves.stableFor = .seconds(max(0, rebalanceAfter))
+        configuration.moves.rest = .seconds(max(0, rest))
         configuration.drainTime = .seconds(drainSeconds)
         let portFile = portFile
         let service = CoordinatorService(configuration: configuration, logger: logger) { port, adminPort in

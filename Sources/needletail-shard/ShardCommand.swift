@@ -60,9 +60,27 @@ struct Serve: AsyncParsableCommand {
     @Option(help: "Threads that build graphs; all processors when left out.") var buildThreads: Int?
     @Option(help: "MiB that a segment of a replica's log has at least: what replicas that were away can catch up from without a whole copy.")
     var logSegment = 64
+    @Option(help: "What may fail together with this worker (a rack, a data centre): replicas of a shard go to different zones.") var zone = ""
+    @Option(help: "Share of the data, compared with other workers: 2 holds twice as much as 1.") var weight = 1.0
+    @Option(help: "Memory that replicas may take, as 48GiB or in bytes; the machine's when left out.") var memoryLimit: String?
+    @Option(help: "Disk that replicas may take, as 2TiB or in bytes; that of the data folder's file system when left out.") var diskLimit: String?
     @Option(help: "Seconds that requests under way may take at shutdown.") var drainSeconds = 10
     @Option(help: "trace, debug, info, notice, warning or error.") var logLevel = "info"
     @Option(help: "File to write the port to once the worker listens.") var portFile: String?
+
+    /// "48GiB", "500 MB", or a plain number.
+    private static func bytes(_ text: String) throws -> UInt64 {
+        let units: [(String, Double)] = [
+            ("KIB", 1024), ("MIB", 1_048_576), ("GIB", 1_073_741_824), ("TIB", 1_099_511_627_776), ("KB", 1e3), ("MB", 1e6), ("GB", 1e9), ("TB", 1e12),
+            ("B", 1), ("", 1),
+        ]
+        let upper = text.uppercased()
+        for (unit, factor) in units where upper.hasSuffix(unit) {
+            let number = upper.dropLast(unit.count).trimmingCharacters(in: .whitespaces)
+            if let value = Double(number), value > 0, value * factor < 1e18 { return UInt64(value * factor) }
+        }
+        throw ValidationError("\(text) is no size; write 48GiB, 500MB or a number of bytes.")
+    }
 
     func run() async throws {
         let logger = Logs.start(label: "needletail-shard", level: logLevel)
@@ -72,6 +90,10 @@ struct Serve: AsyncParsableCommand {
         configuration.advertised = advertise
         configuration.dataDirectory = data
         configuration.drainTime = .seconds(drainSeconds)
+        guard weight > 0, weight < 1e6 else { throw ValidationError("--weight must be above 0.") }
+        (configuration.zone, configuration.weight) = (zone, weight)
+        configuration.memoryLimitBytes = try memoryLimit.map(Self.bytes)
+        configuration.diskLimitBytes = try diskLimit.map(Self.bytes)
         configuration.logSegmentBytes = max(1, logSegment) << 20
         if let searchThreads { configuration.searchThreads = max(1, searchThreads) }
         if let buildThreads { configuration.buildThreads = max(1, buildThreads) }

@@ -8,6 +8,7 @@ extension GRPCRouter {
         registerWrites(operations)
         registerReads(operations)
         registerStatus(operations)
+        registerMoves(operations)
     }
 
     private mutating func registerCollections(_ operations: any ClusterOperations) {

@@ -5,7 +5,7 @@ public import NeedletailGRPC
 public struct RemoteCluster: ClusterOperations {
     let client: GRPCClient
     /// Of calls that only the leader performs.
-    private let controlMetadata: GRPCMetadata
+    let controlMetadata: GRPCMetadata
 
     /// - Parameter isForwarding: this is a coordinator that passes on what it was asked.
     public init(_ client: GRPCClient, isForwarding: Bool = false) {
