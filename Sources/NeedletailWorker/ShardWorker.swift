@@ -19,6 +19,8 @@ public struct ShardWorkerConfiguration: Sendable {
     public var coordinators = ["127.0.0.1:7460"]
     public var dataDirectory = "needletail-data/shard"
     public var searchThreads: Int
+    /// Searches and reads that may wait for a thread.
+    public var searchQueue = 4096
     public var buildThreads: Int
     public var transportThreads = 1
     /// A log's segment that reached this size is followed by another; whole segments that a checkpoint holds are removed.
@@ -61,7 +63,8 @@ public final class ShardWorker: Service {
         var replicas = ReplicaConfiguration()
         replicas.log.segmentBytes = configuration.logSegmentBytes
         let resources = NodeResources(
-            searchThreads: configuration.searchThreads, buildThreads: configuration.buildThreads, configuration: replicas)
+            searchThreads: configuration.searchThreads, buildThreads: configuration.buildThreads, searchQueue: configuration.searchQueue,
+            configuration: replicas)
         let node = LocalNode(directory: configuration.dataDirectory, resources: resources)
         let health = HealthService()
         health.set(.notServing, for: "")

@@ -57,6 +57,8 @@ struct Serve: AsyncParsableCommand {
     @Option(help: "Address of a coordinator; may be given several times, or several with commas between them. They name the others.")
     var coordinator = ["127.0.0.1:7460"]
     @Option(help: "Threads that search; all processors when left out.") var searchThreads: Int?
+    @Option(help: "Searches and reads that may wait for a thread; more are refused, with the time after which to come again.")
+    var searchQueue = 4096
     @Option(help: "Threads that build graphs; all processors when left out.") var buildThreads: Int?
     @Option(help: "MiB that a segment of a replica's log has at least: what replicas that were away can catch up from without a whole copy.")
     var logSegment = 64
@@ -96,6 +98,8 @@ struct Serve: AsyncParsableCommand {
         configuration.diskLimitBytes = try diskLimit.map(Self.bytes)
         configuration.logSegmentBytes = max(1, logSegment) << 20
         if let searchThreads { configuration.searchThreads = max(1, searchThreads) }
+        guard searchQueue > 0 else { throw ValidationError("--search-queue must be above 0.") }
+        configuration.searchQueue = searchQueue
         if let buildThreads { configuration.buildThreads = max(1, buildThreads) }
         let portFile = portFile
         let worker = ShardWorker(configuration: configuration, logger: logger) { port in
