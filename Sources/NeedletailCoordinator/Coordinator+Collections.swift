@@ -33,9 +33,7 @@ extension Coordinator {
 
     private func plan(_ spec: CollectionSpec) throws(NeedletailError) -> CollectionEntry {
         let (nodes, load, standing, exists) = state.withLock { state in
-            let drained = state.drainedNodes
-            let placeable = state.membership.placeable(now: .now).filter { !drained.contains($0) }
-            return (placeable, state.replicaCounts, state.standings, state.collections[spec.name] != nil)
+            (state.placeable, state.replicaCounts, state.standings, state.collections[spec.name] != nil)
         }
         guard !exists else {
             throw NeedletailError(.alreadyExists, "a collection \"\(spec.name)\" exists already; delete it first or choose another name")
@@ -131,6 +129,9 @@ extension Coordinator {
             changed.spec.writeConsistency = changes.writeConsistency ?? entry.spec.writeConsistency
             changed.spec.minInSync = changes.minInSync ?? entry.spec.minInSync
             try changed.spec.validate()
+            if changed.spec.replicationFactor > entry.spec.replicationFactor {
+                try Placement.check(replicas: changed.spec.replicationFactor, on: state.withLock { $0.placeable.count })
+            }
             guard try await store(changed, replacing: entry) else {
                 throw NeedletailError(.aborted, "collection \"\(name)\" was changed by another coordinator; try again")
             }

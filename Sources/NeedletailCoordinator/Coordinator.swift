@@ -168,6 +168,8 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
         let worker = try worker(node)
         do { return try await body(worker) } catch {
             var failure = Self.wrap(error)
+            // A replica that has moved, or is not there yet: nothing was done, and the map will say where it is.
+            if failure.code == .notFound { failure.code = .aborted }
             if failure.code == .unavailable {
                 state.withLock { $0.membership.unanswered(shards, by: node) }
                 // Raised on this side of the connection: whose address it names is known only here.

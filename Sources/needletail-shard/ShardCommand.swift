@@ -11,6 +11,7 @@ struct ShardCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "needletail-shard",
         abstract: "A shard worker: hosts shard replicas and serves coordinators.",
+        discussion: "`needletail-shard serve --help` explains the worker's flags; \"serve\" may be left out.",
         version: NeedletailVersion.current,
         subcommands: [Serve.self, Repair.self], defaultSubcommand: Serve.self)
 
@@ -69,6 +70,7 @@ struct Serve: AsyncParsableCommand {
     @Option(help: "Seconds that requests under way may take at shutdown.") var drainSeconds = 10
     @Option(help: "trace, debug, info, notice, warning or error.") var logLevel = "info"
     @Option(help: "File to write the port to once the worker listens.") var portFile: String?
+    @Flag(help: "Stop when the standard input ends, with whatever started this.") var endWithInput = false
 
     /// "48GiB", "500 MB", or a plain number.
     private static func bytes(_ text: String) throws -> UInt64 {
@@ -85,6 +87,7 @@ struct Serve: AsyncParsableCommand {
     }
 
     func run() async throws {
+        try Flags.check(logLevel: logLevel, drainSeconds: drainSeconds, advertise: advertise)
         let logger = Logs.start(label: "needletail-shard", level: logLevel)
         var configuration = ShardWorkerConfiguration(cores: ProcessInfo.processInfo.activeProcessorCount)
         (configuration.host, configuration.port) = try Endpoint.parse(listen)
@@ -96,11 +99,11 @@ struct Serve: AsyncParsableCommand {
         (configuration.zone, configuration.weight) = (zone, weight)
         configuration.memoryLimitBytes = try memoryLimit.map(Self.bytes)
         configuration.diskLimitBytes = try diskLimit.map(Self.bytes)
-        configuration.logSegmentBytes = max(1, logSegment) << 20
-        if let searchThreads { configuration.searchThreads = max(1, searchThreads) }
-        guard searchQueue > 0 else { throw ValidationError("--search-queue must be above 0.") }
-        configuration.searchQueue = searchQueue
-        if let buildThreads { configuration.buildThreads = max(1, buildThreads) }
+        configuration.logSegmentBytes = try Flags.check("--log-segment", logSegment, in: 1...65_536) << 20
+        if let searchThreads { configuration.searchThreads = try Flags.check("--search-threads", searchThreads, in: 1...1_024) }
+        configuration.searchQueue = try Flags.check("--search-queue", searchQueue, in: 1...1_000_000)
+        if let buildThreads { configuration.buildThreads = try Flags.check("--build-threads", buildThreads, in: 1...1_024) }
+        if endWithInput { ParentProcess.stopWithInput() }
         let portFile = portFile
         let worker = ShardWorker(configuration: configuration, logger: logger) { port in
             if let portFile { try? "\(port)\n".write(toFile: portFile, atomically: true, encoding: .utf8) }

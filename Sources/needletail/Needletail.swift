@@ -35,6 +35,7 @@ struct Needletail: AsyncParsableCommand {
             } else {
                 try command.run()
             }
+            try StandardStreams.finish()
         } catch let error as NeedletailError {
             Failure.exit("needletail", error)
         } catch {
