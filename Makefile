@@ -11,7 +11,7 @@ DEBIAN := libnghttp2-dev libprotobuf-c-dev liblmdb-dev zlib1g-dev pkg-config pyt
 TESTS_NEED := etcd-server iproute2 util-linux
 CLOCKED := Needletail(GRPC|Metadata|Coordinator)Tests
 
-.PHONY: deps build demo test chaos bench bench-failover bench-rpc bench-tail bench-restart bench-peers fuzz proto format lint clean
+.PHONY: deps build demo test chaos bench bench-failover bench-moves bench-rpc bench-tail bench-restart bench-peers fuzz proto format lint clean
 
 # Installs the Debian packages that are missing; says plainly when Swift is absent or too old.
 deps:
@@ -78,6 +78,10 @@ bench-rpc: build
 # Searches while one of the replicas runs a tenth of the time.
 bench-tail: build $(VENV)/ready
 	$(VENV)/bin/python Deploy/bench-tail.py
+
+# A replica that moves, beside a plain copy of its files; and what moves when a node joins.
+bench-moves: build $(VENV)/ready
+	$(VENV)/bin/python Deploy/bench-moves.py
 
 # A cluster of a million points, killed and started again.
 bench-restart: build $(VENV)/ready

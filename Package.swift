@@ -133,7 +133,7 @@ let package = Package(
         .executableTarget(
             name: "needletail-coordinator",
             dependencies: [
-                "NeedletailCoordinator", "NeedletailEtcd", "NeedletailCore", "NeedletailTelemetry", arguments, lifecycle, signals,
+                "NeedletailCoordinator", "NeedletailCluster", "NeedletailEtcd", "NeedletailCore", "NeedletailTelemetry", arguments, lifecycle, signals,
             ],
             swiftSettings: strict),
         .executableTarget(

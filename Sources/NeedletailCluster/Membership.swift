@@ -10,6 +10,9 @@ public struct Membership: Sendable {
         public var replicas: [ShardID: ReplicaStatus]
         public var isDraining: Bool
         public var lastHeartbeat: ContinuousClock.Instant
+        /// Since when it has been there without a break.
+        public var aliveSince: ContinuousClock.Instant
+        public var facts = NodeFacts()
         /// Whether a request found it not answering since its last heartbeat.
         public var isSuspect = false
         /// Replicas it began to serve since its last heartbeat, which the next one may not know of: it may be on its way already.
@@ -32,14 +35,16 @@ public struct Membership: Sendable {
     public init(lease: Duration) { self.lease = lease }
 
     public mutating func heartbeat(
-        from id: NodeID, address: String, status: NodeStatus, isDraining: Bool, now: ContinuousClock.Instant
+        from id: NodeID, address: String, status: NodeStatus, isDraining: Bool, facts: NodeFacts = NodeFacts(), now: ContinuousClock.Instant
     ) -> [Action] {
         let known = nodes[id]
         var replicas = Dictionary(status.replicas.map { ($0.shard, $0) }) { $1 }
         if let known, known.address == address {
             for shard in known.begun where replicas[shard].map({ $0.state == .loading }) ?? true { replicas[shard] = known.replicas[shard] }
         }
-        nodes[id] = Node(id: id, address: address, replicas: replicas, isDraining: isDraining, lastHeartbeat: now)
+        let aliveSince = known.flatMap { $0.address == address && $0.isAlive(at: now, lease: lease) ? $0.aliveSince : nil } ?? now
+        nodes[id] = Node(
+            id: id, address: address, replicas: replicas, isDraining: isDraining, lastHeartbeat: now, aliveSince: aliveSince, facts: facts)
         guard let known, known.address == address else { return [.connect(id, address: address)] }
         return known.isSuspect ? [.retry(id)] : []
     }

@@ -29,11 +29,33 @@ public struct NodeEntry: Sendable, Hashable {
     public var id: NodeID
     /// host:port
     public var address: String
+    public var zone: String
+    public var weight: Double
+    /// 0: not known.
+    public var memoryLimitBytes: UInt64
+    public var diskLimitBytes: UInt64
+    /// The operator wants it empty: its replicas go elsewhere, none comes.
+    public var isDrained: Bool
 
-    public init(id: NodeID, address: String) {
+    public init(
+        id: NodeID, address: String, zone: String = "", weight: Double = 1, memoryLimitBytes: UInt64 = 0, diskLimitBytes: UInt64 = 0, isDrained: Bool = false
+    ) {
         self.id = id
         self.address = address
+        self.zone = zone
+        self.weight = weight
+        self.memoryLimitBytes = memoryLimitBytes
+        self.diskLimitBytes = diskLimitBytes
+        self.isDrained = isDrained
     }
+
+    public init(id: NodeID, address: String, facts: NodeFacts, isDrained: Bool) {
+        self.init(
+            id: id, address: address, zone: facts.zone, weight: facts.weight, memoryLimitBytes: facts.memoryLimitBytes, diskLimitBytes: facts.diskLimitBytes,
+            isDrained: isDrained)
+    }
+
+    public var facts: NodeFacts { NodeFacts(zone: zone, weight: weight, memoryLimitBytes: memoryLimitBytes, diskLimitBytes: diskLimitBytes) }
 }
 
 private let format: UInt8 = 1
@@ -86,11 +108,23 @@ extension NodeEntry {
         writer.u8(format)
         writer.u64(id.value)
         writer.string(address)
+        writer.string(zone)
+        writer.f64(weight)
+        writer.u64(memoryLimitBytes)
+        writer.u64(diskLimitBytes)
+        writer.u8(isDrained ? 1 : 0)
         return writer.bytes
     }
 
     public init(encoded bytes: [UInt8]) throws(NeedletailError) {
         var reader = try begin(bytes, "shard worker")
         self.init(id: NodeID(try reader.u64()), address: try reader.string())
+        // Earlier versions knew no more.
+        if (try? reader.expectEnd()) != nil { return }
+        zone = try reader.string()
+        weight = try reader.f64()
+        memoryLimitBytes = try reader.u64()
+        diskLimitBytes = try reader.u64()
+        isDrained = try reader.u8() != 0
     }
 }

@@ -1,4 +1,3 @@
-internal import Glibc
 internal import NeedletailBackup
 internal import NeedletailCluster
 public import NeedletailCore
@@ -206,13 +205,6 @@ extension Coordinator {
         }
         try spec.validate()
         return spec
-    }
-
-    /// Of this coordinator's clock, since 1970.
-    static func milliseconds() -> Int64 {
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
-        return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
     }
 }
 

@@ -20,17 +20,18 @@ extension Coordinator {
                 "shard worker \(node) is alive at \(rival): this is a copy of its data folder. Stop one of them; a copy is no replica")
         }
         let term = term
-        let (actions, assignments, models) = state.withLock { state in
+        let (actions, assignments, models, dropped) = state.withLock { state in
             let actions = state.membership.heartbeat(
-                from: node, address: heartbeat.address, status: heartbeat.status, isDraining: heartbeat.isDraining, now: .now)
-            guard term != nil else { return (actions, [ReplicaAssignment](), [CollectionModel]()) }
+                from: node, address: heartbeat.address, status: heartbeat.status, isDraining: heartbeat.isDraining,
+                facts: heartbeat.facts, now: .now)
+            guard term != nil else { return (actions, [ReplicaAssignment](), [CollectionModel](), [ShardID]()) }
             let assignments = state.collections.values.flatMap { entry in
                 entry.state == .deleting
                     ? [] : entry.shards.filter { $0.replicas.contains(node) }.map { entry.assignment($0, address: state.address) }
             }
             let models = TrainingPolicy.models(
                 for: node, of: state.collections.values, replicas: state.membership.nodes[node]?.replicas ?? [:])
-            return (actions, assignments, models)
+            return (actions, assignments, models, state.dropped(on: node))
         }
         for action in actions {
             switch action {
@@ -44,7 +45,7 @@ extension Coordinator {
             case .retry(let node): state.withLock { $0.workers[node] }?.retryNow()
             }
         }
-        if term != nil { await remember(node, at: heartbeat.address) }
+        if term != nil { await remember(node, at: heartbeat.address, heartbeat.facts) }
         // Asked again, after all that took time: whose lease is over by now says nothing as the leader.
         tellLeadership()
         resignForBroken(node, heartbeat.status)
@@ -52,7 +53,7 @@ extension Coordinator {
         guard let term, term == self.term, let epochs else { return HeartbeatAnswer(cluster: clusterID, leadership: nil, coordinators: addresses) }
         return HeartbeatAnswer(
             cluster: clusterID, leadership: .init(term: term, lease: Self.lease, epochs: epochs), coordinators: addresses, assignments: assignments,
-            models: models)
+            models: models, dropped: dropped)
     }
 
     /// A node lives and its replica does not: nobody but us can say that the shard needs another primary.
@@ -69,11 +70,20 @@ extension Coordinator {
 
     /// Puts a worker that is new, or has moved, among the metadata, for coordinators that have not heard of it. Its heartbeat counts
     /// also when that fails; the next one tries again.
-    private func remember(_ node: NodeID, at address: String) async {
-        let (key, entry) = (Incarnation(node.value).description, NodeEntry(id: node, address: address))
-        if state.withLock({ $0.copy.nodes.values[key] }) == entry { return }
-        guard let outcome = try? await transactAsLeader(if: [], [.put(MetadataCopy.nodesPrefix + key, entry.encoded)]), outcome.succeeded else { return }
-        state.withLock { $0.copy.nodes.change(key, to: entry, revision: outcome.revision) }
+    private func remember(_ node: NodeID, at address: String, _ facts: NodeFacts) async {
+        let known = state.withLock { $0.copy.nodes.values[Incarnation(node.value).description] }
+        let entry = NodeEntry(id: node, address: address, facts: facts, isDrained: known?.isDrained ?? false)
+        if known != entry { _ = try? await store(entry, replacing: known) }
+    }
+
+    /// False when somebody else was first.
+    func store(_ entry: NodeEntry, replacing old: NodeEntry?) async throws -> Bool {
+        let key = Incarnation(entry.id.value).description
+        let revision = state.withLock { $0.copy.nodes.values[key] == old ? $0.copy.nodes.revision(key) : 0 }
+        let path = MetadataCopy.nodesPrefix + key
+        let outcome = try await transactAsLeader(if: [revision.map { .revision(path, $0) } ?? .absent(path)], [.put(path, entry.encoded)])
+        if outcome.succeeded { state.withLock { $0.copy.nodes.change(key, to: entry, revision: outcome.revision) } }
+        return outcome.succeeded
     }
 
     /// Of all coordinators; none when there can be but one.
@@ -83,7 +93,9 @@ extension Coordinator {
 
     /// By id, this one among them.
     private var coordinators: [CoordinatorInfo] {
-        let leader = state.withLock { $0.copy.leader.values.first?.value.coordinator.id }
+        var leader = state.withLock { $0.copy.leader.values.first?.value.coordinator.id }
+        // Its lease may have ended without its being able to read that.
+        if leader == id, !isLeader { leader = nil }
         var known = Dictionary(state.withLock { $0.copy.coordinators.values.values.map { ($0.id, $0.address) } }) { $1 }
         known[id] = address
         return known.sorted { $0.key < $1.key }.map { CoordinatorInfo(id: $0.key, address: $0.value, isLeader: $0.key == leader) }
@@ -109,25 +121,26 @@ extension Coordinator {
                 clusterID: clusterID, version: NeedletailVersion.current,
                 nodesTotal: state.membership.nodes.count + state.unheardNodes.count, nodesAlive: alive.count,
                 collections: state.collections.values.count { $0.state == .active }, shardsTotal: state.shardCount,
-                shardsReady: state.readyShards, points: alive.reduce(0) { $0 + $1.replicas.values.reduce(0) { $0 + $1.pointCount } },
+                shardsReady: state.readyShards, points: state.points,
                 coordinators: coordinators)
         }
     }
 
     public func nodes(deadline: Deadline?) async throws -> [NodeInfo] {
         let now = ContinuousClock.now
-        let (heard, unheard) = state.withLock { (Array($0.membership.nodes.values), $0.unheardNodes) }
+        let (heard, unheard, drained) = state.withLock { (Array($0.membership.nodes.values), $0.unheardNodes, $0.drainedNodes) }
         let silent = unheard.map { node in
             NodeInfo(
                 id: node.id.value, address: node.address, isAlive: false, replicas: 0, points: 0, memoryBytes: 0, diskBytes: 0,
-                heartbeatAge: started.duration(to: now))
+                heartbeatAge: started.duration(to: now), facts: node.facts, isDrained: node.isDrained)
         }
         let infos = heard.map { node in
             NodeInfo(
                 id: node.id.value, address: node.address, isAlive: node.isAlive(at: now, lease: Self.lease),
                 replicas: node.replicas.count, points: node.replicas.values.reduce(0) { $0 + $1.pointCount },
                 memoryBytes: node.replicas.values.reduce(0) { $0 + $1.memoryBytes },
-                diskBytes: node.replicas.values.reduce(0) { $0 + $1.diskBytes }, heartbeatAge: node.lastHeartbeat.duration(to: now))
+                diskBytes: node.replicas.values.reduce(0) { $0 + $1.diskBytes }, heartbeatAge: node.lastHeartbeat.duration(to: now),
+                facts: node.facts, isDrained: drained.contains(node.id))
         }
         return (infos + silent).sorted { $0.id < $1.id }
     }
@@ -146,6 +159,8 @@ extension Coordinator {
 extension Coordinator.State {
     /// Known from the metadata, but not to have sent this coordinator a heartbeat.
     fileprivate var unheardNodes: [NodeEntry] { copy.nodes.values.values.filter { membership.nodes[$0.id] == nil } }
+
+    var drainedNodes: Set<NodeID> { Set(copy.nodes.values.values.filter(\.isDrained).map(\.id)) }
 
     fileprivate var active: [CollectionEntry] { collections.values.filter { $0.state == .active } }
     var shardCount: Int { active.reduce(0) { $0 + $1.shards.count } }
@@ -180,5 +195,13 @@ extension Coordinator.State {
                 let status = membership.isAlive(node, now: now) ? membership.replica(entry.shardID(place), on: node) : nil
                 return .init(node: node.value, isPrimary: node == place.primary, isInSync: place.inSync.contains(node), status: status)
             })
+    }
+}
+
+extension Coordinator.State {
+    /// Each counted once, by what the replicas in sync said last.
+    fileprivate var points: UInt64 {
+        collections.values.flatMap { entry in entry.shards.map { (entry.shardID($0), $0.inSync) } }
+            .reduce(0) { sum, shard in sum + (shard.1.compactMap { membership.replica(shard.0, on: $0)?.pointCount }.max() ?? 0) }
     }
 }

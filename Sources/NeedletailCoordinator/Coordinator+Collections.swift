@@ -32,15 +32,15 @@ extension Coordinator {
     }
 
     private func plan(_ spec: CollectionSpec) throws(NeedletailError) -> CollectionEntry {
-        let (nodes, load, exists) = state.withLock { state in
-            (state.membership.placeable(now: .now), state.replicaCounts, state.collections[spec.name] != nil)
+        let (nodes, load, standing, exists) = state.withLock { state in
+            (state.placeable, state.replicaCounts, state.standings, state.collections[spec.name] != nil)
         }
         guard !exists else {
             throw NeedletailError(.alreadyExists, "a collection \"\(spec.name)\" exists already; delete it first or choose another name")
         }
         return CollectionEntry(
             spec: spec, incarnation: Incarnation(UInt64.random(in: 1...UInt64.max)), state: .creating,
-            shards: try Placement.place(shards: spec.shardCount, replicas: spec.replicationFactor, on: nodes, load: load))
+            shards: try Placement.place(shards: spec.shardCount, replicas: spec.replicationFactor, on: nodes, load: load, standing: standing))
     }
 
     /// Makes every replica and then the collection visible. May be repeated.
@@ -129,6 +129,9 @@ extension Coordinator {
             changed.spec.writeConsistency = changes.writeConsistency ?? entry.spec.writeConsistency
             changed.spec.minInSync = changes.minInSync ?? entry.spec.minInSync
             try changed.spec.validate()
+            if changed.spec.replicationFactor > entry.spec.replicationFactor {
+                try Placement.check(replicas: changed.spec.replicationFactor, on: state.withLock { $0.placeable.count })
+            }
             guard try await store(changed, replacing: entry) else {
                 throw NeedletailError(.aborted, "collection \"\(name)\" was changed by another coordinator; try again")
             }

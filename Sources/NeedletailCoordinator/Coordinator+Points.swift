@@ -68,10 +68,10 @@ extension Coordinator {
             do throws(NeedletailError) {
                 return try await ask(place.primary, about: [write.shard]) { try await $0.write(write) }
             } catch {
-                // A primary whose log is broken gives way to another member, if there is one.
-                let mayPass = error.code == .unavailable || error.code == .aborted || (error.code == .dataLoss && place.inSync.count > 1)
-                guard mayPass, write.operation != nil, let (entry, _) = self.place(of: write.shard), isReplicated(entry),
-                    await pause.wait(before: end), let (_, newer) = self.place(of: write.shard)
+                // A primary whose log is broken gives way to another member, if there is one. What may have been carried out is sent again by name only.
+                let mayPass = error.code == .aborted || (error.code == .unavailable && write.operation != nil)
+                guard mayPass || (error.code == .dataLoss && place.inSync.count > 1),
+                    let newer = await newer(than: place, of: write.shard, &pause, before: end)
                 else { throw error }
                 (place, write.epoch) = (newer, newer.epoch)
             }

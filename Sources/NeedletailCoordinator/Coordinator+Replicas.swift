@@ -9,6 +9,7 @@ extension Coordinator {
     func decide(logger: Logger) async {
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await self.failover.run(self, logger: logger) }
+            group.addTask { await self.runMoves(logger: logger) }
             group.addTask {
                 while !Task.isCancelled {
                     self.tellLeadership()
@@ -31,42 +32,6 @@ extension Coordinator {
         guard term != nil else { return }
         // With a store of its own nobody else can lead.
         failover.renew(until: metadata.isExclusive ? .now + .seconds(10) : state.withLock { $0.lease?.counted.end } ?? .now)
-    }
-
-    /// Gives shards the number of replicas that their collection wants, one step a call: called on the clock.
-    func adjustReplicas() async {
-        guard isLeader else { return }
-        for entry in state.withLock({ Array($0.collections.values) }) where entry.state == .active {
-            for place in entry.shards where place.replicas.count != entry.spec.replicationFactor {
-                // What cannot be done now, for want of nodes, is tried again.
-                try? await adjust(place, of: entry)
-            }
-        }
-    }
-
-    private func adjust(_ place: ShardPlace, of entry: CollectionEntry) async throws {
-        let (shard, difference) = (entry.shardID(place), entry.spec.replicationFactor - place.replicas.count)
-        if difference > 0 {
-            let (nodes, load) = state.withLock { ($0.membership.placeable(now: .now), $0.replicaCounts) }
-            let added = try Placement.additions(1, to: place, on: nodes, load: load)
-            let changed = try await changePlace(of: shard, from: place.version) { place in
-                place.replicas = (place.replicas + added).sorted()
-                place.version += 1
-            }
-            if let (_, place) = self.place(of: shard) { await announce(place, of: changed) }
-            return
-        }
-        // Those go first that are not in sync; the primary stays.
-        let candidates = place.replicas.filter { $0 != place.primary }
-        guard let doomed = candidates.first(where: { !place.inSync.contains($0) }) ?? candidates.last else { return }
-        let changed = try await changePlace(of: shard, from: place.version) { place in
-            place.replicas.removeAll { $0 == doomed }
-            place.inSync.removeAll { $0 == doomed }
-            place.version += 1
-        }
-        if let (_, place) = self.place(of: shard) { await announce(place, of: changed) }
-        try await ask(doomed, about: [shard]) { try await $0.dropReplica(shard, deadline: .after(.seconds(10))) }
-        state.withLock { $0.membership.dropped(shard, by: doomed) }
     }
 
     // MARK: Whom to ask
@@ -134,15 +99,41 @@ extension Coordinator {
                     failure = failure ?? error
                 }
             }
+            // One replica alone is asked once, unless it has become another meanwhile.
             guard let failure else { throw NeedletailError(.unavailable, "shard \(shard) has no replica that serves; try again") }
-            guard place.replicas.count > 1, await pause.wait(before: end) else { throw failure }
-            guard let (_, newer) = self.place(of: shard) else { throw failure }
+            guard failure.code != .resourceExhausted, let newer = await newer(than: place, of: shard, &pause, before: end) else { throw failure }
             place = newer
         }
     }
 }
 
+extension Coordinator {
+    /// Waits a little after a failure. nil when another attempt would come too late, or is in vain: the shard has one replica and is as it was.
+    func newer(than place: ShardPlace, of shard: ShardID, _ pause: inout RetryPause, before end: Deadline) async -> ShardPlace? {
+        guard await pause.wait(before: end) else { return nil }
+        guard place.replicas.count == 1 else { return self.place(of: shard)?.1 }
+        // One that had fellows may not know yet that they have left.
+        if place.version > 1, pause.age < Self.lease { return self.place(of: shard)?.1 }
+        // News of a move may have come to its nodes before they come here.
+        let patience = min(end, Deadline.after(.milliseconds(200)))
+        while !patience.isPast, !Task.isCancelled {
+            guard let newer = self.place(of: shard)?.1 else { return nil }
+            if newer.version != place.version { return newer }
+            try? await Task.sleep(for: .milliseconds(5))
+        }
+        return nil
+    }
+}
+
 extension Coordinator.State {
+    /// Of nodes that were heard of, for the placement of new collections. Bytes are told apart by GiB only: what is nearly even is even.
+    var standings: [NodeID: Placement.Standing] {
+        membership.nodes.mapValues { node in
+            let bytes = node.replicas.values.reduce(0) { $0 + $1.memoryBytes + $1.diskBytes }
+            return Placement.Standing(zone: node.facts.zone, weight: node.facts.weight, bytes: bytes >> 30)
+        }
+    }
+
     /// Replicas that each node hosts or is to host.
     var replicaCounts: [NodeID: Int] {
         var counts: [NodeID: Int] = [:]
@@ -154,6 +145,10 @@ extension Coordinator.State {
 /// Pauses between attempts that grow, each a random part of its length so that those who failed together do not come back together.
 struct RetryPause {
     private var length = Duration.milliseconds(10)
+    private let began = ContinuousClock.now
+
+    var age: Duration { began.duration(to: .now) }
+
     private static let longest = Duration.milliseconds(200)
 
     /// False when the next attempt would come too late; then it has not waited.

@@ -14,7 +14,7 @@ extension Coordinator {
         let manifest = try await places.open(operation.target).manifest(operation.name)
         let spec = try restoredSpec(operation, manifest)
         try checkIsFree(operation.collection)
-        let (nodes, load) = state.withLock { ($0.membership.placeable(now: .now), $0.replicaCounts) }
+        let room = state.withLock { Room(nodes: $0.placeable, load: $0.replicaCounts, standing: $0.standings) }
         var next = operation
         next.step = .filling
         next.figures.total = UInt64(manifest.shards.count)
@@ -22,15 +22,15 @@ extension Coordinator {
         next.incarnation = Incarnation(.random(in: 1...UInt64.max))
         var made: [CollectionEntry] = []
         if spec.shardCount == manifest.shards.count {
-            made = [try entry(spec, next.incarnation, like: manifest, nodes, load)]
+            made = [try entry(spec, next.incarnation, like: manifest, room)]
         } else {
             next.staging = Incarnation(.random(in: 1...UInt64.max))
             var staging = spec
             (staging.name, staging.shardCount, staging.replicationFactor, staging.minInSync) = (operation.stagingName, manifest.shards.count, 1, 1)
-            let places = try Placement.place(shards: spec.shardCount, replicas: spec.replicationFactor, on: nodes, load: load)
+            let places = try room.place(shards: spec.shardCount, replicas: spec.replicationFactor)
             made = [
                 CollectionEntry(spec: spec, incarnation: next.incarnation, state: .restoring, shards: places),
-                try entry(staging, next.staging, like: manifest, nodes, load),
+                try entry(staging, next.staging, like: manifest, room),
             ]
             made[0].models = manifest.models
         }
@@ -38,11 +38,22 @@ extension Coordinator {
         return try await store(next, replacing: operation, made.map { ($0, nil) }) ? next : nil
     }
 
+    /// Where replicas can be.
+    private struct Room {
+        let nodes: [NodeID]
+        let load: [NodeID: Int]
+        let standing: [NodeID: Placement.Standing]
+
+        func place(shards: Int, replicas: Int) throws(NeedletailError) -> [ShardPlace] {
+            try Placement.place(shards: shards, replicas: replicas, on: nodes, load: load, standing: standing)
+        }
+    }
+
     /// One replica of each of the backup's shards, in an epoch after all that it knows.
     private func entry(
-        _ spec: CollectionSpec, _ incarnation: Incarnation, like manifest: BackupManifest, _ nodes: [NodeID], _ load: [NodeID: Int]
+        _ spec: CollectionSpec, _ incarnation: Incarnation, like manifest: BackupManifest, _ room: Room
     ) throws(NeedletailError) -> CollectionEntry {
-        var places = try Placement.place(shards: manifest.shards.count, replicas: 1, on: nodes, load: load)
+        var places = try room.place(shards: manifest.shards.count, replicas: 1)
         for (index, shard) in manifest.shards.enumerated() {
             places[index].number = shard.number
             places[index].range = shard.range

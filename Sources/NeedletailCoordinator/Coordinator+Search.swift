@@ -74,8 +74,13 @@ extension Coordinator {
                 return readers.first { tried[shard]?.contains($0) != true }.map { (shard, $0) }
             }
             if choices.isEmpty {
-                // Every replica was asked. A shard that has several may have another primary soon; who takes a partial answer need not wait for it.
-                let hopeful = request.allowPartial ? [:] : open.filter { $1.replicas.count > 1 }
+                // Every replica was asked. A shard that has several may have another primary soon; who takes a partial answer need not wait for it,
+                // and nodes that have too much to do are not asked again by those who could wait.
+                let hopeful = open.filter { shard, place in
+                    !request.allowPartial && !Self.isOverload(failed[shard])
+                        && (place.replicas.count > 1 || (place.version > 1 && pause.age < Self.lease)
+                            || self.place(of: shard)?.1.version != place.version)
+                }
                 guard !hopeful.isEmpty, await pause.wait(before: end) else { break }
                 for shard in hopeful.keys { if let (_, place) = place(of: shard) { open[shard] = place } }
                 for shard in hopeful.keys { tried[shard] = nil }
@@ -97,6 +102,10 @@ extension Coordinator {
             if open.isEmpty { break }
         }
         return responses + [NodeSearchResponse(results: [], reports: Array(failed.values))]
+    }
+
+    private static func isOverload(_ report: ShardReport?) -> Bool {
+        if case .failed(let error)? = report?.outcome { error.code == .resourceExhausted } else { false }
     }
 
     /// Asks all nodes of a plan side by side. A node that fails is a report for each of its shards, not an error.

@@ -70,6 +70,12 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
         var failedTrainings: [TrainedField: FailedTraining] = [:]
         /// How the backups that are gone on with are, on the leader.
         var backupRuns: [UInt64: BackupRun] = [:]
+        /// Moves that are being gone on with, and when their shard's primary was last asked to hand over.
+        var advancing: Set<UInt64> = []
+        var handOvers: [UInt64: ContinuousClock.Instant] = [:]
+        var lastEvent: UInt64 = 0
+        /// Since when every shard is as it should be; nil while one is not.
+        var healthySince: ContinuousClock.Instant?
     }
 
     public let clusterID: UInt64
@@ -82,6 +88,7 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
     let leaseLength: Duration
     /// Opens places for backups.
     let places: BackupPlaces
+    let policy: MovePolicy
     let state: Mutex<State>
     let failover: Failover
     let started = ContinuousClock.now
@@ -97,24 +104,26 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
     ///   - connectCoordinator: for requests that another coordinator is to be asked; not used with a store of one coordinator.
     /// - Throws: `dataLoss` when they are damaged, `unimplemented` when a newer version wrote them.
     public static func open(
-        metadata: any MetadataStore, leaseLength: Duration = .seconds(2), backups: BackupPlaces = BackupPlaces(),
+        metadata: any MetadataStore, leaseLength: Duration = .seconds(2), policy: MovePolicy = MovePolicy(), backups: BackupPlaces = BackupPlaces(),
         connectCoordinator: ConnectCoordinator? = nil, connect: @escaping Connect
     ) async throws -> Coordinator {
         let cluster = try await identity(metadata)
         let copy = try MetadataCopy(try await metadata.entries(prefix: ""))
-        let coordinator = Coordinator(cluster, metadata, leaseLength, backups, copy, connect, connectCoordinator ?? { _ in throw notLeading })
+        let coordinator = Coordinator(
+            cluster, metadata, leaseLength, policy, backups, copy, connect, connectCoordinator ?? { _ in throw notLeading })
         if metadata.isExclusive { try await coordinator.leadAlone() }
         return coordinator
     }
 
     private init(
-        _ cluster: UInt64, _ metadata: any MetadataStore, _ leaseLength: Duration, _ places: BackupPlaces, _ copy: MetadataCopy,
+        _ cluster: UInt64, _ metadata: any MetadataStore, _ leaseLength: Duration, _ policy: MovePolicy, _ places: BackupPlaces, _ copy: MetadataCopy,
         _ connect: @escaping Connect, _ connectCoordinator: @escaping ConnectCoordinator
     ) {
         clusterID = cluster
         self.metadata = metadata
         self.leaseLength = leaseLength
         self.places = places
+        self.policy = policy
         self.connect = connect
         self.connectCoordinator = connectCoordinator
         state = Mutex(State(copy: copy, membership: Membership(lease: Self.lease)))
@@ -169,6 +178,8 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
         let worker = try worker(node)
         do { return try await body(worker) } catch {
             var failure = Self.wrap(error)
+            // A replica that has moved, or is not there yet: nothing was done, and the map will say where it is.
+            if failure.code == .notFound { failure.code = .aborted }
             if failure.code == .unavailable {
                 state.withLock { $0.membership.unanswered(shards, by: node) }
                 // Raised on this side of the connection: whose address it names is known only here.

@@ -2,6 +2,7 @@ public import Logging
 internal import NeedletailAPI
 internal import NeedletailAdmin
 internal import NeedletailBackup
+public import NeedletailCluster
 internal import NeedletailCore
 internal import NeedletailGRPC
 public import NeedletailMetadata
@@ -23,6 +24,8 @@ public struct CoordinatorConfiguration: Sendable {
     public var environment: [String: String] = [:]
     /// Of the lease that a coordinator which shares its metadata with others has there: when the leader dies, another takes over after it.
     public var leaseLength = Duration.seconds(2)
+    /// When and how much the cluster moves replicas by itself.
+    public var moves = MovePolicy()
     public var transportThreads = 1
     /// How long requests under way may take when the process is asked to stop.
     public var drainTime = Duration.seconds(10)
@@ -74,7 +77,8 @@ public final class CoordinatorService: Service {
             return GRPCClient(host: host, port: port, group: threads.group)
         }
         return try await Coordinator.open(
-            metadata: metadata, leaseLength: configuration.leaseLength, backups: BackupPlaces(environment: configuration.environment),
+            metadata: metadata, leaseLength: configuration.leaseLength, policy: configuration.moves,
+            backups: BackupPlaces(environment: configuration.environment),
             connectCoordinator: { address in
                 let client = try client(address)
                 return Coordinator.CoordinatorLink(
@@ -144,7 +148,7 @@ public final class CoordinatorService: Service {
             group.addTask {
                 while !Task.isCancelled {
                     await coordinator.cleanUp()
-                    await coordinator.adjustReplicas()
+                    await coordinator.planMoves()
                     try? await Task.sleep(for: .seconds(1))
                 }
             }

@@ -9,6 +9,8 @@ final class Failover: Sendable {
         var machine: FailoverMachine
         /// In which the machine was told that this coordinator leads.
         var term: UInt64?
+        /// The epochs on which primaries were given leases, and how often.
+        var granted: [ShardID: (epoch: UInt64, count: Int)] = [:]
         /// Primaries that wait for their proposal.
         var waiters: [ShardID: [(proposal: Proposal, continuation: CheckedContinuation<Void, any Error>)]] = [:]
     }
@@ -48,9 +50,16 @@ final class Failover: Sendable {
             for action in state.machine.receive(.heartbeat(node, number: 0), now: now) {
                 if case .grant(_, _, let epochs) = action { granted = epochs } else { queue.yield(action) }
             }
+            for (shard, epoch) in granted ?? [:] {
+                let known = state.granted[shard]
+                state.granted[shard] = (epoch, known?.epoch == epoch ? (known?.count ?? 0) + 1 : 1)
+            }
             return granted
         }
     }
+
+    /// Whether a primary was given a lease on this epoch, and was heard of after that.
+    func isLed(_ shard: ShardID, epoch: UInt64) -> Bool { state.withLock { $0.granted[shard].map { $0.epoch == epoch && $0.count > 1 } ?? false } }
 
     /// Returns when the proposal was made.
     /// - Throws: `aborted` when it was not.
@@ -113,7 +122,9 @@ extension Coordinator: LeaderOperations {
             failover.settle(proposal, of: shard, .failure(NeedletailError(.aborted, "shard \(shard) has changed meanwhile; see how it is, then propose again")))
         case .read(let shard):
             if let (_, place) = place(of: shard) { failover.receive(.place(shard, place)) } else { failover.receive(.removed(shard)) }
-        case .waiting(let shard, let reason): logger.warning("\(reason.message)", metadata: ["shard": "\(shard)"])
+        case .waiting(let shard, let reason):
+            logger.warning("\(reason.message)", metadata: ["shard": "\(shard)"])
+            await note("failover", reason.message)
         }
     }
 
@@ -145,6 +156,7 @@ extension Coordinator: LeaderOperations {
                     metadata: ["shard": "\(shard)", "node": "\(swap.place.primary)", "epoch": "\(swap.place.epoch)"])
             }
             await announce(swap.place, of: entry)
+            await note(swap, entry)
         } catch {
             failover.receive(.swapFailed(shard, swap))
             if let proposal = swap.proposal { failover.settle(proposal, of: shard, .failure(error)) }

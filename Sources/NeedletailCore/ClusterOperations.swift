@@ -3,7 +3,7 @@
 ///
 /// All methods throw `NeedletailError`. Requests are validated by the implementation; field names stand for themselves ("" is the
 /// only field of a collection that has one).
-public protocol ClusterOperations: BackupOperations {
+public protocol ClusterOperations: MoveOperations, BackupOperations {
     func createCollection(_ spec: CollectionSpec, deadline: Deadline?) async throws -> CollectionInfo
     func collection(_ name: String, deadline: Deadline?) async throws -> CollectionInfo
     func collections(deadline: Deadline?) async throws -> [CollectionInfo]
@@ -372,9 +372,13 @@ public struct NodeInfo: Sendable {
     public var memoryBytes: UInt64
     public var diskBytes: UInt64
     public var heartbeatAge: Duration
+    public var facts: NodeFacts
+    /// Its replicas go to other nodes.
+    public var isDrained: Bool
 
     public init(
-        id: UInt64, address: String, isAlive: Bool, replicas: Int, points: UInt64, memoryBytes: UInt64, diskBytes: UInt64, heartbeatAge: Duration
+        id: UInt64, address: String, isAlive: Bool, replicas: Int, points: UInt64, memoryBytes: UInt64, diskBytes: UInt64, heartbeatAge: Duration,
+        facts: NodeFacts = NodeFacts(), isDrained: Bool = false
     ) {
         self.id = id
         self.address = address
@@ -384,6 +388,8 @@ public struct NodeInfo: Sendable {
         self.memoryBytes = memoryBytes
         self.diskBytes = diskBytes
         self.heartbeatAge = heartbeatAge
+        self.facts = facts
+        self.isDrained = isDrained
     }
 }
 
@@ -438,13 +444,15 @@ public struct Heartbeat: Sendable {
     public var cluster: UInt64
     public var status: NodeStatus
     public var isDraining: Bool
+    public var facts: NodeFacts
 
-    public init(node: UInt64, address: String, cluster: UInt64, status: NodeStatus, isDraining: Bool) {
+    public init(node: UInt64, address: String, cluster: UInt64, status: NodeStatus, isDraining: Bool, facts: NodeFacts = NodeFacts()) {
         self.node = node
         self.address = address
         self.cluster = cluster
         self.status = status
         self.isDraining = isDraining
+        self.facts = facts
     }
 }
 
@@ -474,14 +482,18 @@ public struct HeartbeatAnswer: Sendable {
     public var assignments: [ReplicaAssignment]
     /// Those that replicas ought to have and, by the heartbeat, have not.
     public var models: [CollectionModel]
+    /// Replicas that have left their shard for good: their files may go.
+    public var dropped: [ShardID]
 
     public init(
-        cluster: UInt64, leadership: Leadership?, coordinators: [String] = [], assignments: [ReplicaAssignment] = [], models: [CollectionModel] = []
+        cluster: UInt64, leadership: Leadership?, coordinators: [String] = [], assignments: [ReplicaAssignment] = [], models: [CollectionModel] = [],
+        dropped: [ShardID] = []
     ) {
         self.cluster = cluster
         self.leadership = leadership
         self.coordinators = coordinators
         self.assignments = assignments
         self.models = models
+        self.dropped = dropped
     }
 }

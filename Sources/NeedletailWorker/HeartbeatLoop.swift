@@ -17,13 +17,15 @@ struct HeartbeatLoop: Sendable {
     let lease: HeldLease
     let nudges: Nudges
     let address: String
+    /// As they are now.
+    let facts: @Sendable () -> NodeFacts
     let logger: Logger
     /// Done beside the heartbeats and not between them: making and opening replicas waits for disks, and a lease waits for nobody.
     private let orders = LatestOnly<Order>()
 
     init(
         folder: NodeFolder, node: LocalNode, replication: ReplicatedNode, coordinators: KnownCoordinators, lease: HeldLease, nudges: Nudges,
-        address: String, logger: Logger
+        address: String, facts: @escaping @Sendable () -> NodeFacts, logger: Logger
     ) {
         self.folder = folder
         self.node = node
@@ -32,6 +34,7 @@ struct HeartbeatLoop: Sendable {
         self.lease = lease
         self.nudges = nudges
         self.address = address
+        self.facts = facts
         self.logger = logger
     }
 
@@ -140,7 +143,8 @@ struct HeartbeatLoop: Sendable {
     private func beat(to coordinator: KnownCoordinator, isDraining: Bool) async throws {
         let replicas = node.currentStatus()
         let heartbeat = Heartbeat(
-            node: folder.nodeID, address: address, cluster: folder.clusterID, status: NodeStatus(replicas: replicas), isDraining: isDraining)
+            node: folder.nodeID, address: address, cluster: folder.clusterID, status: NodeStatus(replicas: replicas), isDraining: isDraining,
+            facts: facts())
         let number = lease.send()
         let answer = try await exchange(heartbeat, with: coordinator)
         coordinators.answered(coordinator)
@@ -176,8 +180,9 @@ struct HeartbeatLoop: Sendable {
                 logger.warning("a codec's model was not taken: \(error)", metadata: ["collection": "\(model.incarnation)"])
             }
         }
+        for shard in answer.dropped where replicas.contains(where: { $0.shard == shard }) { try await replication.dropReplica(shard, deadline: nil) }
         // Judged by what was reported: a replica made since then is in nobody's list yet.
-        let wanted = Set(answer.assignments.map(\.shard))
+        let wanted = Set(answer.assignments.map(\.shard) + answer.dropped)
         for replica in replicas where !wanted.contains(replica.shard) {
             let folder = try await node.setAside(replica.shard)
             logger.warning(

@@ -22,12 +22,21 @@ public struct ShardWorkerConfiguration: Sendable {
     /// Of the process: has what backups in S3 need.
     public var environment: [String: String] = [:]
     public var searchThreads: Int
+    /// Searches and reads that may wait for a thread.
+    public var searchQueue = 4096
     public var buildThreads: Int
     public var transportThreads = 1
     /// A log's segment that reached this size is followed by another; whole segments that a checkpoint holds are removed.
     public var logSegmentBytes = 64 << 20
     /// How long requests under way may take when the process is asked to stop.
     public var drainTime = Duration.seconds(10)
+    /// Workers of one zone may fail together: replicas of a shard go to different ones.
+    public var zone = ""
+    /// Its share of the bytes, compared with other workers'.
+    public var weight = 1.0
+    /// What replicas may take; nil: the machine's memory, and what the file system of the data folder has in all.
+    public var memoryLimitBytes: UInt64?
+    public var diskLimitBytes: UInt64?
 
     /// - Parameter cores: processors to use.
     public init(cores: Int) {
@@ -57,7 +66,8 @@ public final class ShardWorker: Service {
         var replicas = ReplicaConfiguration()
         replicas.log.segmentBytes = configuration.logSegmentBytes
         let resources = NodeResources(
-            searchThreads: configuration.searchThreads, buildThreads: configuration.buildThreads, configuration: replicas)
+            searchThreads: configuration.searchThreads, buildThreads: configuration.buildThreads, searchQueue: configuration.searchQueue,
+            configuration: replicas)
         let node = LocalNode(directory: configuration.dataDirectory, resources: resources)
         let health = HealthService()
         health.set(.notServing, for: "")
@@ -82,7 +92,7 @@ public final class ShardWorker: Service {
 
         let heartbeats = HeartbeatLoop(
             folder: folder, node: node, replication: replication, coordinators: coordinators, lease: lease, nudges: nudges,
-            address: configuration.advertised ?? "\(configuration.host):\(port)", logger: logger)
+            address: configuration.advertised ?? "\(configuration.host):\(port)", facts: { [configuration] in configuration.facts }, logger: logger)
         // Whoever is told that the worker is up may ask the coordinator about it: so the coordinator hears first, if it is there.
         var mismatch: WrongCluster?
         do throws(WrongCluster) { try await heartbeats.beat(isDraining: false) } catch { mismatch = error }

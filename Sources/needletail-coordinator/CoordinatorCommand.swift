@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import NeedletailCluster
 import NeedletailCoordinator
 import NeedletailCore
 import NeedletailEtcd
@@ -29,24 +30,37 @@ struct CoordinatorCommand: AsyncParsableCommand {
     var etcdPasswordFile: String?
     @Option(help: "Milliseconds without a sign of life from the coordinator that leads after which another one does; etcd rounds up to seconds.")
     var leaderLease = 2000
+    @Option(help: "Seconds of silence after which a shard worker counts as gone, and its replicas are made elsewhere.") var lostAfter = 600
+    @Option(help: "Seconds for which all workers and replicas must have been well before anything moves for balance.") var rebalanceAfter = 30
+    @Option(help: "Seconds for which a shard that was moved for balance, or by hand, is left alone.") var rest = 600
+    @Option(help: "Moves of replicas at one time.") var moves = 2
+    @Option(help: "Moves at one time that a shard worker takes part in.") var movesPerNode = 1
     @Option(help: "Address to listen on; port 0 takes any free one.") var listen = "127.0.0.1:7460"
     @Option(help: "Address at which workers and other coordinators reach this one, when it is not the one it listens on.") var advertise: String?
     @Option(help: "Port for HTTP probes (/healthz, /readyz) on the same host; 0 takes any free one, \"off\" has none.") var admin = "7461"
     @Option(help: "Seconds that requests under way may take at shutdown.") var drainSeconds = 10
     @Option(help: "trace, debug, info, notice, warning or error.") var logLevel = "info"
     @Option(help: "File to write the port and the admin port to once the coordinator listens.") var portFile: String?
+    @Flag(help: "Stop when the standard input ends, with whatever started this.") var endWithInput = false
 
     func run() async throws {
+        try Flags.check(logLevel: logLevel, drainSeconds: drainSeconds, advertise: advertise)
         let logger = Logs.start(label: "needletail-coordinator", level: logLevel)
         var configuration = CoordinatorConfiguration()
         (configuration.host, configuration.port) = try Endpoint.parse(listen)
         configuration.adminPort = try AdminPort.parse(admin)
         configuration.advertised = advertise
         configuration.metadata = try metadataStore()
-        configuration.leaseLength = .milliseconds(max(500, leaderLease))
+        configuration.leaseLength = .milliseconds(try Flags.check("--leader-lease", leaderLease, in: 500...600_000))
         configuration.dataDirectory = data
         configuration.environment = ProcessInfo.processInfo.environment
+        configuration.moves.limits = MoveLimits(
+            atOnce: try Flags.check("--moves", moves, in: 1...1_024), perNode: try Flags.check("--moves-per-node", movesPerNode, in: 1...1_024))
+        configuration.moves.lostAfter = .seconds(try Flags.check("--lost-after", lostAfter, in: 5...10_000_000))
+        configuration.moves.stableFor = .seconds(try Flags.check("--rebalance-after", rebalanceAfter, in: 0...10_000_000))
+        configuration.moves.rest = .seconds(try Flags.check("--rest", rest, in: 0...10_000_000))
         configuration.drainTime = .seconds(drainSeconds)
+        if endWithInput { ParentProcess.stopWithInput() }
         let portFile = portFile
         let service = CoordinatorService(configuration: configuration, logger: logger) { port, adminPort in
             if let portFile { try? "\(port) \(adminPort)\n".write(toFile: portFile, atomically: true, encoding: .utf8) }
@@ -57,7 +71,10 @@ struct CoordinatorCommand: AsyncParsableCommand {
 
     /// nil: in the data folder.
     private func metadataStore() throws -> EtcdMetadataStore? {
-        if metadata == "embedded" { return nil }
+        if metadata == "embedded" {
+            guard etcdPasswordFile == nil else { throw NeedletailError(.invalidArgument, "--etcd-password-file goes with --metadata etcd://…") }
+            return nil
+        }
         var address = try EtcdAddress(metadata)
         if let file = etcdPasswordFile {
             guard let text = try? String(contentsOfFile: file, encoding: .utf8) else {

@@ -11,6 +11,7 @@ struct ShardCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "needletail-shard",
         abstract: "A shard worker: hosts shard replicas and serves coordinators.",
+        discussion: "`needletail-shard serve --help` explains the worker's flags; \"serve\" may be left out.",
         version: NeedletailVersion.current,
         subcommands: [Serve.self, Repair.self], defaultSubcommand: Serve.self)
 
@@ -57,14 +58,36 @@ struct Serve: AsyncParsableCommand {
     @Option(help: "Address of a coordinator; may be given several times, or several with commas between them. They name the others.")
     var coordinator = ["127.0.0.1:7460"]
     @Option(help: "Threads that search; all processors when left out.") var searchThreads: Int?
+    @Option(help: "Searches and reads that may wait for a thread; more are refused, with the time after which to come again.")
+    var searchQueue = 4096
     @Option(help: "Threads that build graphs; all processors when left out.") var buildThreads: Int?
     @Option(help: "MiB that a segment of a replica's log has at least: what replicas that were away can catch up from without a whole copy.")
     var logSegment = 64
+    @Option(help: "What may fail together with this worker (a rack, a data centre): replicas of a shard go to different zones.") var zone = ""
+    @Option(help: "Share of the data, compared with other workers: 2 holds twice as much as 1.") var weight = 1.0
+    @Option(help: "Memory that replicas may take, as 48GiB or in bytes; the machine's when left out.") var memoryLimit: String?
+    @Option(help: "Disk that replicas may take, as 2TiB or in bytes; that of the data folder's file system when left out.") var diskLimit: String?
     @Option(help: "Seconds that requests under way may take at shutdown.") var drainSeconds = 10
     @Option(help: "trace, debug, info, notice, warning or error.") var logLevel = "info"
     @Option(help: "File to write the port to once the worker listens.") var portFile: String?
+    @Flag(help: "Stop when the standard input ends, with whatever started this.") var endWithInput = false
+
+    /// "48GiB", "500 MB", or a plain number.
+    private static func bytes(_ text: String) throws -> UInt64 {
+        let units: [(String, Double)] = [
+            ("KIB", 1024), ("MIB", 1_048_576), ("GIB", 1_073_741_824), ("TIB", 1_099_511_627_776), ("KB", 1e3), ("MB", 1e6), ("GB", 1e9), ("TB", 1e12),
+            ("B", 1), ("", 1),
+        ]
+        let upper = text.uppercased()
+        for (unit, factor) in units where upper.hasSuffix(unit) {
+            let number = upper.dropLast(unit.count).trimmingCharacters(in: .whitespaces)
+            if let value = Double(number), value > 0, value * factor < 1e18 { return UInt64(value * factor) }
+        }
+        throw ValidationError("\(text) is no size; write 48GiB, 500MB or a number of bytes.")
+    }
 
     func run() async throws {
+        try Flags.check(logLevel: logLevel, drainSeconds: drainSeconds, advertise: advertise)
         let logger = Logs.start(label: "needletail-shard", level: logLevel)
         var configuration = ShardWorkerConfiguration(cores: ProcessInfo.processInfo.activeProcessorCount)
         (configuration.host, configuration.port) = try Endpoint.parse(listen)
@@ -73,9 +96,15 @@ struct Serve: AsyncParsableCommand {
         configuration.dataDirectory = data
         configuration.environment = ProcessInfo.processInfo.environment
         configuration.drainTime = .seconds(drainSeconds)
-        configuration.logSegmentBytes = max(1, logSegment) << 20
-        if let searchThreads { configuration.searchThreads = max(1, searchThreads) }
-        if let buildThreads { configuration.buildThreads = max(1, buildThreads) }
+        guard weight > 0, weight < 1e6 else { throw ValidationError("--weight must be above 0.") }
+        (configuration.zone, configuration.weight) = (zone, weight)
+        configuration.memoryLimitBytes = try memoryLimit.map(Self.bytes)
+        configuration.diskLimitBytes = try diskLimit.map(Self.bytes)
+        configuration.logSegmentBytes = try Flags.check("--log-segment", logSegment, in: 1...65_536) << 20
+        if let searchThreads { configuration.searchThreads = try Flags.check("--search-threads", searchThreads, in: 1...1_024) }
+        configuration.searchQueue = try Flags.check("--search-queue", searchQueue, in: 1...1_000_000)
+        if let buildThreads { configuration.buildThreads = try Flags.check("--build-threads", buildThreads, in: 1...1_024) }
+        if endWithInput { ParentProcess.stopWithInput() }
         let portFile = portFile
         let worker = ShardWorker(configuration: configuration, logger: logger) { port in
             if let portFile { try? "\(port)\n".write(toFile: portFile, atomically: true, encoding: .utf8) }

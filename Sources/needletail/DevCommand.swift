@@ -26,6 +26,7 @@ struct DevCommand: AsyncParsableCommand {
     @Option(help: "File to write the port and the admin port to once the cluster listens.") var portFile: String?
 
     func run() async throws {
+        try Logs.check(logLevel)
         let logger = Logs.start(label: "needletail", level: logLevel)
         var coordinator = CoordinatorConfiguration()
         (coordinator.host, coordinator.port) = try Endpoint.parse(listen)

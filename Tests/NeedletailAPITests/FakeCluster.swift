@@ -154,6 +154,29 @@ final class FakeCluster: ClusterOperations {
     func shards(of collection: String?, deadline: Deadline?) async throws -> [ShardInfo] {
         [ShardInfo(collection: collection ?? "all", number: 0, range: HashRange(first: 0, last: .max), epoch: 1, replicas: [])]
     }
+
+    private func echo(_ order: MoveOrder) -> OperationInfo {
+        let info = MoveInfo(order: order, bytes: 12, cause: "by hand", reason: "asked for")
+        return OperationInfo(id: 0xfe, move: info, step: "adding", problem: "", createdMilliseconds: -5, changedMilliseconds: 6)
+    }
+
+    func plan(deadline: Deadline?) async throws -> MovePlan {
+        MovePlan(moves: [echo(MoveOrder(collection: "c", shard: 3, to: 4)).move], held: "paused")
+    }
+    func move(_ order: MoveOrder, deadline: Deadline?) async throws -> OperationInfo { echo(order) }
+    func cancelMove(_ id: UInt64, deadline: Deadline?) async throws -> OperationInfo { echo(MoveOrder(collection: "\(id)", shard: 0)) }
+    func drain(_ node: UInt64, isDrained: Bool, deadline: Deadline?) async throws -> NodeInfo {
+        NodeInfo(
+            id: node, address: "a:1", isAlive: true, replicas: 0, points: 0, memoryBytes: 0, diskBytes: 0, heartbeatAge: .zero,
+            facts: NodeFacts(zone: "z", weight: 2, memoryLimitBytes: 3, diskLimitBytes: 4, diskFreeBytes: 5), isDrained: isDrained)
+    }
+    func pauseMoves(_ isPaused: Bool, deadline: Deadline?) async throws -> OperationList { OperationList(isPaused: isPaused, operations: []) }
+    func operations(deadline: Deadline?) async throws -> OperationList {
+        OperationList(isPaused: true, operations: [echo(MoveOrder(collection: "c", shard: 1, from: 2, to: 3, isLeadOnly: true))])
+    }
+    func events(after number: UInt64, deadline: Deadline?) async throws -> [EventInfo] {
+        [EventInfo(number: number + 1, milliseconds: 7, kind: "move", message: "hello")]
+    }
 }
 
 /// A worker that answers with what it was asked.

@@ -45,14 +45,16 @@ struct FaultPlan {
 
     private enum Kind: CaseIterable {
         case crash, crashPrimary, crashAll, coordinatorCrash, isolate, oneWay, pair, fromCoordinators, fromMetadata, split
-        case slowDisk, fullDisk, checkpoint, replicas, deaf
+        case slowDisk, fullDisk, checkpoint, replicas, deaf, handOver
         /// Strikes by itself: see `delaysChange`.
         case lateChange
     }
 
     /// - Parameter bug: one that shows in a narrow window only gets the aim that opens it, with every seed.
     init(_ random: inout SeededGenerator, bug: Bug?) {
-        end = Int.random(in: 8...24, using: &random) * 1_000_000
+        let aims: [Bug: [Kind]] = [.ignoresFences: [.fromCoordinators], .grantsWithoutLeading: [.split]]
+        let aim = bug.flatMap { aims[$0] }
+        end = (aim == nil ? Int.random(in: 8...24, using: &random) : 40) * 1_000_000
         loss = [0, 0, 0.005, 0.05].randomElement(using: &random) ?? 0
         late = [0, 0.002, 0.02, 0.1].randomElement(using: &random) ?? 0
         lateOnStreams = late / 4
@@ -65,12 +67,12 @@ struct FaultPlan {
         for kind in Kind.allCases where random.uniform() < share { kinds.append(kind) }
         pause = [150_000, 500_000, 1_500_000].randomElement(using: &random) ?? 600_000
         // Some seeds do one thing only, far enough apart that one blow does not undo what another began.
-        let aims: [[Kind]] = [
+        let single: [[Kind]] = [
             [.split], [.fromCoordinators], [.fromCoordinators], [.isolate, .deaf], [.fromCoordinators, .lateChange], [.slowDisk, .pair],
         ]
-        isAimed = random.uniform() < 0.25 || bug == .ignoresFences
+        isAimed = random.uniform() < 0.25 || aim != nil
         guard isAimed else { return }
-        kinds = bug == .ignoresFences ? [.fromCoordinators] : aims.randomElement(using: &random) ?? []
+        kinds = aim ?? single.randomElement(using: &random) ?? []
         if kinds == [.fromCoordinators] { (majorities, thinkTime, lateOnStreams) = (0.7, 12_000, 0.3) }
         if kinds.contains(.slowDisk) { late = 0.1 }
         pause = 3_000_000
@@ -120,6 +122,7 @@ struct FaultPlan {
         case .fullDisk:
             worker.disk.isFull = true
             simulation.after(time) { worker.disk.isFull = false }
+        case .handOver: coordinator.handOver(to: other.id)
         case .checkpoint: if worker.isUp { worker.disk.checkpoint(applied: worker.applied) }
         }
     }

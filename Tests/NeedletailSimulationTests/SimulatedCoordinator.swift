@@ -128,6 +128,16 @@ final class SimulatedCoordinator {
         receive(.proposed(Simulation.shard, NodeID(UInt64(worker + 1)), proposal))
     }
 
+    /// As a move does it, or an operator. One who no longer leads may ask, too.
+    func handOver(to heir: NodeID) {
+        guard isUp else { return }
+        simulation.counts.note("hand-over")
+        simulation.trace("coordinator \(index) asks \(place.primary.value) to hand over to \(heir.value)")
+        receive(.preferred(Simulation.shard, heir, epoch: place.epoch))
+        let (primary, epoch) = (simulation.workers[Int(place.primary.value) - 1], place.epoch)
+        simulation.network.send(from: endpoint, to: .worker(primary.index)) { primary.deliver(.handOver(epoch: epoch)) }
+    }
+
     private var waiting: [(proposal: Proposal, failed: () -> Void)] = []
 
     private func refuse(_ proposal: Proposal) {

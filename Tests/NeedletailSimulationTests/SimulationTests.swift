@@ -59,7 +59,7 @@ import Testing
             "promotion", "cut", "transfer", "shrink", "join", "resignation", "failed commit", "crash", "coordinator crash", "partition",
             "one-way partition", "election", "broken stream", "shard waits", "refused proposal", "change of unknown outcome",
             "change refused for its version", "change refused for its term", "change that only ends others", "retry of an operation in the log",
-            "majority write lost with all who had it",
+            "majority write lost with all who had it", "hand-over",
         ] { #expect(counts[kind] > 0, "no seed had a \(kind)") }
     }
 

@@ -86,13 +86,12 @@ class Process:
 class Cluster:
     """A coordinator and `workers` shard workers."""
 
-    def __init__(self, workers=1, worker_arguments=()):
+    def __init__(self, workers=1, worker_arguments=(), coordinator_arguments=()):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="needletail-test-"))
-        self.coordinator = Process("needletail-coordinator", self.folder / "coordinator", ["--admin", "0"]).start()
-        self.workers = [
-            Process("needletail-shard", self.folder / f"shard-{number}", ["--coordinator", self.coordinator.address, *worker_arguments]).start()
-            for number in range(workers)
-        ]
+        self.coordinator = Process("needletail-coordinator", self.folder / "coordinator", ["--admin", "0", *coordinator_arguments]).start()
+        self.workers = []
+        for _ in range(workers):
+            self.add_worker(*worker_arguments)
         self.channel = grpc.insecure_channel(self.coordinator.address, options=UNLIMITED)
         from needletail.v1 import cluster_pb2, cluster_pb2_grpc, collections_pb2_grpc, points_pb2_grpc
 
@@ -101,6 +100,11 @@ class Cluster:
         self.cluster = cluster_pb2_grpc.ClusterStub(self.channel)
         self._status = cluster_pb2.ClusterStatusRequest()
         wait_for(lambda: self.status().nodes_alive == workers, "all workers registering")
+
+    def add_worker(self, *arguments):
+        folder = self.folder / f"shard-{len(self.workers)}"
+        self.workers.append(Process("needletail-shard", folder, ["--coordinator", self.coordinator.address, *arguments]).start())
+        return self.workers[-1]
 
     def status(self):
         return self.cluster.Status(self._status, timeout=10)

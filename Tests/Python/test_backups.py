@@ -115,9 +115,15 @@ def objects(folder):
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def running():
     with Cluster(workers=3) as running:
         yield running
+
+
+@pytest.fixture
+def cluster(running):
+    yield running
+    drop(running, *names(running))
 
 
 @pytest.fixture
@@ -336,7 +342,7 @@ def test_what_cannot_be_is_refused(cluster, folder):
     # A folder that cannot be made.
     file = pathlib.Path(folder) / "file"
     file.write_text("")
-    refused(stub.Create, b.CreateBackupRequest(collection="here", target=f"file://{file}/below"), status.INTERNAL, "cannot be used")
+    refused(stub.Create, b.CreateBackupRequest(collection="here", target=f"file://{file}/below"), status.FAILED_PRECONDITION, "cannot be used")
     # No credentials.
     refused(stub.Create, b.CreateBackupRequest(collection="here", target="s3://bucket"), status.FAILED_PRECONDITION, "AWS_ACCESS_KEY_ID")
     with pytest.raises(Failed, match="more are alive|as many shard workers"):

@@ -1357,6 +1357,51 @@ void   needletail__internal__v1__fence_request__free_unpacked
   assert(message->base.descriptor == &needletail__internal__v1__fence_request__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   needletail__internal__v1__hand_over_request__init
+                     (Needletail__Internal__V1__HandOverRequest         *message)
+{
+  static const Needletail__Internal__V1__HandOverRequest init_value = NEEDLETAIL__INTERNAL__V1__HAND_OVER_REQUEST__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__hand_over_request__get_packed_size
+                     (const Needletail__Internal__V1__HandOverRequest *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__hand_over_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__hand_over_request__pack
+                     (const Needletail__Internal__V1__HandOverRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__hand_over_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__hand_over_request__pack_to_buffer
+                     (const Needletail__Internal__V1__HandOverRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__hand_over_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__HandOverRequest *
+       needletail__internal__v1__hand_over_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__HandOverRequest *)
+     protobuf_c_message_unpack (&needletail__internal__v1__hand_over_request__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__hand_over_request__free_unpacked
+                     (Needletail__Internal__V1__HandOverRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__hand_over_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   needletail__internal__v1__fence_reply__init
                      (Needletail__Internal__V1__FenceReply         *message)
 {
@@ -2660,6 +2705,51 @@ void   needletail__internal__v1__heartbeat_request__free_unpacked
   if(!message)
     return;
   assert(message->base.descriptor == &needletail__internal__v1__heartbeat_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__internal__v1__node_facts__init
+                     (Needletail__Internal__V1__NodeFacts         *message)
+{
+  static const Needletail__Internal__V1__NodeFacts init_value = NEEDLETAIL__INTERNAL__V1__NODE_FACTS__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__node_facts__get_packed_size
+                     (const Needletail__Internal__V1__NodeFacts *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__node_facts__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__node_facts__pack
+                     (const Needletail__Internal__V1__NodeFacts *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__node_facts__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__node_facts__pack_to_buffer
+                     (const Needletail__Internal__V1__NodeFacts *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__node_facts__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__NodeFacts *
+       needletail__internal__v1__node_facts__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__NodeFacts *)
+     protobuf_c_message_unpack (&needletail__internal__v1__node_facts__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__node_facts__free_unpacked
+                     (Needletail__Internal__V1__NodeFacts *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__node_facts__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
 void   needletail__internal__v1__leased_epoch__init
@@ -4964,6 +5054,57 @@ const ProtobufCMessageDescriptor needletail__internal__v1__fence_request__descri
   (ProtobufCMessageInit) needletail__internal__v1__fence_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
+static const ProtobufCFieldDescriptor needletail__internal__v1__hand_over_request__field_descriptors[2] =
+{
+  {
+    "shard",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__HandOverRequest, shard),
+    &needletail__internal__v1__shard_id__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "epoch",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__HandOverRequest, epoch),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__hand_over_request__field_indices_by_name[] = {
+  1,   /* field[1] = epoch */
+  0,   /* field[0] = shard */
+};
+static const ProtobufCIntRange needletail__internal__v1__hand_over_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__hand_over_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.HandOverRequest",
+  "HandOverRequest",
+  "Needletail__Internal__V1__HandOverRequest",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__HandOverRequest),
+  2,
+  needletail__internal__v1__hand_over_request__field_descriptors,
+  needletail__internal__v1__hand_over_request__field_indices_by_name,
+  1,  needletail__internal__v1__hand_over_request__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__hand_over_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
 static const ProtobufCFieldDescriptor needletail__internal__v1__fence_reply__field_descriptors[3] =
 {
   {
@@ -6925,7 +7066,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__node_status__descript
   (ProtobufCMessageInit) needletail__internal__v1__node_status__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__heartbeat_request__field_descriptors[5] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__heartbeat_request__field_descriptors[6] =
 {
   {
     "node",
@@ -6987,18 +7128,31 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__heartbeat_reques
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "facts",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__HeartbeatRequest, facts),
+    &needletail__internal__v1__node_facts__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__internal__v1__heartbeat_request__field_indices_by_name[] = {
   1,   /* field[1] = address */
   2,   /* field[2] = cluster */
   4,   /* field[4] = draining */
+  5,   /* field[5] = facts */
   0,   /* field[0] = node */
   3,   /* field[3] = status */
 };
 static const ProtobufCIntRange needletail__internal__v1__heartbeat_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 5 }
+  { 0, 6 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__heartbeat_request__descriptor =
 {
@@ -7008,11 +7162,101 @@ const ProtobufCMessageDescriptor needletail__internal__v1__heartbeat_request__de
   "Needletail__Internal__V1__HeartbeatRequest",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__HeartbeatRequest),
-  5,
+  6,
   needletail__internal__v1__heartbeat_request__field_descriptors,
   needletail__internal__v1__heartbeat_request__field_indices_by_name,
   1,  needletail__internal__v1__heartbeat_request__number_ranges,
   (ProtobufCMessageInit) needletail__internal__v1__heartbeat_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__node_facts__field_descriptors[5] =
+{
+  {
+    "zone",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__NodeFacts, zone),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "weight",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__NodeFacts, weight),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "memory_limit_bytes",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__NodeFacts, memory_limit_bytes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "disk_limit_bytes",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__NodeFacts, disk_limit_bytes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "disk_free_bytes",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__NodeFacts, disk_free_bytes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__node_facts__field_indices_by_name[] = {
+  4,   /* field[4] = disk_free_bytes */
+  3,   /* field[3] = disk_limit_bytes */
+  2,   /* field[2] = memory_limit_bytes */
+  1,   /* field[1] = weight */
+  0,   /* field[0] = zone */
+};
+static const ProtobufCIntRange needletail__internal__v1__node_facts__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 5 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__node_facts__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.NodeFacts",
+  "NodeFacts",
+  "Needletail__Internal__V1__NodeFacts",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__NodeFacts),
+  5,
+  needletail__internal__v1__node_facts__field_descriptors,
+  needletail__internal__v1__node_facts__field_indices_by_name,
+  1,  needletail__internal__v1__node_facts__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__node_facts__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor needletail__internal__v1__leased_epoch__field_descriptors[2] =
@@ -7066,7 +7310,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__leased_epoch__descrip
   (ProtobufCMessageInit) needletail__internal__v1__leased_epoch__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__heartbeat_reply__field_descriptors[8] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__heartbeat_reply__field_descriptors[9] =
 {
   {
     "cluster",
@@ -7164,11 +7408,24 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__heartbeat_reply_
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "dropped",
+    9,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Needletail__Internal__V1__HeartbeatReply, n_dropped),
+    offsetof(Needletail__Internal__V1__HeartbeatReply, dropped),
+    &needletail__internal__v1__shard_id__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__internal__v1__heartbeat_reply__field_indices_by_name[] = {
   1,   /* field[1] = assignments */
   0,   /* field[0] = cluster */
   6,   /* field[6] = coordinators */
+  8,   /* field[8] = dropped */
   3,   /* field[3] = leader */
   5,   /* field[5] = lease_milliseconds */
   7,   /* field[7] = leased */
@@ -7178,7 +7435,7 @@ static const unsigned needletail__internal__v1__heartbeat_reply__field_indices_b
 static const ProtobufCIntRange needletail__internal__v1__heartbeat_reply__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 8 }
+  { 0, 9 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__heartbeat_reply__descriptor =
 {
@@ -7188,7 +7445,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__heartbeat_reply__desc
   "Needletail__Internal__V1__HeartbeatReply",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__HeartbeatReply),
-  8,
+  9,
   needletail__internal__v1__heartbeat_reply__field_descriptors,
   needletail__internal__v1__heartbeat_reply__field_indices_by_name,
   1,  needletail__internal__v1__heartbeat_reply__number_ranges,
@@ -7328,22 +7585,24 @@ void needletail__internal__v1__shard_worker__init (Needletail__Internal__V1__Sha
                                      &needletail__internal__v1__shard_worker__descriptor,
                                      (ProtobufCServiceDestroy) destroy);
 }
-static const ProtobufCMethodDescriptor needletail__internal__v1__replication__method_descriptors[6] =
+static const ProtobufCMethodDescriptor needletail__internal__v1__replication__method_descriptors[7] =
 {
   { "Follow", &needletail__internal__v1__follow_request__descriptor, &needletail__internal__v1__follow_reply__descriptor },
   { "Fence", &needletail__internal__v1__fence_request__descriptor, &needletail__internal__v1__fence_reply__descriptor },
+  { "HandOver", &needletail__internal__v1__hand_over_request__descriptor, &needletail__internal__v1__empty__descriptor },
   { "BeginCopy", &needletail__internal__v1__shard_id__descriptor, &needletail__internal__v1__copy_description__descriptor },
   { "ReadCopy", &needletail__internal__v1__read_copy_request__descriptor, &needletail__internal__v1__copy_piece__descriptor },
   { "EndCopy", &needletail__internal__v1__end_copy_request__descriptor, &needletail__internal__v1__empty__descriptor },
   { "Digest", &needletail__internal__v1__digest_request__descriptor, &needletail__internal__v1__digest_reply__descriptor },
 };
 const unsigned needletail__internal__v1__replication__method_indices_by_name[] = {
-  2,        /* BeginCopy */
-  5,        /* Digest */
-  4,        /* EndCopy */
+  3,        /* BeginCopy */
+  6,        /* Digest */
+  5,        /* EndCopy */
   1,        /* Fence */
   0,        /* Follow */
-  3         /* ReadCopy */
+  2,        /* HandOver */
+  4         /* ReadCopy */
 };
 const ProtobufCServiceDescriptor needletail__internal__v1__replication__descriptor =
 {
@@ -7352,7 +7611,7 @@ const ProtobufCServiceDescriptor needletail__internal__v1__replication__descript
   "Replication",
   "Needletail__Internal__V1__Replication",
   "needletail.internal.v1",
-  6,
+  7,
   needletail__internal__v1__replication__method_descriptors,
   needletail__internal__v1__replication__method_indices_by_name
 };
@@ -7372,13 +7631,21 @@ void needletail__internal__v1__replication__fence(ProtobufCService *service,
   assert(service->descriptor == &needletail__internal__v1__replication__descriptor);
   service->invoke(service, 1, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
+void needletail__internal__v1__replication__hand_over(ProtobufCService *service,
+                                                      const Needletail__Internal__V1__HandOverRequest *input,
+                                                      Needletail__Internal__V1__Empty_Closure closure,
+                                                      void *closure_data)
+{
+  assert(service->descriptor == &needletail__internal__v1__replication__descriptor);
+  service->invoke(service, 2, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
 void needletail__internal__v1__replication__begin_copy(ProtobufCService *service,
                                                        const Needletail__Internal__V1__ShardId *input,
                                                        Needletail__Internal__V1__CopyDescription_Closure closure,
                                                        void *closure_data)
 {
   assert(service->descriptor == &needletail__internal__v1__replication__descriptor);
-  service->invoke(service, 2, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 3, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__internal__v1__replication__read_copy(ProtobufCService *service,
                                                       const Needletail__Internal__V1__ReadCopyRequest *input,
@@ -7386,7 +7653,7 @@ void needletail__internal__v1__replication__read_copy(ProtobufCService *service,
                                                       void *closure_data)
 {
   assert(service->descriptor == &needletail__internal__v1__replication__descriptor);
-  service->invoke(service, 3, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 4, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__internal__v1__replication__end_copy(ProtobufCService *service,
                                                      const Needletail__Internal__V1__EndCopyRequest *input,
@@ -7394,7 +7661,7 @@ void needletail__internal__v1__replication__end_copy(ProtobufCService *service,
                                                      void *closure_data)
 {
   assert(service->descriptor == &needletail__internal__v1__replication__descriptor);
-  service->invoke(service, 4, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 5, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__internal__v1__replication__digest(ProtobufCService *service,
                                                    const Needletail__Internal__V1__DigestRequest *input,
@@ -7402,7 +7669,7 @@ void needletail__internal__v1__replication__digest(ProtobufCService *service,
                                                    void *closure_data)
 {
   assert(service->descriptor == &needletail__internal__v1__replication__descriptor);
-  service->invoke(service, 5, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 6, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__internal__v1__replication__init (Needletail__Internal__V1__Replication_Service *service,
                                                   Needletail__Internal__V1__Replication_ServiceDestroy destroy)

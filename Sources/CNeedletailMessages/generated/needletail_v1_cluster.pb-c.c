@@ -457,6 +457,681 @@ void   needletail__v1__replica__free_unpacked
   assert(message->base.descriptor == &needletail__v1__replica__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   needletail__v1__plan_request__init
+                     (Needletail__V1__PlanRequest         *message)
+{
+  static const Needletail__V1__PlanRequest init_value = NEEDLETAIL__V1__PLAN_REQUEST__INIT;
+  *message = init_value;
+}
+size_t needletail__v1__plan_request__get_packed_size
+                     (const Needletail__V1__PlanRequest *message)
+{
+  assert(message->base.descriptor == &needletail__v1__plan_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__v1__plan_request__pack
+                     (const Needletail__V1__PlanRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__v1__plan_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__v1__plan_request__pack_to_buffer
+                     (const Needletail__V1__PlanRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__v1__plan_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__V1__PlanRequest *
+       needletail__v1__plan_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__V1__PlanRequest *)
+     protobuf_c_message_unpack (&needletail__v1__plan_request__descriptor,
+                                allocator, len, data);
+}
+void   needletail__v1__plan_request__free_unpacked
+                     (Needletail__V1__PlanRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__v1__plan_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__v1__plan_response__init
+                     (Needletail__V1__PlanResponse         *message)
+{
+  static const Needletail__V1__PlanResponse init_value = NEEDLETAIL__V1__PLAN_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t needletail__v1__plan_response__get_packed_size
+                     (const Needletail__V1__PlanResponse *message)
+{
+  assert(message->base.descriptor == &needletail__v1__plan_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__v1__plan_response__pack
+                     (const Needletail__V1__PlanResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__v1__plan_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__v1__plan_response__pack_to_buffer
+                     (const Needletail__V1__PlanResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__v1__plan_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__V1__PlanResponse *
+       needletail__v1__plan_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__V1__PlanResponse *)
+     protobuf_c_message_unpack (&needletail__v1__plan_response__descriptor,
+                                allocator, len, data);
+}
+void   needletail__v1__plan_response__free_unpacked
+                     (Needletail__V1__PlanResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__v1__plan_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__v1__planned_move__init
+                     (Needletail__V1__PlannedMove         *message)
+{
+  static const Needletail__V1__PlannedMove init_value = NEEDLETAIL__V1__PLANNED_MOVE__INIT;
+  *message = init_value;
+}
+size_t needletail__v1__planned_move__get_packed_size
+                     (const Needletail__V1__PlannedMove *message)
+{
+  assert(message->base.descriptor == &needletail__v1__planned_move__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__v1__planned_move__pack
+                     (const Needletail__V1__PlannedMove *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__v1__planned_move__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__v1__planned_move__pack_to_buffer
+                     (const Needletail__V1__PlannedMove *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__v1__planned_move__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__V1__PlannedMove *
+       needletail__v1__planned_move__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__V1__PlannedMove *)
+     protobuf_c_message_unpack (&needletail__v1__planned_move__descriptor,
+                                allocator, len, data);
+}
+void   needletail__v1__planned_move__free_unpacked
+                     (Needletail__V1__PlannedMove *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__v1__planned_move__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__v1__move_request__init
+                     (Needletail__V1__MoveRequest         *message)
+{
+  static const Needletail__V1__MoveRequest init_value = NEEDLETAIL__V1__MOVE_REQUEST__INIT;
+  *message = init_value;
+}
+size_t needletail__v1__move_request__get_packed_size
+                     (const Needletail__V1__MoveRequest *message)
+{
+  assert(message->base.descriptor == &needletail__v1__move_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__v1__move_request__pack
+                     (const Needletail__V1__MoveRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__v1__move_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__v1__move_request__pack_to_buffer
+                     (const Needletail__V1__MoveRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__v1__move_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__V1__MoveRequest *
+       needletail__v1__move_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__V1__MoveRequest *)
+     protobuf_c_message_unpack (&needletail__v1__move_request__descriptor,
+                                allocator, len, data);
+}
+void   needletail__v1__move_request__free_unpacked
+                     (Needletail__V1__MoveRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__v1__move_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__v1__cancel_request__init
+                     (Needletail__V1__CancelRequest         *message)
+{
+  static const Needletail__V1__CancelRequest init_value = NEEDLETAIL__V1__CANCEL_REQUEST__INIT;
+  *message = init_value;
+}
+size_t needletail__v1__cancel_request__get_packed_size
+                     (const Needletail__V1__CancelRequest *message)
+{
+  assert(message->base.descriptor == &needletail__v1__cancel_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__v1__cancel_request__pack
+                     (const Needletail__V1__CancelRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__v1__cancel_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__v1__cancel_request__pack_to_buffer
+                     (const Needletail__V1__CancelRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__v1__cancel_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__V1__CancelRequest *
+       needletail__v1__cancel_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__V1__CancelRequest *)
+     protobuf_c_message_unpack (&needletail__v1__cancel_request__descriptor,
+                                allocator, len, data);
+}
+void   needletail__v1__cancel_request__free_unpacked
+                     (Needletail__V1__CancelRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__v1__cancel_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__v1__drain_request__init
+                     (Needletail__V1__DrainRequest         *message)
+{
+  static const Needletail__V1__DrainRequest init_value = NEEDLETAIL__V1__DRAIN_REQUEST__INIT;
+  *message = init_value;
+}
+size_t needletail__v1__drain_request__get_packed_size
+                     (const Needletail__V1__DrainRequest *message)
+{
+  assert(message->base.descriptor == &needletail__v1__drain_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__v1__drain_request__pack
+                     (const Needletail__V1__DrainRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__v1__drain_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__v1__drain_request__pack_to_buffer
+                     (const Needletail__V1__DrainRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__v1__drain_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__V1__DrainRequest *
+       needletail__v1__drain_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__V1__DrainRequest *)
+     protobuf_c_message_unpack (&needletail__v1__drain_request__descriptor,
+                                allocator, len, data);
+}
+void   needletail__v1__drain_request__free_unpacked
+                     (Needletail__V1__DrainRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__v1__drain_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__v1__undrain_request__init
+                     (Needletail__V1__UndrainRequest         *message)
+{
+  static const Needletail__V1__UndrainRequest init_value = NEEDLETAIL__V1__UNDRAIN_REQUEST__INIT;
+  *message = init_value;
+}
+size_t needletail__v1__undrain_request__get_packed_size
+                     (const Needletail__V1__UndrainRequest *message)
+{
+  assert(message->base.descriptor == &needletail__v1__undrain_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__v1__undrain_request__pack
+                     (const Needletail__V1__UndrainRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__v1__undrain_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__v1__undrain_request__pack_to_buffer
+                     (const Needletail__V1__UndrainRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__v1__undrain_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__V1__UndrainRequest *
+       needletail__v1__undrain_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__V1__UndrainRequest *)
+     protobuf_c_message_unpack (&needletail__v1__undrain_request__descriptor,
+                                allocator, len, data);
+}
+void   needletail__v1__undrain_request__free_unpacked
+                     (Needletail__V1__UndrainRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__v1__undrain_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__v1__pause_request__init
+                     (Needletail__V1__PauseRequest         *message)
+{
+  static const Needletail__V1__PauseRequest init_value = NEEDLETAIL__V1__PAUSE_REQUEST__INIT;
+  *message = init_value;
+}
+size_t needletail__v1__pause_request__get_packed_size
+                     (const Needletail__V1__PauseRequest *message)
+{
+  assert(message->base.descriptor == &needletail__v1__pause_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__v1__pause_request__pack
+                     (const Needletail__V1__PauseRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__v1__pause_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__v1__pause_request__pack_to_buffer
+                     (const Needletail__V1__PauseRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__v1__pause_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__V1__PauseRequest *
+       needletail__v1__pause_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__V1__PauseRequest *)
+     protobuf_c_message_unpack (&needletail__v1__pause_request__descriptor,
+                                allocator, len, data);
+}
+void   needletail__v1__pause_request__free_unpacked
+                     (Needletail__V1__PauseRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__v1__pause_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__v1__resume_request__init
+                     (Needletail__V1__ResumeRequest         *message)
+{
+  static const Needletail__V1__ResumeRequest init_value = NEEDLETAIL__V1__RESUME_REQUEST__INIT;
+  *message = init_value;
+}
+size_t needletail__v1__resume_request__get_packed_size
+                     (const Needletail__V1__ResumeRequest *message)
+{
+  assert(message->base.descriptor == &needletail__v1__resume_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__v1__resume_request__pack
+                     (const Needletail__V1__ResumeRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__v1__resume_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__v1__resume_request__pack_to_buffer
+                     (const Needletail__V1__ResumeRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__v1__resume_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__V1__ResumeRequest *
+       needletail__v1__resume_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__V1__ResumeRequest *)
+     protobuf_c_message_unpack (&needletail__v1__resume_request__descriptor,
+                                allocator, len, data);
+}
+void   needletail__v1__resume_request__free_unpacked
+                     (Needletail__V1__ResumeRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__v1__resume_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__v1__list_operations_request__init
+                     (Needletail__V1__ListOperationsRequest         *message)
+{
+  static const Needletail__V1__ListOperationsRequest init_value = NEEDLETAIL__V1__LIST_OPERATIONS_REQUEST__INIT;
+  *message = init_value;
+}
+size_t needletail__v1__list_operations_request__get_packed_size
+                     (const Needletail__V1__ListOperationsRequest *message)
+{
+  assert(message->base.descriptor == &needletail__v1__list_operations_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__v1__list_operations_request__pack
+                     (const Needletail__V1__ListOperationsRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__v1__list_operations_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__v1__list_operations_request__pack_to_buffer
+                     (const Needletail__V1__ListOperationsRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__v1__list_operations_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__V1__ListOperationsRequest *
+       needletail__v1__list_operations_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__V1__ListOperationsRequest *)
+     protobuf_c_message_unpack (&needletail__v1__list_operations_request__descriptor,
+                                allocator, len, data);
+}
+void   needletail__v1__list_operations_request__free_unpacked
+                     (Needletail__V1__ListOperationsRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__v1__list_operations_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__v1__list_operations_response__init
+                     (Needletail__V1__ListOperationsResponse         *message)
+{
+  static const Needletail__V1__ListOperationsResponse init_value = NEEDLETAIL__V1__LIST_OPERATIONS_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t needletail__v1__list_operations_response__get_packed_size
+                     (const Needletail__V1__ListOperationsResponse *message)
+{
+  assert(message->base.descriptor == &needletail__v1__list_operations_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__v1__list_operations_response__pack
+                     (const Needletail__V1__ListOperationsResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__v1__list_operations_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__v1__list_operations_response__pack_to_buffer
+                     (const Needletail__V1__ListOperationsResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__v1__list_operations_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__V1__ListOperationsResponse *
+       needletail__v1__list_operations_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__V1__ListOperationsResponse *)
+     protobuf_c_message_unpack (&needletail__v1__list_operations_response__descriptor,
+                                allocator, len, data);
+}
+void   needletail__v1__list_operations_response__free_unpacked
+                     (Needletail__V1__ListOperationsResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__v1__list_operations_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__v1__operation__init
+                     (Needletail__V1__Operation         *message)
+{
+  static const Needletail__V1__Operation init_value = NEEDLETAIL__V1__OPERATION__INIT;
+  *message = init_value;
+}
+size_t needletail__v1__operation__get_packed_size
+                     (const Needletail__V1__Operation *message)
+{
+  assert(message->base.descriptor == &needletail__v1__operation__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__v1__operation__pack
+                     (const Needletail__V1__Operation *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__v1__operation__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__v1__operation__pack_to_buffer
+                     (const Needletail__V1__Operation *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__v1__operation__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__V1__Operation *
+       needletail__v1__operation__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__V1__Operation *)
+     protobuf_c_message_unpack (&needletail__v1__operation__descriptor,
+                                allocator, len, data);
+}
+void   needletail__v1__operation__free_unpacked
+                     (Needletail__V1__Operation *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__v1__operation__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__v1__list_events_request__init
+                     (Needletail__V1__ListEventsRequest         *message)
+{
+  static const Needletail__V1__ListEventsRequest init_value = NEEDLETAIL__V1__LIST_EVENTS_REQUEST__INIT;
+  *message = init_value;
+}
+size_t needletail__v1__list_events_request__get_packed_size
+                     (const Needletail__V1__ListEventsRequest *message)
+{
+  assert(message->base.descriptor == &needletail__v1__list_events_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__v1__list_events_request__pack
+                     (const Needletail__V1__ListEventsRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__v1__list_events_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__v1__list_events_request__pack_to_buffer
+                     (const Needletail__V1__ListEventsRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__v1__list_events_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__V1__ListEventsRequest *
+       needletail__v1__list_events_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__V1__ListEventsRequest *)
+     protobuf_c_message_unpack (&needletail__v1__list_events_request__descriptor,
+                                allocator, len, data);
+}
+void   needletail__v1__list_events_request__free_unpacked
+                     (Needletail__V1__ListEventsRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__v1__list_events_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__v1__list_events_response__init
+                     (Needletail__V1__ListEventsResponse         *message)
+{
+  static const Needletail__V1__ListEventsResponse init_value = NEEDLETAIL__V1__LIST_EVENTS_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t needletail__v1__list_events_response__get_packed_size
+                     (const Needletail__V1__ListEventsResponse *message)
+{
+  assert(message->base.descriptor == &needletail__v1__list_events_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__v1__list_events_response__pack
+                     (const Needletail__V1__ListEventsResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__v1__list_events_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__v1__list_events_response__pack_to_buffer
+                     (const Needletail__V1__ListEventsResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__v1__list_events_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__V1__ListEventsResponse *
+       needletail__v1__list_events_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__V1__ListEventsResponse *)
+     protobuf_c_message_unpack (&needletail__v1__list_events_response__descriptor,
+                                allocator, len, data);
+}
+void   needletail__v1__list_events_response__free_unpacked
+                     (Needletail__V1__ListEventsResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__v1__list_events_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__v1__event__init
+                     (Needletail__V1__Event         *message)
+{
+  static const Needletail__V1__Event init_value = NEEDLETAIL__V1__EVENT__INIT;
+  *message = init_value;
+}
+size_t needletail__v1__event__get_packed_size
+                     (const Needletail__V1__Event *message)
+{
+  assert(message->base.descriptor == &needletail__v1__event__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__v1__event__pack
+                     (const Needletail__V1__Event *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__v1__event__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__v1__event__pack_to_buffer
+                     (const Needletail__V1__Event *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__v1__event__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__V1__Event *
+       needletail__v1__event__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__V1__Event *)
+     protobuf_c_message_unpack (&needletail__v1__event__descriptor,
+                                allocator, len, data);
+}
+void   needletail__v1__event__free_unpacked
+                     (Needletail__V1__Event *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__v1__event__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 #define needletail__v1__cluster_status_request__field_descriptors NULL
 #define needletail__v1__cluster_status_request__field_indices_by_name NULL
 #define needletail__v1__cluster_status_request__number_ranges NULL
@@ -737,7 +1412,7 @@ const ProtobufCMessageDescriptor needletail__v1__list_nodes_response__descriptor
   (ProtobufCMessageInit) needletail__v1__list_nodes_response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__v1__node__field_descriptors[8] =
+static const ProtobufCFieldDescriptor needletail__v1__node__field_descriptors[14] =
 {
   {
     "id",
@@ -835,21 +1510,99 @@ static const ProtobufCFieldDescriptor needletail__v1__node__field_descriptors[8]
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "zone",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__Node, zone),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "weight",
+    10,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__Node, weight),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "memory_limit_bytes",
+    11,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__Node, memory_limit_bytes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "disk_limit_bytes",
+    12,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__Node, disk_limit_bytes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "disk_free_bytes",
+    13,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__Node, disk_free_bytes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "drained",
+    14,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__Node, drained),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__v1__node__field_indices_by_name[] = {
   1,   /* field[1] = address */
   2,   /* field[2] = alive */
   6,   /* field[6] = disk_bytes */
+  12,   /* field[12] = disk_free_bytes */
+  11,   /* field[11] = disk_limit_bytes */
+  13,   /* field[13] = drained */
   7,   /* field[7] = heartbeat_age_milliseconds */
   0,   /* field[0] = id */
   5,   /* field[5] = memory_bytes */
+  10,   /* field[10] = memory_limit_bytes */
   4,   /* field[4] = points */
   3,   /* field[3] = replicas */
+  9,   /* field[9] = weight */
+  8,   /* field[8] = zone */
 };
 static const ProtobufCIntRange needletail__v1__node__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 8 }
+  { 0, 14 }
 };
 const ProtobufCMessageDescriptor needletail__v1__node__descriptor =
 {
@@ -859,7 +1612,7 @@ const ProtobufCMessageDescriptor needletail__v1__node__descriptor =
   "Needletail__V1__Node",
   "needletail.v1",
   sizeof(Needletail__V1__Node),
-  8,
+  14,
   needletail__v1__node__field_descriptors,
   needletail__v1__node__field_indices_by_name,
   1,  needletail__v1__node__number_ranges,
@@ -1226,6 +1979,769 @@ const ProtobufCMessageDescriptor needletail__v1__replica__descriptor =
   (ProtobufCMessageInit) needletail__v1__replica__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
+#define needletail__v1__plan_request__field_descriptors NULL
+#define needletail__v1__plan_request__field_indices_by_name NULL
+#define needletail__v1__plan_request__number_ranges NULL
+const ProtobufCMessageDescriptor needletail__v1__plan_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.v1.PlanRequest",
+  "PlanRequest",
+  "Needletail__V1__PlanRequest",
+  "needletail.v1",
+  sizeof(Needletail__V1__PlanRequest),
+  0,
+  needletail__v1__plan_request__field_descriptors,
+  needletail__v1__plan_request__field_indices_by_name,
+  0,  needletail__v1__plan_request__number_ranges,
+  (ProtobufCMessageInit) needletail__v1__plan_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__v1__plan_response__field_descriptors[2] =
+{
+  {
+    "moves",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Needletail__V1__PlanResponse, n_moves),
+    offsetof(Needletail__V1__PlanResponse, moves),
+    &needletail__v1__planned_move__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "held",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__PlanResponse, held),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__v1__plan_response__field_indices_by_name[] = {
+  1,   /* field[1] = held */
+  0,   /* field[0] = moves */
+};
+static const ProtobufCIntRange needletail__v1__plan_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor needletail__v1__plan_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.v1.PlanResponse",
+  "PlanResponse",
+  "Needletail__V1__PlanResponse",
+  "needletail.v1",
+  sizeof(Needletail__V1__PlanResponse),
+  2,
+  needletail__v1__plan_response__field_descriptors,
+  needletail__v1__plan_response__field_indices_by_name,
+  1,  needletail__v1__plan_response__number_ranges,
+  (ProtobufCMessageInit) needletail__v1__plan_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__v1__planned_move__field_descriptors[8] =
+{
+  {
+    "collection",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__PlannedMove, collection),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "shard",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__PlannedMove, shard),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "from",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__PlannedMove, from),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "to",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__PlannedMove, to),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "lead_only",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__PlannedMove, lead_only),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "bytes",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__PlannedMove, bytes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "cause",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__PlannedMove, cause),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reason",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__PlannedMove, reason),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__v1__planned_move__field_indices_by_name[] = {
+  5,   /* field[5] = bytes */
+  6,   /* field[6] = cause */
+  0,   /* field[0] = collection */
+  2,   /* field[2] = from */
+  4,   /* field[4] = lead_only */
+  7,   /* field[7] = reason */
+  1,   /* field[1] = shard */
+  3,   /* field[3] = to */
+};
+static const ProtobufCIntRange needletail__v1__planned_move__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 8 }
+};
+const ProtobufCMessageDescriptor needletail__v1__planned_move__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.v1.PlannedMove",
+  "PlannedMove",
+  "Needletail__V1__PlannedMove",
+  "needletail.v1",
+  sizeof(Needletail__V1__PlannedMove),
+  8,
+  needletail__v1__planned_move__field_descriptors,
+  needletail__v1__planned_move__field_indices_by_name,
+  1,  needletail__v1__planned_move__number_ranges,
+  (ProtobufCMessageInit) needletail__v1__planned_move__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__v1__move_request__field_descriptors[5] =
+{
+  {
+    "collection",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__MoveRequest, collection),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "shard",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__MoveRequest, shard),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "from",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__MoveRequest, from),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "to",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__MoveRequest, to),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "lead_only",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__MoveRequest, lead_only),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__v1__move_request__field_indices_by_name[] = {
+  0,   /* field[0] = collection */
+  2,   /* field[2] = from */
+  4,   /* field[4] = lead_only */
+  1,   /* field[1] = shard */
+  3,   /* field[3] = to */
+};
+static const ProtobufCIntRange needletail__v1__move_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 5 }
+};
+const ProtobufCMessageDescriptor needletail__v1__move_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.v1.MoveRequest",
+  "MoveRequest",
+  "Needletail__V1__MoveRequest",
+  "needletail.v1",
+  sizeof(Needletail__V1__MoveRequest),
+  5,
+  needletail__v1__move_request__field_descriptors,
+  needletail__v1__move_request__field_indices_by_name,
+  1,  needletail__v1__move_request__number_ranges,
+  (ProtobufCMessageInit) needletail__v1__move_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__v1__cancel_request__field_descriptors[1] =
+{
+  {
+    "id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__CancelRequest, id),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__v1__cancel_request__field_indices_by_name[] = {
+  0,   /* field[0] = id */
+};
+static const ProtobufCIntRange needletail__v1__cancel_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor needletail__v1__cancel_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.v1.CancelRequest",
+  "CancelRequest",
+  "Needletail__V1__CancelRequest",
+  "needletail.v1",
+  sizeof(Needletail__V1__CancelRequest),
+  1,
+  needletail__v1__cancel_request__field_descriptors,
+  needletail__v1__cancel_request__field_indices_by_name,
+  1,  needletail__v1__cancel_request__number_ranges,
+  (ProtobufCMessageInit) needletail__v1__cancel_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__v1__drain_request__field_descriptors[1] =
+{
+  {
+    "node",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__DrainRequest, node),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__v1__drain_request__field_indices_by_name[] = {
+  0,   /* field[0] = node */
+};
+static const ProtobufCIntRange needletail__v1__drain_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor needletail__v1__drain_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.v1.DrainRequest",
+  "DrainRequest",
+  "Needletail__V1__DrainRequest",
+  "needletail.v1",
+  sizeof(Needletail__V1__DrainRequest),
+  1,
+  needletail__v1__drain_request__field_descriptors,
+  needletail__v1__drain_request__field_indices_by_name,
+  1,  needletail__v1__drain_request__number_ranges,
+  (ProtobufCMessageInit) needletail__v1__drain_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__v1__undrain_request__field_descriptors[1] =
+{
+  {
+    "node",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__UndrainRequest, node),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__v1__undrain_request__field_indices_by_name[] = {
+  0,   /* field[0] = node */
+};
+static const ProtobufCIntRange needletail__v1__undrain_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor needletail__v1__undrain_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.v1.UndrainRequest",
+  "UndrainRequest",
+  "Needletail__V1__UndrainRequest",
+  "needletail.v1",
+  sizeof(Needletail__V1__UndrainRequest),
+  1,
+  needletail__v1__undrain_request__field_descriptors,
+  needletail__v1__undrain_request__field_indices_by_name,
+  1,  needletail__v1__undrain_request__number_ranges,
+  (ProtobufCMessageInit) needletail__v1__undrain_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+#define needletail__v1__pause_request__field_descriptors NULL
+#define needletail__v1__pause_request__field_indices_by_name NULL
+#define needletail__v1__pause_request__number_ranges NULL
+const ProtobufCMessageDescriptor needletail__v1__pause_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.v1.PauseRequest",
+  "PauseRequest",
+  "Needletail__V1__PauseRequest",
+  "needletail.v1",
+  sizeof(Needletail__V1__PauseRequest),
+  0,
+  needletail__v1__pause_request__field_descriptors,
+  needletail__v1__pause_request__field_indices_by_name,
+  0,  needletail__v1__pause_request__number_ranges,
+  (ProtobufCMessageInit) needletail__v1__pause_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+#define needletail__v1__resume_request__field_descriptors NULL
+#define needletail__v1__resume_request__field_indices_by_name NULL
+#define needletail__v1__resume_request__number_ranges NULL
+const ProtobufCMessageDescriptor needletail__v1__resume_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.v1.ResumeRequest",
+  "ResumeRequest",
+  "Needletail__V1__ResumeRequest",
+  "needletail.v1",
+  sizeof(Needletail__V1__ResumeRequest),
+  0,
+  needletail__v1__resume_request__field_descriptors,
+  needletail__v1__resume_request__field_indices_by_name,
+  0,  needletail__v1__resume_request__number_ranges,
+  (ProtobufCMessageInit) needletail__v1__resume_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+#define needletail__v1__list_operations_request__field_descriptors NULL
+#define needletail__v1__list_operations_request__field_indices_by_name NULL
+#define needletail__v1__list_operations_request__number_ranges NULL
+const ProtobufCMessageDescriptor needletail__v1__list_operations_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.v1.ListOperationsRequest",
+  "ListOperationsRequest",
+  "Needletail__V1__ListOperationsRequest",
+  "needletail.v1",
+  sizeof(Needletail__V1__ListOperationsRequest),
+  0,
+  needletail__v1__list_operations_request__field_descriptors,
+  needletail__v1__list_operations_request__field_indices_by_name,
+  0,  needletail__v1__list_operations_request__number_ranges,
+  (ProtobufCMessageInit) needletail__v1__list_operations_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__v1__list_operations_response__field_descriptors[2] =
+{
+  {
+    "paused",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__ListOperationsResponse, paused),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "operations",
+    2,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Needletail__V1__ListOperationsResponse, n_operations),
+    offsetof(Needletail__V1__ListOperationsResponse, operations),
+    &needletail__v1__operation__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__v1__list_operations_response__field_indices_by_name[] = {
+  1,   /* field[1] = operations */
+  0,   /* field[0] = paused */
+};
+static const ProtobufCIntRange needletail__v1__list_operations_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor needletail__v1__list_operations_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.v1.ListOperationsResponse",
+  "ListOperationsResponse",
+  "Needletail__V1__ListOperationsResponse",
+  "needletail.v1",
+  sizeof(Needletail__V1__ListOperationsResponse),
+  2,
+  needletail__v1__list_operations_response__field_descriptors,
+  needletail__v1__list_operations_response__field_indices_by_name,
+  1,  needletail__v1__list_operations_response__number_ranges,
+  (ProtobufCMessageInit) needletail__v1__list_operations_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__v1__operation__field_descriptors[6] =
+{
+  {
+    "id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__Operation, id),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "move",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__Operation, move),
+    &needletail__v1__planned_move__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "step",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__Operation, step),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "problem",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__Operation, problem),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "created_milliseconds",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__Operation, created_milliseconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "changed_milliseconds",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__Operation, changed_milliseconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__v1__operation__field_indices_by_name[] = {
+  5,   /* field[5] = changed_milliseconds */
+  4,   /* field[4] = created_milliseconds */
+  0,   /* field[0] = id */
+  1,   /* field[1] = move */
+  3,   /* field[3] = problem */
+  2,   /* field[2] = step */
+};
+static const ProtobufCIntRange needletail__v1__operation__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 6 }
+};
+const ProtobufCMessageDescriptor needletail__v1__operation__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.v1.Operation",
+  "Operation",
+  "Needletail__V1__Operation",
+  "needletail.v1",
+  sizeof(Needletail__V1__Operation),
+  6,
+  needletail__v1__operation__field_descriptors,
+  needletail__v1__operation__field_indices_by_name,
+  1,  needletail__v1__operation__number_ranges,
+  (ProtobufCMessageInit) needletail__v1__operation__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__v1__list_events_request__field_descriptors[1] =
+{
+  {
+    "after",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__ListEventsRequest, after),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__v1__list_events_request__field_indices_by_name[] = {
+  0,   /* field[0] = after */
+};
+static const ProtobufCIntRange needletail__v1__list_events_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor needletail__v1__list_events_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.v1.ListEventsRequest",
+  "ListEventsRequest",
+  "Needletail__V1__ListEventsRequest",
+  "needletail.v1",
+  sizeof(Needletail__V1__ListEventsRequest),
+  1,
+  needletail__v1__list_events_request__field_descriptors,
+  needletail__v1__list_events_request__field_indices_by_name,
+  1,  needletail__v1__list_events_request__number_ranges,
+  (ProtobufCMessageInit) needletail__v1__list_events_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__v1__list_events_response__field_descriptors[1] =
+{
+  {
+    "events",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Needletail__V1__ListEventsResponse, n_events),
+    offsetof(Needletail__V1__ListEventsResponse, events),
+    &needletail__v1__event__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__v1__list_events_response__field_indices_by_name[] = {
+  0,   /* field[0] = events */
+};
+static const ProtobufCIntRange needletail__v1__list_events_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor needletail__v1__list_events_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.v1.ListEventsResponse",
+  "ListEventsResponse",
+  "Needletail__V1__ListEventsResponse",
+  "needletail.v1",
+  sizeof(Needletail__V1__ListEventsResponse),
+  1,
+  needletail__v1__list_events_response__field_descriptors,
+  needletail__v1__list_events_response__field_indices_by_name,
+  1,  needletail__v1__list_events_response__number_ranges,
+  (ProtobufCMessageInit) needletail__v1__list_events_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__v1__event__field_descriptors[4] =
+{
+  {
+    "number",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__Event, number),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "milliseconds",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__Event, milliseconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "kind",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__Event, kind),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "message",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__Event, message),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__v1__event__field_indices_by_name[] = {
+  2,   /* field[2] = kind */
+  3,   /* field[3] = message */
+  1,   /* field[1] = milliseconds */
+  0,   /* field[0] = number */
+};
+static const ProtobufCIntRange needletail__v1__event__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor needletail__v1__event__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.v1.Event",
+  "Event",
+  "Needletail__V1__Event",
+  "needletail.v1",
+  sizeof(Needletail__V1__Event),
+  4,
+  needletail__v1__event__field_descriptors,
+  needletail__v1__event__field_indices_by_name,
+  1,  needletail__v1__event__number_ranges,
+  (ProtobufCMessageInit) needletail__v1__event__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
 static const ProtobufCEnumValue needletail__v1__replica_state__enum_values_by_number[5] =
 {
   { "REPLICA_STATE_UNKNOWN", "NEEDLETAIL__V1__REPLICA_STATE__REPLICA_STATE_UNKNOWN", 0 },
@@ -1260,16 +2776,34 @@ const ProtobufCEnumDescriptor needletail__v1__replica_state__descriptor =
   needletail__v1__replica_state__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };
-static const ProtobufCMethodDescriptor needletail__v1__cluster__method_descriptors[3] =
+static const ProtobufCMethodDescriptor needletail__v1__cluster__method_descriptors[12] =
 {
   { "Status", &needletail__v1__cluster_status_request__descriptor, &needletail__v1__cluster_status_response__descriptor },
   { "Nodes", &needletail__v1__list_nodes_request__descriptor, &needletail__v1__list_nodes_response__descriptor },
   { "Shards", &needletail__v1__list_shards_request__descriptor, &needletail__v1__list_shards_response__descriptor },
+  { "Plan", &needletail__v1__plan_request__descriptor, &needletail__v1__plan_response__descriptor },
+  { "Move", &needletail__v1__move_request__descriptor, &needletail__v1__operation__descriptor },
+  { "Cancel", &needletail__v1__cancel_request__descriptor, &needletail__v1__operation__descriptor },
+  { "Drain", &needletail__v1__drain_request__descriptor, &needletail__v1__node__descriptor },
+  { "Undrain", &needletail__v1__undrain_request__descriptor, &needletail__v1__node__descriptor },
+  { "Pause", &needletail__v1__pause_request__descriptor, &needletail__v1__list_operations_response__descriptor },
+  { "Resume", &needletail__v1__resume_request__descriptor, &needletail__v1__list_operations_response__descriptor },
+  { "Operations", &needletail__v1__list_operations_request__descriptor, &needletail__v1__list_operations_response__descriptor },
+  { "Events", &needletail__v1__list_events_request__descriptor, &needletail__v1__list_events_response__descriptor },
 };
 const unsigned needletail__v1__cluster__method_indices_by_name[] = {
+  5,        /* Cancel */
+  6,        /* Drain */
+  11,        /* Events */
+  4,        /* Move */
   1,        /* Nodes */
+  10,        /* Operations */
+  8,        /* Pause */
+  3,        /* Plan */
+  9,        /* Resume */
   2,        /* Shards */
-  0         /* Status */
+  0,        /* Status */
+  7         /* Undrain */
 };
 const ProtobufCServiceDescriptor needletail__v1__cluster__descriptor =
 {
@@ -1278,7 +2812,7 @@ const ProtobufCServiceDescriptor needletail__v1__cluster__descriptor =
   "Cluster",
   "Needletail__V1__Cluster",
   "needletail.v1",
-  3,
+  12,
   needletail__v1__cluster__method_descriptors,
   needletail__v1__cluster__method_indices_by_name
 };
@@ -1305,6 +2839,78 @@ void needletail__v1__cluster__shards(ProtobufCService *service,
 {
   assert(service->descriptor == &needletail__v1__cluster__descriptor);
   service->invoke(service, 2, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void needletail__v1__cluster__plan(ProtobufCService *service,
+                                   const Needletail__V1__PlanRequest *input,
+                                   Needletail__V1__PlanResponse_Closure closure,
+                                   void *closure_data)
+{
+  assert(service->descriptor == &needletail__v1__cluster__descriptor);
+  service->invoke(service, 3, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void needletail__v1__cluster__move(ProtobufCService *service,
+                                   const Needletail__V1__MoveRequest *input,
+                                   Needletail__V1__Operation_Closure closure,
+                                   void *closure_data)
+{
+  assert(service->descriptor == &needletail__v1__cluster__descriptor);
+  service->invoke(service, 4, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void needletail__v1__cluster__cancel(ProtobufCService *service,
+                                     const Needletail__V1__CancelRequest *input,
+                                     Needletail__V1__Operation_Closure closure,
+                                     void *closure_data)
+{
+  assert(service->descriptor == &needletail__v1__cluster__descriptor);
+  service->invoke(service, 5, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void needletail__v1__cluster__drain(ProtobufCService *service,
+                                    const Needletail__V1__DrainRequest *input,
+                                    Needletail__V1__Node_Closure closure,
+                                    void *closure_data)
+{
+  assert(service->descriptor == &needletail__v1__cluster__descriptor);
+  service->invoke(service, 6, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void needletail__v1__cluster__undrain(ProtobufCService *service,
+                                      const Needletail__V1__UndrainRequest *input,
+                                      Needletail__V1__Node_Closure closure,
+                                      void *closure_data)
+{
+  assert(service->descriptor == &needletail__v1__cluster__descriptor);
+  service->invoke(service, 7, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void needletail__v1__cluster__pause(ProtobufCService *service,
+                                    const Needletail__V1__PauseRequest *input,
+                                    Needletail__V1__ListOperationsResponse_Closure closure,
+                                    void *closure_data)
+{
+  assert(service->descriptor == &needletail__v1__cluster__descriptor);
+  service->invoke(service, 8, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void needletail__v1__cluster__resume(ProtobufCService *service,
+                                     const Needletail__V1__ResumeRequest *input,
+                                     Needletail__V1__ListOperationsResponse_Closure closure,
+                                     void *closure_data)
+{
+  assert(service->descriptor == &needletail__v1__cluster__descriptor);
+  service->invoke(service, 9, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void needletail__v1__cluster__operations(ProtobufCService *service,
+                                         const Needletail__V1__ListOperationsRequest *input,
+                                         Needletail__V1__ListOperationsResponse_Closure closure,
+                                         void *closure_data)
+{
+  assert(service->descriptor == &needletail__v1__cluster__descriptor);
+  service->invoke(service, 10, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void needletail__v1__cluster__events(ProtobufCService *service,
+                                     const Needletail__V1__ListEventsRequest *input,
+                                     Needletail__V1__ListEventsResponse_Closure closure,
+                                     void *closure_data)
+{
+  assert(service->descriptor == &needletail__v1__cluster__descriptor);
+  service->invoke(service, 11, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__v1__cluster__init (Needletail__V1__Cluster_Service *service,
                                     Needletail__V1__Cluster_ServiceDestroy destroy)

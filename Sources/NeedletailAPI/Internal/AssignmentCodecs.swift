@@ -19,13 +19,15 @@ extension InternalMessages {
             message.pointee.cluster = heartbeat.cluster
             message.pointee.status = try arena.nodeStatus(heartbeat.status)
             message.pointee.draining = heartbeat.isDraining ? 1 : 0
+            message.pointee.facts = try arena.facts(heartbeat.facts)
             return message
         },
         read: { (message: UnsafePointer<Needletail__Internal__V1__HeartbeatRequest>) throws(NeedletailError) in
             let heartbeat = message.pointee
             return Heartbeat(
                 node: heartbeat.node, address: string(heartbeat.address), cluster: heartbeat.cluster,
-                status: try NodeStatus(try need(heartbeat.status, "status")), isDraining: heartbeat.draining != 0)
+                status: try NodeStatus(try need(heartbeat.status, "status")), isDraining: heartbeat.draining != 0,
+                facts: heartbeat.facts.map { NodeFacts($0) } ?? NodeFacts())
         })
 
     public static let heartbeatAnswer = MessageCodec<HeartbeatAnswer>(
@@ -48,6 +50,8 @@ extension InternalMessages {
                     return part
                 }
             }
+            message.pointee.n_dropped = answer.dropped.count
+            message.pointee.dropped = try arena.list(answer.dropped, arena.shardID)
             message.pointee.n_coordinators = answer.coordinators.count
             message.pointee.coordinators = try arena.texts(answer.coordinators)
             return message
@@ -65,6 +69,7 @@ extension InternalMessages {
                 term: reply.term, lease: .milliseconds(Int64(reply.lease_milliseconds)), epochs: Dictionary(leased) { $1 })
             return HeartbeatAnswer(
                 cluster: reply.cluster, leadership: reply.leader != 0 ? leadership : nil, coordinators: texts(reply.coordinators, reply.n_coordinators),
-                assignments: assignments, models: models)
+                assignments: assignments, models: models,
+                dropped: try messages(reply.dropped, reply.n_dropped) { shard throws(NeedletailError) in try ShardID(UnsafeMutablePointer(mutating: shard)) })
         })
 }

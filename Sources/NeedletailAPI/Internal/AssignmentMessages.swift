@@ -50,6 +50,17 @@ extension VectorField {
     }
 }
 
+extension NodeFacts {
+    init(_ message: UnsafePointer<Needletail__Internal__V1__NodeFacts>) {
+        let facts = message.pointee
+        // NaN is no weight either.
+        let weight = facts.weight > 0 && facts.weight.isFinite ? facts.weight : 1
+        self.init(
+            zone: string(facts.zone), weight: weight, memoryLimitBytes: facts.memory_limit_bytes, diskLimitBytes: facts.disk_limit_bytes,
+            diskFreeBytes: facts.disk_free_bytes)
+    }
+}
+
 extension NodeStatus {
     init(_ message: UnsafePointer<Needletail__Internal__V1__NodeStatus>) throws(NeedletailError) {
         self.init(
@@ -136,6 +147,16 @@ extension MessageArena {
         message.pointee.ef_construction = UInt32(clamping: field.graph.efConstruction)
         message.pointee.seed = field.graph.seed
         message.pointee.index = try text(field.index.description)
+        return message
+    }
+
+    func facts(_ facts: NodeFacts) throws(NeedletailError) -> UnsafeMutablePointer<Needletail__Internal__V1__NodeFacts> {
+        let message = try make(Needletail__Internal__V1__NodeFacts.self)
+        message.pointee.zone = try text(facts.zone)
+        message.pointee.weight = facts.weight
+        message.pointee.memory_limit_bytes = facts.memoryLimitBytes
+        message.pointee.disk_limit_bytes = facts.diskLimitBytes
+        message.pointee.disk_free_bytes = facts.diskFreeBytes
         return message
     }
 

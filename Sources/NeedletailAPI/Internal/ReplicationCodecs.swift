@@ -46,6 +46,17 @@ extension InternalMessages {
             (shard: try ShardID(message.pointee.shard), fence: Fence(epoch: message.pointee.epoch, term: message.pointee.term))
         })
 
+    public static let handOver = MessageCodec<(shard: ShardID, epoch: UInt64)>(
+        write: { request, arena throws(NeedletailError) in
+            let message = try arena.make(Needletail__Internal__V1__HandOverRequest.self)
+            message.pointee.shard = try arena.shardID(request.shard)
+            message.pointee.epoch = request.epoch
+            return message
+        },
+        read: { (message: UnsafePointer<Needletail__Internal__V1__HandOverRequest>) throws(NeedletailError) in
+            (shard: try ShardID(message.pointee.shard), epoch: message.pointee.epoch)
+        })
+
     /// The asker knows the fence.
     public static let fenced = MessageCodec<FenceAnswer>(
         write: { answer, arena throws(NeedletailError) in

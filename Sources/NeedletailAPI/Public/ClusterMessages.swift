@@ -26,7 +26,11 @@ extension NodeInfo {
         self.init(
             id: try hexadecimal(string(node.id), "a node's id"), address: string(node.address), isAlive: node.alive != 0,
             replicas: Int(node.replicas), points: node.points, memoryBytes: node.memory_bytes, diskBytes: node.disk_bytes,
-            heartbeatAge: .milliseconds(Int64(clamping: node.heartbeat_age_milliseconds)))
+            heartbeatAge: .milliseconds(Int64(clamping: node.heartbeat_age_milliseconds)),
+            facts: NodeFacts(
+                zone: string(node.zone), weight: node.weight, memoryLimitBytes: node.memory_limit_bytes, diskLimitBytes: node.disk_limit_bytes,
+                diskFreeBytes: node.disk_free_bytes),
+            isDrained: node.drained != 0)
     }
 }
 
@@ -85,6 +89,12 @@ extension MessageArena {
         message.pointee.memory_bytes = node.memoryBytes
         message.pointee.disk_bytes = node.diskBytes
         message.pointee.heartbeat_age_milliseconds = UInt64(clamping: node.heartbeatAge.nanoseconds / 1_000_000)
+        message.pointee.zone = try text(node.facts.zone)
+        message.pointee.weight = node.facts.weight
+        message.pointee.memory_limit_bytes = node.facts.memoryLimitBytes
+        message.pointee.disk_limit_bytes = node.facts.diskLimitBytes
+        message.pointee.disk_free_bytes = node.facts.diskFreeBytes
+        message.pointee.drained = node.isDrained ? 1 : 0
         return message
     }
 

@@ -9,6 +9,7 @@ extension GRPCRouter {
         registerReads(operations)
         registerStatus(operations)
         registerBackups(operations)
+        registerMoves(operations)
     }
 
     private mutating func registerCollections(_ operations: any ClusterOperations) {

@@ -37,6 +37,15 @@ public enum PublicMethods {
     public static let status = GRPCMethod(service: cluster, name: "Status")
     public static let nodes = GRPCMethod(service: cluster, name: "Nodes")
     public static let shards = GRPCMethod(service: cluster, name: "Shards")
+    public static let plan = GRPCMethod(service: cluster, name: "Plan")
+    public static let move = GRPCMethod(service: cluster, name: "Move")
+    public static let cancelMove = GRPCMethod(service: cluster, name: "Cancel")
+    public static let drain = GRPCMethod(service: cluster, name: "Drain")
+    public static let undrain = GRPCMethod(service: cluster, name: "Undrain")
+    public static let pauseMoves = GRPCMethod(service: cluster, name: "Pause")
+    public static let resumeMoves = GRPCMethod(service: cluster, name: "Resume")
+    public static let operations = GRPCMethod(service: cluster, name: "Operations")
+    public static let events = GRPCMethod(service: cluster, name: "Events")
 }
 
 /// The methods between the cluster's own processes.
@@ -59,6 +68,7 @@ public enum InternalMethods {
 
     public static let follow = GRPCMethod(service: replication, name: "Follow")
     public static let fence = GRPCMethod(service: replication, name: "Fence")
+    public static let handOver = GRPCMethod(service: replication, name: "HandOver")
     public static let beginCopy = GRPCMethod(service: replication, name: "BeginCopy")
     public static let readCopy = GRPCMethod(service: replication, name: "ReadCopy")
     public static let digest = GRPCMethod(service: replication, name: "Digest")

@@ -12,6 +12,9 @@ extension GRPCRouter {
         serve(InternalMethods.fence, InternalMessages.fence, InternalMessages.fenced) { request, deadline in
             try await operations.fence(request.shard, request.fence, deadline: deadline)
         }
+        serve(InternalMethods.handOver, InternalMessages.handOver, InternalMessages.empty) { request, deadline in
+            try await operations.handOver(request.shard, epoch: request.epoch, deadline: deadline)
+        }
         serve(InternalMethods.beginCopy, InternalMessages.shard, InternalMessages.copyDescription) { shard, deadline in
             try await operations.beginCopy(shard, deadline: deadline)
         }
@@ -77,6 +80,11 @@ public struct RemoteReplication: ReplicationOperations {
             InternalMethods.fence, InternalMessages.fence, (shard: shard, fence: fence), InternalMessages.fenced, deadline: deadline)
         answer.fence = fence
         return answer
+    }
+
+    public func handOver(_ shard: ShardID, epoch: UInt64, deadline: Deadline?) async throws {
+        try await client.call(
+            InternalMethods.handOver, InternalMessages.handOver, (shard: shard, epoch: epoch), InternalMessages.empty, deadline: deadline)
     }
 
     public func beginCopy(_ shard: ShardID, deadline: Deadline?) async throws -> CopyDescription {

@@ -225,6 +225,51 @@ extension Needletail__V1__Coordinator: WireMessage {
 extension Needletail__V1__Node: WireMessage {
     package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__node__init(message) }
 }
+extension Needletail__V1__PlanRequest: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__plan_request__init(message) }
+}
+extension Needletail__V1__PlanResponse: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__plan_response__init(message) }
+}
+extension Needletail__V1__PlannedMove: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__planned_move__init(message) }
+}
+extension Needletail__V1__MoveRequest: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__move_request__init(message) }
+}
+extension Needletail__V1__CancelRequest: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__cancel_request__init(message) }
+}
+extension Needletail__V1__DrainRequest: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__drain_request__init(message) }
+}
+extension Needletail__V1__UndrainRequest: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__undrain_request__init(message) }
+}
+extension Needletail__V1__PauseRequest: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__pause_request__init(message) }
+}
+extension Needletail__V1__ResumeRequest: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__resume_request__init(message) }
+}
+extension Needletail__V1__ListOperationsRequest: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__list_operations_request__init(message) }
+}
+extension Needletail__V1__ListOperationsResponse: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__list_operations_response__init(message) }
+}
+extension Needletail__V1__Operation: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__operation__init(message) }
+}
+extension Needletail__V1__ListEventsRequest: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__list_events_request__init(message) }
+}
+extension Needletail__V1__ListEventsResponse: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__list_events_response__init(message) }
+}
+extension Needletail__V1__Event: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__event__init(message) }
+}
 extension Needletail__V1__ListShardsRequest: WireMessage {
     package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__list_shards_request__init(message) }
 }
@@ -259,6 +304,12 @@ extension Needletail__Internal__V1__Member: WireMessage {
 }
 extension Needletail__Internal__V1__FenceRequest: WireMessage {
     package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__fence_request__init(message) }
+}
+extension Needletail__Internal__V1__HandOverRequest: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__hand_over_request__init(message) }
+}
+extension Needletail__Internal__V1__NodeFacts: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__node_facts__init(message) }
 }
 extension Needletail__Internal__V1__FenceReply: WireMessage {
     package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__fence_reply__init(message) }

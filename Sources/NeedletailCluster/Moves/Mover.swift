@@ -12,11 +12,14 @@ public enum Mover {
         public var minInSync: Int
         /// Those that will not come back soon.
         public var lost: Set<NodeID>
+        /// Whether the primary is known to act in the place's epoch.
+        public var isLed: Bool
 
-        public init(place: ShardPlace?, minInSync: Int = 1, lost: Set<NodeID> = []) {
+        public init(place: ShardPlace?, minInSync: Int = 1, lost: Set<NodeID> = [], isLed: Bool = true) {
             self.place = place
             self.minInSync = minInSync
             self.lost = lost
+            self.isLed = isLed
         }
     }
 
@@ -124,6 +127,8 @@ public enum Mover {
         guard let from = move.from, place.replicas.contains(from) else { return .change(at(move, .dropping), place: nil) }
         if place.primary == from { return .change(at(move, .leading), place: nil) }
         if let to = move.to, !place.inSync.contains(to) { return .change(at(move, .catchingUp), place: nil) }
+        // A request that fails is tried again while a shard has several replicas: until the new primary answers, it keeps them.
+        guard now.isLed else { return .wait("the new primary has no lease yet") }
         let staying = place.inSync.filter { $0 != from }
         // A replica that is not in sync can leave at any time.
         if place.inSync.contains(from), staying.count < now.minInSync {
@@ -177,5 +182,23 @@ public struct MoveLimits: Sendable, Hashable {
             for node in move.nodes { nodes[node, default: 0] += 1 }
         }
         return begun
+    }
+}
+
+/// When and how much the cluster moves by itself.
+public struct MovePolicy: Sendable, Hashable {
+    public var limits: MoveLimits
+    /// A node that was silent for so long counts as gone: what it held is made elsewhere.
+    public var lostAfter: Duration
+    /// Nothing moves for balance before all nodes have been there, and all shards healthy, for so long.
+    public var stableFor: Duration
+    /// A shard that was moved for balance, or by hand, is left alone for so long.
+    public var rest: Duration
+
+    public init(limits: MoveLimits = MoveLimits(), lostAfter: Duration = .seconds(600), stableFor: Duration = .seconds(30), rest: Duration = .seconds(600)) {
+        self.limits = limits
+        self.lostAfter = lostAfter
+        self.stableFor = stableFor
+        self.rest = rest
     }
 }

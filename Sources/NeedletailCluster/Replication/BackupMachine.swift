@@ -65,7 +65,7 @@ public struct BackupMachine: Sendable {
             if case .transferring(stream) = state { state = .idle(until: now + settings.retry) }
         case .streamEnded(let stream): end(stream, now: now)
         case .tick: tick(now: now, &actions)
-        case .place, .fence, .persisted, .appended, .logBroken, .follow, .sent, .acknowledged, .verified, .differs, .proposalFailed: break
+        case .place, .fence, .persisted, .appended, .logBroken, .follow, .sent, .acknowledged, .verified, .differs, .handOver, .proposalFailed: break
         case .changed:
             log.isChanging = false
             if case .cutting(let stream) = state { begin(stream, now: now, &actions) }

@@ -20,7 +20,10 @@ extension FailoverMachine {
             failover.reason = reason.message
             actions.append(.waiting(id, reason))
         }
-        if silent.isEmpty, now >= failover.nextSwap, let best = living.compactMap({ failover.answers[$0] }).max(by: isLess) {
+        let preferred = shard.preferred
+        if silent.isEmpty, now >= failover.nextSwap,
+            let best = living.compactMap({ failover.answers[$0] }).max(by: { isLess($0, $1, preferred: preferred) })
+        {
             let swap = promotion(of: best, in: shard.place, living: living, term: term)
             failover.swap = swap
             actions.append(.swap(id, swap))
@@ -30,9 +33,9 @@ extension FailoverMachine {
     }
 
     /// Whose log goes further: first by the last record's epoch, since a record of a younger epoch lies on all that was committed in
-    /// older ones.
-    private func isLess(_ left: FenceAnswer, _ right: FenceAnswer) -> Bool {
-        (left.lastEpoch, left.end, right.node) < (right.lastEpoch, right.end, left.node)
+    /// older ones. Of equals the one that is preferred.
+    private func isLess(_ left: FenceAnswer, _ right: FenceAnswer, preferred: NodeID?) -> Bool {
+        (left.lastEpoch, left.end, left.node == preferred ? 1 : 0, right.node) < (right.lastEpoch, right.end, right.node == preferred ? 1 : 0, left.node)
     }
 
     /// The old primary stays in the set only if it lives and was fenced. Dead backups stay: the new primary proposes their leaving.

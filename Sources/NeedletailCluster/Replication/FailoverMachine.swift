@@ -23,6 +23,8 @@ public struct FailoverMachine: Sendable {
         /// A primary gave its epoch up.
         case resigned(ShardID, NodeID, epoch: UInt64)
         case fenced(ShardID, FenceAnswer)
+        /// This member is to be the next primary if it has all that any other has. A wish only: it begins no failover.
+        case preferred(ShardID, NodeID, epoch: UInt64)
         /// A replica knows a newer epoch than the fence's, or has the shard no longer.
         case fenceRefused(ShardID, NodeID, Fence)
         /// A member that cannot answer a fence although its node lives: its disk is broken, say. It does not count for this failover.
@@ -64,6 +66,8 @@ public struct FailoverMachine: Sendable {
         var place: ShardPlace
         /// The primary of the place's epoch said that it gave up.
         var hasResigned = false
+        /// Who is to lead the next epoch, if logs do not say otherwise.
+        var preferred: NodeID?
         var failover: Failover?
     }
 
@@ -110,6 +114,7 @@ public struct FailoverMachine: Sendable {
         case .removed(let id): shards[id] = nil
         case .resigned(let id, let node, let epoch):
             if let place = shards[id]?.place, place.epoch == epoch, place.primary == node { shards[id]?.hasResigned = true }
+        case .preferred(let id, let node, let epoch): if shards[id]?.place.epoch == epoch { shards[id]?.preferred = node }
         case .fenced(let id, let answer):
             guard let failover = shards[id]?.failover, failover.fence == answer.fence else { break }
             shards[id]?.failover?.answers[answer.node] = answer
@@ -148,7 +153,9 @@ public struct FailoverMachine: Sendable {
         // A failover that was under way starts again from the new version; the fences that were answered stay true.
         var failover = isSameEpoch ? shards[id]?.failover : nil
         failover?.swap = nil
-        shards[id] = Shard(place: place, hasResigned: isSameEpoch && shards[id]?.hasResigned == true, failover: failover)
+        shards[id] = Shard(
+            place: place, hasResigned: isSameEpoch && shards[id]?.hasResigned == true, preferred: isSameEpoch ? shards[id]?.preferred : nil,
+            failover: failover)
     }
 
     /// Only the primary of the present epoch may change the set, from the version that it knows, and not while it is being replaced.

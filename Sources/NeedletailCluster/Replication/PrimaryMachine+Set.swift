@@ -29,6 +29,17 @@ extension PrimaryMachine {
         actions.append(.apply(through: all))
     }
 
+    /// Resigns once every member has everything; goes on as before when that takes too long, or the leader forgot.
+    mutating func considerHandOver(now: Duration, _ actions: inout [ReplicaAction]) {
+        guard let end = handingOverUntil else { return }
+        if now >= end {
+            handingOverUntil = nil
+        } else if place.inSync.allSatisfy({ durable(at: $0) == log.end && log.durable == log.end }) {
+            handingOverUntil = nil
+            resign(now: now, &actions)
+        }
+    }
+
     /// Proposes another set when a member lags or a follower may join. One proposal at a time; after one whose outcome is not known the
     /// next starts from the same version, so that at most one of them is made.
     mutating func considerSet(now: Duration, _ actions: inout [ReplicaAction]) {

@@ -55,6 +55,8 @@ public struct PrimaryMachine: Sendable {
     public internal(set) var acknowledgedMajority: UInt64 = 0
     /// Whether it gave its epoch up and waits for another.
     public internal(set) var hasResigned = false
+    /// Until then no further writes are taken, so that all members come to have the same records and another can lead.
+    public internal(set) var handingOverUntil: Duration?
 
     /// Where the log ended when the epoch began: older primaries may have acknowledged up to there.
     let tail: UInt64
@@ -101,6 +103,7 @@ public struct PrimaryMachine: Sendable {
     ///   `failedPrecondition` when fewer than `minInSync` replicas are in sync.
     public func admit(epoch: UInt64, minInSync: Int, leaseHeld: Bool) throws(NeedletailError) {
         try checkRole(epoch: epoch, leaseHeld: leaseHeld)
+        guard handingOverUntil == nil else { throw NeedletailError(.unavailable, "the shard is about to have another primary; try again") }
         guard place.inSync.count >= minInSync else {
             throw NeedletailError(
                 .failedPrecondition,
@@ -147,6 +150,7 @@ public struct PrimaryMachine: Sendable {
         case .acknowledged(let stream, let durable): noteProgress(stream, durable: durable, now: now, &actions)
         case .verified(let stream, let isEqual): noteVerified(stream, isEqual: isEqual, now: now, &actions)
         case .differs(let id): distrust(id, now: now, &actions)
+        case .handOver(let epoch): if epoch == self.epoch, !hasResigned, place.inSync.count > 1 { handingOverUntil = now + settings.lag }
         case .proposalFailed(let failed):
             if failed == proposal { (proposal, nextProposal) = (nil, now + settings.retry) }
         case .streamEnded(let stream): if followers[stream.node]?.stream == stream { drop(stream.node, now: now) }
@@ -154,6 +158,7 @@ public struct PrimaryMachine: Sendable {
         case .fence, .persisted, .answered, .received, .transferred, .transferFailed, .changed: break
         }
         advance(&actions)
+        considerHandOver(now: now, &actions)
         considerSet(now: now, &actions)
         order(now: now, &actions)
         return actions

@@ -35,6 +35,8 @@ public enum ReplicaEvent: Sendable {
     case acknowledged(StreamID, durable: UInt64)
     /// The outcome of `ReplicaAction.verify`.
     case verified(StreamID, isEqual: Bool)
+    /// The leader wants another primary: end this epoch as soon as every member of the set has every record.
+    case handOver(epoch: UInt64)
     /// A member of the in-sync set turned out to hold something else than the primary: it leaves the set and takes a checkpoint.
     case differs(NodeID)
     /// The proposal was not made, or nobody knows: the call's time ran out. One that was made is seen as `place`.

@@ -4,6 +4,8 @@ public import NeedletailCore
 public protocol ReplicationOperations: Sendable {
     /// - Throws: `aborted` when the replica knows of a later epoch, `notFound` when it is not there.
     func fence(_ shard: ShardID, _ fence: Fence, deadline: Deadline?) async throws -> FenceAnswer
+    /// The primary ends its epoch, for another to lead, as soon as all members of the set have the same records; it may also not, and go on.
+    func handOver(_ shard: ShardID, epoch: UInt64, deadline: Deadline?) async throws
     /// Holds the replica's newest checkpoint still, to be copied.
     func beginCopy(_ shard: ShardID, deadline: Deadline?) async throws -> CopyDescription
     /// - Throws: `notFound` when the copy has ended.

@@ -82,7 +82,8 @@ final class ReplicaDriver: ReplicationObserver {
         for task in incoming { task.cancel() }
         queue.finish()
         await worker.withLock { $0 }?.value
-        hosted.abandonWriters(error)
+        // One that is alone now commits by itself.
+        if !hosted.assignment.isAlone { hosted.abandonWriters(error) }
     }
 
     /// Tells the machine, and queues what it wants done.
@@ -127,6 +128,8 @@ final class ReplicaDriver: ReplicationObserver {
     // MARK: ReplicationObserver
 
     func admit(_ write: ShardWrite) throws(NeedletailError) {
+        // A replica whose fellows have left needs nobody's consent; its driver ends in a moment.
+        if hosted.assignment.isAlone { return }
         try primary().admit(
             epoch: write.epoch, minInSync: hosted.assignment.collection.minInSync, leaseHeld: world.lease.isHeld(shard, epoch: write.epoch))
     }
@@ -136,6 +139,7 @@ final class ReplicaDriver: ReplicationObserver {
     }
 
     func admitPrimaryRead() throws(NeedletailError) -> UInt64 {
+        if hosted.assignment.isAlone { return hosted.logEnd.committed }
         let primary = try primary()
         try primary.admitRead(epoch: primary.epoch, leaseHeld: world.lease.isHeld(shard, epoch: primary.epoch))
         return primary.committed

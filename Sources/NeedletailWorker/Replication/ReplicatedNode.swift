@@ -85,6 +85,8 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
 
     func fence(_ shard: ShardID, _ fence: Fence, deadline: Deadline?) async throws -> FenceAnswer { try await driver(shard).fence(fence) }
 
+    func handOver(_ shard: ShardID, epoch: UInt64, deadline: Deadline?) async throws { try driver(shard).receive(.handOver(epoch: epoch)) }
+
     func beginCopy(_ shard: ShardID, deadline: Deadline?) async throws -> CopyDescription { try await copies.begin(try local.hosted(shard)) }
 
     func readCopy(_ id: UInt64, _ name: String, from offset: UInt64, _ body: (CopyPiece) async throws -> Void) async throws {

@@ -56,7 +56,7 @@ struct StatusCommand: AsyncParsableCommand {
         var table = Table("NODE", "ADDRESS", "STATE", "HEARD", "REPLICAS", "POINTS", "MEMORY", "DISK")
         for node in nodes {
             table.add(
-                Incarnation(node.id).description, node.address, node.isAlive ? "alive" : "dead",
+                Incarnation(node.id).description, node.address, node.state,
                 "\(Readable.tenths(node.heartbeatAge.milliseconds / 1000)) s ago", "\(node.replicas)", "\(node.points)",
                 Readable.bytes(node.memoryBytes), Readable.bytes(node.diskBytes))
         }
@@ -91,7 +91,7 @@ struct StatusCommand: AsyncParsableCommand {
             "nodes_total": .count(status.nodesTotal), "nodes_alive": .count(status.nodesAlive),
             "collections": .count(status.collections),
             "shards_total": .count(status.shardsTotal), "shards_ready": .count(status.shardsReady), "points": .count(status.points),
-            "coordinators": .list(status.coordinators.map(json)), "nodes": .list(nodes.map(json)), "shards": .list(shards.map(json)),
+            "coordinators": .list(status.coordinators.map(json)), "nodes": .list(nodes.map(\.json)), "shards": .list(shards.map(\.json)),
         ]
     }
 
@@ -100,17 +100,23 @@ struct StatusCommand: AsyncParsableCommand {
             "id": .string(Incarnation(coordinator.id).description), "address": .string(coordinator.address), "leader": .bool(coordinator.isLeader),
         ])
     }
+}
 
-    private func json(_ node: NodeInfo) -> PayloadValue {
+extension NodeInfo {
+    var json: PayloadValue {
         .map([
-            "id": .string(Incarnation(node.id).description), "address": .string(node.address), "alive": .bool(node.isAlive),
-            "replicas": .count(node.replicas), "points": .count(node.points), "memory_bytes": .count(node.memoryBytes),
-            "disk_bytes": .count(node.diskBytes), "heartbeat_age_milliseconds": .double(node.heartbeatAge.milliseconds),
+            "id": .string(Incarnation(id).description), "address": .string(address), "alive": .bool(isAlive),
+            "replicas": .count(replicas), "points": .count(points), "memory_bytes": .count(memoryBytes),
+            "disk_bytes": .count(diskBytes), "heartbeat_age_milliseconds": .double(heartbeatAge.milliseconds), "zone": .string(facts.zone),
+            "weight": .double(facts.weight), "memory_limit_bytes": .count(facts.memoryLimitBytes), "disk_limit_bytes": .count(facts.diskLimitBytes),
+            "disk_free_bytes": .count(facts.diskFreeBytes), "drained": .bool(isDrained),
         ])
     }
+}
 
-    private func json(_ shard: ShardInfo) -> PayloadValue {
-        let replicas = shard.replicas.map { replica in
+extension ShardInfo {
+    var json: PayloadValue {
+        let replicas = self.replicas.map { replica in
             PayloadValue.map([
                 "node": .string(Incarnation(replica.node).description), "primary": .bool(replica.isPrimary),
                 "in_sync": .bool(replica.isInSync),
@@ -124,7 +130,7 @@ struct StatusCommand: AsyncParsableCommand {
             ])
         }
         return .map([
-            "collection": .string(shard.collection), "shard": .count(shard.number), "epoch": .count(shard.epoch),
+            "collection": .string(collection), "shard": .count(number), "epoch": .count(epoch),
             "replicas": .list(replicas),
         ])
     }

@@ -25,6 +25,21 @@ typedef struct Needletail__V1__ListShardsRequest Needletail__V1__ListShardsReque
 typedef struct Needletail__V1__ListShardsResponse Needletail__V1__ListShardsResponse;
 typedef struct Needletail__V1__Shard Needletail__V1__Shard;
 typedef struct Needletail__V1__Replica Needletail__V1__Replica;
+typedef struct Needletail__V1__PlanRequest Needletail__V1__PlanRequest;
+typedef struct Needletail__V1__PlanResponse Needletail__V1__PlanResponse;
+typedef struct Needletail__V1__PlannedMove Needletail__V1__PlannedMove;
+typedef struct Needletail__V1__MoveRequest Needletail__V1__MoveRequest;
+typedef struct Needletail__V1__CancelRequest Needletail__V1__CancelRequest;
+typedef struct Needletail__V1__DrainRequest Needletail__V1__DrainRequest;
+typedef struct Needletail__V1__UndrainRequest Needletail__V1__UndrainRequest;
+typedef struct Needletail__V1__PauseRequest Needletail__V1__PauseRequest;
+typedef struct Needletail__V1__ResumeRequest Needletail__V1__ResumeRequest;
+typedef struct Needletail__V1__ListOperationsRequest Needletail__V1__ListOperationsRequest;
+typedef struct Needletail__V1__ListOperationsResponse Needletail__V1__ListOperationsResponse;
+typedef struct Needletail__V1__Operation Needletail__V1__Operation;
+typedef struct Needletail__V1__ListEventsRequest Needletail__V1__ListEventsRequest;
+typedef struct Needletail__V1__ListEventsResponse Needletail__V1__ListEventsResponse;
+typedef struct Needletail__V1__Event Needletail__V1__Event;
 
 
 /* --- enums --- */
@@ -153,10 +168,25 @@ struct  Needletail__V1__Node
    * Milliseconds since its last heartbeat to the coordinator that answers, or since that began to listen.
    */
   uint64_t heartbeat_age_milliseconds;
+  /*
+   * As the worker was told at its start.
+   */
+  char *zone;
+  double weight;
+  /*
+   * 0: none.
+   */
+  uint64_t memory_limit_bytes;
+  uint64_t disk_limit_bytes;
+  uint64_t disk_free_bytes;
+  /*
+   * Its replicas go to other nodes; none is placed on it.
+   */
+  protobuf_c_boolean drained;
 };
 #define NEEDLETAIL__V1__NODE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__node__descriptor) \
-    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0, 0, 0, 0, 0 }
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0, 0, 0, 0, 0, (char *)protobuf_c_empty_string, 0, 0, 0, 0, 0 }
 
 
 struct  Needletail__V1__ListShardsRequest
@@ -239,6 +269,234 @@ struct  Needletail__V1__Replica
 #define NEEDLETAIL__V1__REPLICA__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__replica__descriptor) \
     , (char *)protobuf_c_empty_string, 0, NEEDLETAIL__V1__REPLICA_STATE__REPLICA_STATE_UNKNOWN, (char *)protobuf_c_empty_string, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+
+struct  Needletail__V1__PlanRequest
+{
+  ProtobufCMessage base;
+};
+#define NEEDLETAIL__V1__PLAN_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__plan_request__descriptor) \
+     }
+
+
+struct  Needletail__V1__PlanResponse
+{
+  ProtobufCMessage base;
+  /*
+   * In the order in which they would begin.
+   */
+  size_t n_moves;
+  Needletail__V1__PlannedMove **moves;
+  /*
+   * Why nothing begins at this moment although there are moves; empty otherwise.
+   */
+  char *held;
+};
+#define NEEDLETAIL__V1__PLAN_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__plan_response__descriptor) \
+    , 0,NULL, (char *)protobuf_c_empty_string }
+
+
+struct  Needletail__V1__PlannedMove
+{
+  ProtobufCMessage base;
+  char *collection;
+  uint32_t shard;
+  /*
+   * The node that gives its replica (with `lead_only`: the lead) up; empty when one is only added.
+   */
+  char *from;
+  /*
+   * The node that gets it; empty when one is only removed.
+   */
+  char *to;
+  protobuf_c_boolean lead_only;
+  /*
+   * To be copied.
+   */
+  uint64_t bytes;
+  /*
+   * "by hand", "replicas", "lost", "drain", "limit", "zone", "balance" or "leads".
+   */
+  char *cause;
+  /*
+   * In words.
+   */
+  char *reason;
+};
+#define NEEDLETAIL__V1__PLANNED_MOVE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__planned_move__descriptor) \
+    , (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string }
+
+
+struct  Needletail__V1__MoveRequest
+{
+  ProtobufCMessage base;
+  char *collection;
+  uint32_t shard;
+  /*
+   * 16 hexadecimal digits; either may be empty, not both.
+   */
+  char *from;
+  char *to;
+  /*
+   * Make `to`, which has an in-sync replica, the primary.
+   */
+  protobuf_c_boolean lead_only;
+};
+#define NEEDLETAIL__V1__MOVE_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__move_request__descriptor) \
+    , (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0 }
+
+
+struct  Needletail__V1__CancelRequest
+{
+  ProtobufCMessage base;
+  /*
+   * Of an operation.
+   */
+  char *id;
+};
+#define NEEDLETAIL__V1__CANCEL_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__cancel_request__descriptor) \
+    , (char *)protobuf_c_empty_string }
+
+
+struct  Needletail__V1__DrainRequest
+{
+  ProtobufCMessage base;
+  char *node;
+};
+#define NEEDLETAIL__V1__DRAIN_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__drain_request__descriptor) \
+    , (char *)protobuf_c_empty_string }
+
+
+struct  Needletail__V1__UndrainRequest
+{
+  ProtobufCMessage base;
+  char *node;
+};
+#define NEEDLETAIL__V1__UNDRAIN_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__undrain_request__descriptor) \
+    , (char *)protobuf_c_empty_string }
+
+
+struct  Needletail__V1__PauseRequest
+{
+  ProtobufCMessage base;
+};
+#define NEEDLETAIL__V1__PAUSE_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__pause_request__descriptor) \
+     }
+
+
+struct  Needletail__V1__ResumeRequest
+{
+  ProtobufCMessage base;
+};
+#define NEEDLETAIL__V1__RESUME_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__resume_request__descriptor) \
+     }
+
+
+struct  Needletail__V1__ListOperationsRequest
+{
+  ProtobufCMessage base;
+};
+#define NEEDLETAIL__V1__LIST_OPERATIONS_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__list_operations_request__descriptor) \
+     }
+
+
+struct  Needletail__V1__ListOperationsResponse
+{
+  ProtobufCMessage base;
+  protobuf_c_boolean paused;
+  size_t n_operations;
+  Needletail__V1__Operation **operations;
+};
+#define NEEDLETAIL__V1__LIST_OPERATIONS_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__list_operations_response__descriptor) \
+    , 0, 0,NULL }
+
+
+/*
+ * A move, from when it was asked for or planned.
+ */
+struct  Needletail__V1__Operation
+{
+  ProtobufCMessage base;
+  /*
+   * 16 hexadecimal digits.
+   */
+  char *id;
+  Needletail__V1__PlannedMove *move;
+  /*
+   * "adding" (it waits for its turn), "catching up", "leading" (the primary changes), "removing", "dropping" (the old replica's files go), "done";
+   * "undoing", "undropping", "cancelled"; "failed".
+   */
+  char *step;
+  /*
+   * Why it was cancelled, failed, or waits.
+   */
+  char *problem;
+  /*
+   * By the leader's clock, in milliseconds since 1970.
+   */
+  int64_t created_milliseconds;
+  int64_t changed_milliseconds;
+};
+#define NEEDLETAIL__V1__OPERATION__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__operation__descriptor) \
+    , (char *)protobuf_c_empty_string, NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0 }
+
+
+struct  Needletail__V1__ListEventsRequest
+{
+  ProtobufCMessage base;
+  /*
+   * Only those with a greater number.
+   */
+  uint64_t after;
+};
+#define NEEDLETAIL__V1__LIST_EVENTS_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__list_events_request__descriptor) \
+    , 0 }
+
+
+struct  Needletail__V1__ListEventsResponse
+{
+  ProtobufCMessage base;
+  size_t n_events;
+  Needletail__V1__Event **events;
+};
+#define NEEDLETAIL__V1__LIST_EVENTS_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__list_events_response__descriptor) \
+    , 0,NULL }
+
+
+struct  Needletail__V1__Event
+{
+  ProtobufCMessage base;
+  /*
+   * Grows by one.
+   */
+  uint64_t number;
+  /*
+   * By the leader's clock, in milliseconds since 1970.
+   */
+  int64_t milliseconds;
+  /*
+   * "move", "failover", "in-sync" or "operator".
+   */
+  char *kind;
+  char *message;
+};
+#define NEEDLETAIL__V1__EVENT__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__event__descriptor) \
+    , 0, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string }
 
 
 /* Needletail__V1__ClusterStatusRequest methods */
@@ -431,6 +689,291 @@ Needletail__V1__Replica *
 void   needletail__v1__replica__free_unpacked
                      (Needletail__V1__Replica *message,
                       ProtobufCAllocator *allocator);
+/* Needletail__V1__PlanRequest methods */
+void   needletail__v1__plan_request__init
+                     (Needletail__V1__PlanRequest         *message);
+size_t needletail__v1__plan_request__get_packed_size
+                     (const Needletail__V1__PlanRequest   *message);
+size_t needletail__v1__plan_request__pack
+                     (const Needletail__V1__PlanRequest   *message,
+                      uint8_t             *out);
+size_t needletail__v1__plan_request__pack_to_buffer
+                     (const Needletail__V1__PlanRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__V1__PlanRequest *
+       needletail__v1__plan_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__v1__plan_request__free_unpacked
+                     (Needletail__V1__PlanRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__V1__PlanResponse methods */
+void   needletail__v1__plan_response__init
+                     (Needletail__V1__PlanResponse         *message);
+size_t needletail__v1__plan_response__get_packed_size
+                     (const Needletail__V1__PlanResponse   *message);
+size_t needletail__v1__plan_response__pack
+                     (const Needletail__V1__PlanResponse   *message,
+                      uint8_t             *out);
+size_t needletail__v1__plan_response__pack_to_buffer
+                     (const Needletail__V1__PlanResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__V1__PlanResponse *
+       needletail__v1__plan_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__v1__plan_response__free_unpacked
+                     (Needletail__V1__PlanResponse *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__V1__PlannedMove methods */
+void   needletail__v1__planned_move__init
+                     (Needletail__V1__PlannedMove         *message);
+size_t needletail__v1__planned_move__get_packed_size
+                     (const Needletail__V1__PlannedMove   *message);
+size_t needletail__v1__planned_move__pack
+                     (const Needletail__V1__PlannedMove   *message,
+                      uint8_t             *out);
+size_t needletail__v1__planned_move__pack_to_buffer
+                     (const Needletail__V1__PlannedMove   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__V1__PlannedMove *
+       needletail__v1__planned_move__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__v1__planned_move__free_unpacked
+                     (Needletail__V1__PlannedMove *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__V1__MoveRequest methods */
+void   needletail__v1__move_request__init
+                     (Needletail__V1__MoveRequest         *message);
+size_t needletail__v1__move_request__get_packed_size
+                     (const Needletail__V1__MoveRequest   *message);
+size_t needletail__v1__move_request__pack
+                     (const Needletail__V1__MoveRequest   *message,
+                      uint8_t             *out);
+size_t needletail__v1__move_request__pack_to_buffer
+                     (const Needletail__V1__MoveRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__V1__MoveRequest *
+       needletail__v1__move_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__v1__move_request__free_unpacked
+                     (Needletail__V1__MoveRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__V1__CancelRequest methods */
+void   needletail__v1__cancel_request__init
+                     (Needletail__V1__CancelRequest         *message);
+size_t needletail__v1__cancel_request__get_packed_size
+                     (const Needletail__V1__CancelRequest   *message);
+size_t needletail__v1__cancel_request__pack
+                     (const Needletail__V1__CancelRequest   *message,
+                      uint8_t             *out);
+size_t needletail__v1__cancel_request__pack_to_buffer
+                     (const Needletail__V1__CancelRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__V1__CancelRequest *
+       needletail__v1__cancel_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__v1__cancel_request__free_unpacked
+                     (Needletail__V1__CancelRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__V1__DrainRequest methods */
+void   needletail__v1__drain_request__init
+                     (Needletail__V1__DrainRequest         *message);
+size_t needletail__v1__drain_request__get_packed_size
+                     (const Needletail__V1__DrainRequest   *message);
+size_t needletail__v1__drain_request__pack
+                     (const Needletail__V1__DrainRequest   *message,
+                      uint8_t             *out);
+size_t needletail__v1__drain_request__pack_to_buffer
+                     (const Needletail__V1__DrainRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__V1__DrainRequest *
+       needletail__v1__drain_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__v1__drain_request__free_unpacked
+                     (Needletail__V1__DrainRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__V1__UndrainRequest methods */
+void   needletail__v1__undrain_request__init
+                     (Needletail__V1__UndrainRequest         *message);
+size_t needletail__v1__undrain_request__get_packed_size
+                     (const Needletail__V1__UndrainRequest   *message);
+size_t needletail__v1__undrain_request__pack
+                     (const Needletail__V1__UndrainRequest   *message,
+                      uint8_t             *out);
+size_t needletail__v1__undrain_request__pack_to_buffer
+                     (const Needletail__V1__UndrainRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__V1__UndrainRequest *
+       needletail__v1__undrain_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__v1__undrain_request__free_unpacked
+                     (Needletail__V1__UndrainRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__V1__PauseRequest methods */
+void   needletail__v1__pause_request__init
+                     (Needletail__V1__PauseRequest         *message);
+size_t needletail__v1__pause_request__get_packed_size
+                     (const Needletail__V1__PauseRequest   *message);
+size_t needletail__v1__pause_request__pack
+                     (const Needletail__V1__PauseRequest   *message,
+                      uint8_t             *out);
+size_t needletail__v1__pause_request__pack_to_buffer
+                     (const Needletail__V1__PauseRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__V1__PauseRequest *
+       needletail__v1__pause_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__v1__pause_request__free_unpacked
+                     (Needletail__V1__PauseRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__V1__ResumeRequest methods */
+void   needletail__v1__resume_request__init
+                     (Needletail__V1__ResumeRequest         *message);
+size_t needletail__v1__resume_request__get_packed_size
+                     (const Needletail__V1__ResumeRequest   *message);
+size_t needletail__v1__resume_request__pack
+                     (const Needletail__V1__ResumeRequest   *message,
+                      uint8_t             *out);
+size_t needletail__v1__resume_request__pack_to_buffer
+                     (const Needletail__V1__ResumeRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__V1__ResumeRequest *
+       needletail__v1__resume_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__v1__resume_request__free_unpacked
+                     (Needletail__V1__ResumeRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__V1__ListOperationsRequest methods */
+void   needletail__v1__list_operations_request__init
+                     (Needletail__V1__ListOperationsRequest         *message);
+size_t needletail__v1__list_operations_request__get_packed_size
+                     (const Needletail__V1__ListOperationsRequest   *message);
+size_t needletail__v1__list_operations_request__pack
+                     (const Needletail__V1__ListOperationsRequest   *message,
+                      uint8_t             *out);
+size_t needletail__v1__list_operations_request__pack_to_buffer
+                     (const Needletail__V1__ListOperationsRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__V1__ListOperationsRequest *
+       needletail__v1__list_operations_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__v1__list_operations_request__free_unpacked
+                     (Needletail__V1__ListOperationsRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__V1__ListOperationsResponse methods */
+void   needletail__v1__list_operations_response__init
+                     (Needletail__V1__ListOperationsResponse         *message);
+size_t needletail__v1__list_operations_response__get_packed_size
+                     (const Needletail__V1__ListOperationsResponse   *message);
+size_t needletail__v1__list_operations_response__pack
+                     (const Needletail__V1__ListOperationsResponse   *message,
+                      uint8_t             *out);
+size_t needletail__v1__list_operations_response__pack_to_buffer
+                     (const Needletail__V1__ListOperationsResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__V1__ListOperationsResponse *
+       needletail__v1__list_operations_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__v1__list_operations_response__free_unpacked
+                     (Needletail__V1__ListOperationsResponse *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__V1__Operation methods */
+void   needletail__v1__operation__init
+                     (Needletail__V1__Operation         *message);
+size_t needletail__v1__operation__get_packed_size
+                     (const Needletail__V1__Operation   *message);
+size_t needletail__v1__operation__pack
+                     (const Needletail__V1__Operation   *message,
+                      uint8_t             *out);
+size_t needletail__v1__operation__pack_to_buffer
+                     (const Needletail__V1__Operation   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__V1__Operation *
+       needletail__v1__operation__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__v1__operation__free_unpacked
+                     (Needletail__V1__Operation *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__V1__ListEventsRequest methods */
+void   needletail__v1__list_events_request__init
+                     (Needletail__V1__ListEventsRequest         *message);
+size_t needletail__v1__list_events_request__get_packed_size
+                     (const Needletail__V1__ListEventsRequest   *message);
+size_t needletail__v1__list_events_request__pack
+                     (const Needletail__V1__ListEventsRequest   *message,
+                      uint8_t             *out);
+size_t needletail__v1__list_events_request__pack_to_buffer
+                     (const Needletail__V1__ListEventsRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__V1__ListEventsRequest *
+       needletail__v1__list_events_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__v1__list_events_request__free_unpacked
+                     (Needletail__V1__ListEventsRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__V1__ListEventsResponse methods */
+void   needletail__v1__list_events_response__init
+                     (Needletail__V1__ListEventsResponse         *message);
+size_t needletail__v1__list_events_response__get_packed_size
+                     (const Needletail__V1__ListEventsResponse   *message);
+size_t needletail__v1__list_events_response__pack
+                     (const Needletail__V1__ListEventsResponse   *message,
+                      uint8_t             *out);
+size_t needletail__v1__list_events_response__pack_to_buffer
+                     (const Needletail__V1__ListEventsResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__V1__ListEventsResponse *
+       needletail__v1__list_events_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__v1__list_events_response__free_unpacked
+                     (Needletail__V1__ListEventsResponse *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__V1__Event methods */
+void   needletail__v1__event__init
+                     (Needletail__V1__Event         *message);
+size_t needletail__v1__event__get_packed_size
+                     (const Needletail__V1__Event   *message);
+size_t needletail__v1__event__pack
+                     (const Needletail__V1__Event   *message,
+                      uint8_t             *out);
+size_t needletail__v1__event__pack_to_buffer
+                     (const Needletail__V1__Event   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__V1__Event *
+       needletail__v1__event__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__v1__event__free_unpacked
+                     (Needletail__V1__Event *message,
+                      ProtobufCAllocator *allocator);
 /* --- per-message closures --- */
 
 typedef void (*Needletail__V1__ClusterStatusRequest_Closure)
@@ -463,6 +1006,51 @@ typedef void (*Needletail__V1__Shard_Closure)
 typedef void (*Needletail__V1__Replica_Closure)
                  (const Needletail__V1__Replica *message,
                   void *closure_data);
+typedef void (*Needletail__V1__PlanRequest_Closure)
+                 (const Needletail__V1__PlanRequest *message,
+                  void *closure_data);
+typedef void (*Needletail__V1__PlanResponse_Closure)
+                 (const Needletail__V1__PlanResponse *message,
+                  void *closure_data);
+typedef void (*Needletail__V1__PlannedMove_Closure)
+                 (const Needletail__V1__PlannedMove *message,
+                  void *closure_data);
+typedef void (*Needletail__V1__MoveRequest_Closure)
+                 (const Needletail__V1__MoveRequest *message,
+                  void *closure_data);
+typedef void (*Needletail__V1__CancelRequest_Closure)
+                 (const Needletail__V1__CancelRequest *message,
+                  void *closure_data);
+typedef void (*Needletail__V1__DrainRequest_Closure)
+                 (const Needletail__V1__DrainRequest *message,
+                  void *closure_data);
+typedef void (*Needletail__V1__UndrainRequest_Closure)
+                 (const Needletail__V1__UndrainRequest *message,
+                  void *closure_data);
+typedef void (*Needletail__V1__PauseRequest_Closure)
+                 (const Needletail__V1__PauseRequest *message,
+                  void *closure_data);
+typedef void (*Needletail__V1__ResumeRequest_Closure)
+                 (const Needletail__V1__ResumeRequest *message,
+                  void *closure_data);
+typedef void (*Needletail__V1__ListOperationsRequest_Closure)
+                 (const Needletail__V1__ListOperationsRequest *message,
+                  void *closure_data);
+typedef void (*Needletail__V1__ListOperationsResponse_Closure)
+                 (const Needletail__V1__ListOperationsResponse *message,
+                  void *closure_data);
+typedef void (*Needletail__V1__Operation_Closure)
+                 (const Needletail__V1__Operation *message,
+                  void *closure_data);
+typedef void (*Needletail__V1__ListEventsRequest_Closure)
+                 (const Needletail__V1__ListEventsRequest *message,
+                  void *closure_data);
+typedef void (*Needletail__V1__ListEventsResponse_Closure)
+                 (const Needletail__V1__ListEventsResponse *message,
+                  void *closure_data);
+typedef void (*Needletail__V1__Event_Closure)
+                 (const Needletail__V1__Event *message,
+                  void *closure_data);
 
 /* --- services --- */
 
@@ -482,6 +1070,42 @@ struct Needletail__V1__Cluster_Service
                  const Needletail__V1__ListShardsRequest *input,
                  Needletail__V1__ListShardsResponse_Closure closure,
                  void *closure_data);
+  void (*plan)(Needletail__V1__Cluster_Service *service,
+               const Needletail__V1__PlanRequest *input,
+               Needletail__V1__PlanResponse_Closure closure,
+               void *closure_data);
+  void (*move)(Needletail__V1__Cluster_Service *service,
+               const Needletail__V1__MoveRequest *input,
+               Needletail__V1__Operation_Closure closure,
+               void *closure_data);
+  void (*cancel)(Needletail__V1__Cluster_Service *service,
+                 const Needletail__V1__CancelRequest *input,
+                 Needletail__V1__Operation_Closure closure,
+                 void *closure_data);
+  void (*drain)(Needletail__V1__Cluster_Service *service,
+                const Needletail__V1__DrainRequest *input,
+                Needletail__V1__Node_Closure closure,
+                void *closure_data);
+  void (*undrain)(Needletail__V1__Cluster_Service *service,
+                  const Needletail__V1__UndrainRequest *input,
+                  Needletail__V1__Node_Closure closure,
+                  void *closure_data);
+  void (*pause)(Needletail__V1__Cluster_Service *service,
+                const Needletail__V1__PauseRequest *input,
+                Needletail__V1__ListOperationsResponse_Closure closure,
+                void *closure_data);
+  void (*resume)(Needletail__V1__Cluster_Service *service,
+                 const Needletail__V1__ResumeRequest *input,
+                 Needletail__V1__ListOperationsResponse_Closure closure,
+                 void *closure_data);
+  void (*operations)(Needletail__V1__Cluster_Service *service,
+                     const Needletail__V1__ListOperationsRequest *input,
+                     Needletail__V1__ListOperationsResponse_Closure closure,
+                     void *closure_data);
+  void (*events)(Needletail__V1__Cluster_Service *service,
+                 const Needletail__V1__ListEventsRequest *input,
+                 Needletail__V1__ListEventsResponse_Closure closure,
+                 void *closure_data);
 };
 typedef void (*Needletail__V1__Cluster_ServiceDestroy)(Needletail__V1__Cluster_Service *);
 void needletail__v1__cluster__init (Needletail__V1__Cluster_Service *service,
@@ -492,7 +1116,16 @@ void needletail__v1__cluster__init (Needletail__V1__Cluster_Service *service,
     { NEEDLETAIL__V1__CLUSTER__BASE_INIT,\
       function_prefix__ ## status,\
       function_prefix__ ## nodes,\
-      function_prefix__ ## shards  }
+      function_prefix__ ## shards,\
+      function_prefix__ ## plan,\
+      function_prefix__ ## move,\
+      function_prefix__ ## cancel,\
+      function_prefix__ ## drain,\
+      function_prefix__ ## undrain,\
+      function_prefix__ ## pause,\
+      function_prefix__ ## resume,\
+      function_prefix__ ## operations,\
+      function_prefix__ ## events  }
 void needletail__v1__cluster__status(ProtobufCService *service,
                                      const Needletail__V1__ClusterStatusRequest *input,
                                      Needletail__V1__ClusterStatusResponse_Closure closure,
@@ -504,6 +1137,42 @@ void needletail__v1__cluster__nodes(ProtobufCService *service,
 void needletail__v1__cluster__shards(ProtobufCService *service,
                                      const Needletail__V1__ListShardsRequest *input,
                                      Needletail__V1__ListShardsResponse_Closure closure,
+                                     void *closure_data);
+void needletail__v1__cluster__plan(ProtobufCService *service,
+                                   const Needletail__V1__PlanRequest *input,
+                                   Needletail__V1__PlanResponse_Closure closure,
+                                   void *closure_data);
+void needletail__v1__cluster__move(ProtobufCService *service,
+                                   const Needletail__V1__MoveRequest *input,
+                                   Needletail__V1__Operation_Closure closure,
+                                   void *closure_data);
+void needletail__v1__cluster__cancel(ProtobufCService *service,
+                                     const Needletail__V1__CancelRequest *input,
+                                     Needletail__V1__Operation_Closure closure,
+                                     void *closure_data);
+void needletail__v1__cluster__drain(ProtobufCService *service,
+                                    const Needletail__V1__DrainRequest *input,
+                                    Needletail__V1__Node_Closure closure,
+                                    void *closure_data);
+void needletail__v1__cluster__undrain(ProtobufCService *service,
+                                      const Needletail__V1__UndrainRequest *input,
+                                      Needletail__V1__Node_Closure closure,
+                                      void *closure_data);
+void needletail__v1__cluster__pause(ProtobufCService *service,
+                                    const Needletail__V1__PauseRequest *input,
+                                    Needletail__V1__ListOperationsResponse_Closure closure,
+                                    void *closure_data);
+void needletail__v1__cluster__resume(ProtobufCService *service,
+                                     const Needletail__V1__ResumeRequest *input,
+                                     Needletail__V1__ListOperationsResponse_Closure closure,
+                                     void *closure_data);
+void needletail__v1__cluster__operations(ProtobufCService *service,
+                                         const Needletail__V1__ListOperationsRequest *input,
+                                         Needletail__V1__ListOperationsResponse_Closure closure,
+                                         void *closure_data);
+void needletail__v1__cluster__events(ProtobufCService *service,
+                                     const Needletail__V1__ListEventsRequest *input,
+                                     Needletail__V1__ListEventsResponse_Closure closure,
                                      void *closure_data);
 
 /* --- descriptors --- */
@@ -519,6 +1188,21 @@ extern const ProtobufCMessageDescriptor needletail__v1__list_shards_request__des
 extern const ProtobufCMessageDescriptor needletail__v1__list_shards_response__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__shard__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__replica__descriptor;
+extern const ProtobufCMessageDescriptor needletail__v1__plan_request__descriptor;
+extern const ProtobufCMessageDescriptor needletail__v1__plan_response__descriptor;
+extern const ProtobufCMessageDescriptor needletail__v1__planned_move__descriptor;
+extern const ProtobufCMessageDescriptor needletail__v1__move_request__descriptor;
+extern const ProtobufCMessageDescriptor needletail__v1__cancel_request__descriptor;
+extern const ProtobufCMessageDescriptor needletail__v1__drain_request__descriptor;
+extern const ProtobufCMessageDescriptor needletail__v1__undrain_request__descriptor;
+extern const ProtobufCMessageDescriptor needletail__v1__pause_request__descriptor;
+extern const ProtobufCMessageDescriptor needletail__v1__resume_request__descriptor;
+extern const ProtobufCMessageDescriptor needletail__v1__list_operations_request__descriptor;
+extern const ProtobufCMessageDescriptor needletail__v1__list_operations_response__descriptor;
+extern const ProtobufCMessageDescriptor needletail__v1__operation__descriptor;
+extern const ProtobufCMessageDescriptor needletail__v1__list_events_request__descriptor;
+extern const ProtobufCMessageDescriptor needletail__v1__list_events_response__descriptor;
+extern const ProtobufCMessageDescriptor needletail__v1__event__descriptor;
 extern const ProtobufCServiceDescriptor needletail__v1__cluster__descriptor;
 
 PROTOBUF_C__END_DECLS

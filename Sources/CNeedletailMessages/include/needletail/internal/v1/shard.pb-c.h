@@ -45,6 +45,7 @@ typedef struct Needletail__Internal__V1__TrainReply Needletail__Internal__V1__Tr
 typedef struct Needletail__Internal__V1__ReplicaAssignment Needletail__Internal__V1__ReplicaAssignment;
 typedef struct Needletail__Internal__V1__Member Needletail__Internal__V1__Member;
 typedef struct Needletail__Internal__V1__FenceRequest Needletail__Internal__V1__FenceRequest;
+typedef struct Needletail__Internal__V1__HandOverRequest Needletail__Internal__V1__HandOverRequest;
 typedef struct Needletail__Internal__V1__FenceReply Needletail__Internal__V1__FenceReply;
 typedef struct Needletail__Internal__V1__Run Needletail__Internal__V1__Run;
 typedef struct Needletail__Internal__V1__Resignation Needletail__Internal__V1__Resignation;
@@ -74,6 +75,7 @@ typedef struct Needletail__Internal__V1__CodecProgress Needletail__Internal__V1_
 typedef struct Needletail__Internal__V1__Model Needletail__Internal__V1__Model;
 typedef struct Needletail__Internal__V1__NodeStatus Needletail__Internal__V1__NodeStatus;
 typedef struct Needletail__Internal__V1__HeartbeatRequest Needletail__Internal__V1__HeartbeatRequest;
+typedef struct Needletail__Internal__V1__NodeFacts Needletail__Internal__V1__NodeFacts;
 typedef struct Needletail__Internal__V1__LeasedEpoch Needletail__Internal__V1__LeasedEpoch;
 typedef struct Needletail__Internal__V1__HeartbeatReply Needletail__Internal__V1__HeartbeatReply;
 
@@ -572,6 +574,17 @@ struct  Needletail__Internal__V1__FenceRequest
     , NULL, 0, 0 }
 
 
+struct  Needletail__Internal__V1__HandOverRequest
+{
+  ProtobufCMessage base;
+  Needletail__Internal__V1__ShardId *shard;
+  uint64_t epoch;
+};
+#define NEEDLETAIL__INTERNAL__V1__HAND_OVER_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__hand_over_request__descriptor) \
+    , NULL, 0 }
+
+
 /*
  * Where the replica's log ends.
  */
@@ -1032,10 +1045,40 @@ struct  Needletail__Internal__V1__HeartbeatRequest
    * The worker is about to stop: place nothing on it.
    */
   protobuf_c_boolean draining;
+  Needletail__Internal__V1__NodeFacts *facts;
 };
 #define NEEDLETAIL__INTERNAL__V1__HEARTBEAT_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__heartbeat_request__descriptor) \
-    , 0, (char *)protobuf_c_empty_string, 0, NULL, 0 }
+    , 0, (char *)protobuf_c_empty_string, 0, NULL, 0, NULL }
+
+
+/*
+ * What a worker is, for placement.
+ */
+struct  Needletail__Internal__V1__NodeFacts
+{
+  ProtobufCMessage base;
+  /*
+   * Workers of one zone may fail together.
+   */
+  char *zone;
+  /*
+   * Its share of the bytes, compared with others'; 0 means 1.
+   */
+  double weight;
+  /*
+   * What replicas may take; 0: not known.
+   */
+  uint64_t memory_limit_bytes;
+  uint64_t disk_limit_bytes;
+  /*
+   * Free in the file system of its data folder.
+   */
+  uint64_t disk_free_bytes;
+};
+#define NEEDLETAIL__INTERNAL__V1__NODE_FACTS__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__node_facts__descriptor) \
+    , (char *)protobuf_c_empty_string, 0, 0, 0, 0 }
 
 
 struct  Needletail__Internal__V1__LeasedEpoch
@@ -1082,10 +1125,15 @@ struct  Needletail__Internal__V1__HeartbeatReply
   char **coordinators;
   size_t n_leased;
   Needletail__Internal__V1__LeasedEpoch **leased;
+  /*
+   * Replicas that have left their shard for good: the worker removes their files.
+   */
+  size_t n_dropped;
+  Needletail__Internal__V1__ShardId **dropped;
 };
 #define NEEDLETAIL__INTERNAL__V1__HEARTBEAT_REPLY__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__heartbeat_reply__descriptor) \
-    , 0, 0,NULL, 0,NULL, 0, 0, 0, 0,NULL, 0,NULL }
+    , 0, 0,NULL, 0,NULL, 0, 0, 0, 0,NULL, 0,NULL, 0,NULL }
 
 
 /* Needletail__Internal__V1__Empty methods */
@@ -1658,6 +1706,25 @@ Needletail__Internal__V1__FenceRequest *
 void   needletail__internal__v1__fence_request__free_unpacked
                      (Needletail__Internal__V1__FenceRequest *message,
                       ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__HandOverRequest methods */
+void   needletail__internal__v1__hand_over_request__init
+                     (Needletail__Internal__V1__HandOverRequest         *message);
+size_t needletail__internal__v1__hand_over_request__get_packed_size
+                     (const Needletail__Internal__V1__HandOverRequest   *message);
+size_t needletail__internal__v1__hand_over_request__pack
+                     (const Needletail__Internal__V1__HandOverRequest   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__hand_over_request__pack_to_buffer
+                     (const Needletail__Internal__V1__HandOverRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__HandOverRequest *
+       needletail__internal__v1__hand_over_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__hand_over_request__free_unpacked
+                     (Needletail__Internal__V1__HandOverRequest *message,
+                      ProtobufCAllocator *allocator);
 /* Needletail__Internal__V1__FenceReply methods */
 void   needletail__internal__v1__fence_reply__init
                      (Needletail__Internal__V1__FenceReply         *message);
@@ -2209,6 +2276,25 @@ Needletail__Internal__V1__HeartbeatRequest *
 void   needletail__internal__v1__heartbeat_request__free_unpacked
                      (Needletail__Internal__V1__HeartbeatRequest *message,
                       ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__NodeFacts methods */
+void   needletail__internal__v1__node_facts__init
+                     (Needletail__Internal__V1__NodeFacts         *message);
+size_t needletail__internal__v1__node_facts__get_packed_size
+                     (const Needletail__Internal__V1__NodeFacts   *message);
+size_t needletail__internal__v1__node_facts__pack
+                     (const Needletail__Internal__V1__NodeFacts   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__node_facts__pack_to_buffer
+                     (const Needletail__Internal__V1__NodeFacts   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__NodeFacts *
+       needletail__internal__v1__node_facts__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__node_facts__free_unpacked
+                     (Needletail__Internal__V1__NodeFacts *message,
+                      ProtobufCAllocator *allocator);
 /* Needletail__Internal__V1__LeasedEpoch methods */
 void   needletail__internal__v1__leased_epoch__init
                      (Needletail__Internal__V1__LeasedEpoch         *message);
@@ -2339,6 +2425,9 @@ typedef void (*Needletail__Internal__V1__Member_Closure)
 typedef void (*Needletail__Internal__V1__FenceRequest_Closure)
                  (const Needletail__Internal__V1__FenceRequest *message,
                   void *closure_data);
+typedef void (*Needletail__Internal__V1__HandOverRequest_Closure)
+                 (const Needletail__Internal__V1__HandOverRequest *message,
+                  void *closure_data);
 typedef void (*Needletail__Internal__V1__FenceReply_Closure)
                  (const Needletail__Internal__V1__FenceReply *message,
                   void *closure_data);
@@ -2425,6 +2514,9 @@ typedef void (*Needletail__Internal__V1__NodeStatus_Closure)
                   void *closure_data);
 typedef void (*Needletail__Internal__V1__HeartbeatRequest_Closure)
                  (const Needletail__Internal__V1__HeartbeatRequest *message,
+                  void *closure_data);
+typedef void (*Needletail__Internal__V1__NodeFacts_Closure)
+                 (const Needletail__Internal__V1__NodeFacts *message,
                   void *closure_data);
 typedef void (*Needletail__Internal__V1__LeasedEpoch_Closure)
                  (const Needletail__Internal__V1__LeasedEpoch *message,
@@ -2558,6 +2650,10 @@ struct Needletail__Internal__V1__Replication_Service
                 const Needletail__Internal__V1__FenceRequest *input,
                 Needletail__Internal__V1__FenceReply_Closure closure,
                 void *closure_data);
+  void (*hand_over)(Needletail__Internal__V1__Replication_Service *service,
+                    const Needletail__Internal__V1__HandOverRequest *input,
+                    Needletail__Internal__V1__Empty_Closure closure,
+                    void *closure_data);
   void (*begin_copy)(Needletail__Internal__V1__Replication_Service *service,
                      const Needletail__Internal__V1__ShardId *input,
                      Needletail__Internal__V1__CopyDescription_Closure closure,
@@ -2584,6 +2680,7 @@ void needletail__internal__v1__replication__init (Needletail__Internal__V1__Repl
     { NEEDLETAIL__INTERNAL__V1__REPLICATION__BASE_INIT,\
       function_prefix__ ## follow,\
       function_prefix__ ## fence,\
+      function_prefix__ ## hand_over,\
       function_prefix__ ## begin_copy,\
       function_prefix__ ## read_copy,\
       function_prefix__ ## end_copy,\
@@ -2596,6 +2693,10 @@ void needletail__internal__v1__replication__fence(ProtobufCService *service,
                                                   const Needletail__Internal__V1__FenceRequest *input,
                                                   Needletail__Internal__V1__FenceReply_Closure closure,
                                                   void *closure_data);
+void needletail__internal__v1__replication__hand_over(ProtobufCService *service,
+                                                      const Needletail__Internal__V1__HandOverRequest *input,
+                                                      Needletail__Internal__V1__Empty_Closure closure,
+                                                      void *closure_data);
 void needletail__internal__v1__replication__begin_copy(ProtobufCService *service,
                                                        const Needletail__Internal__V1__ShardId *input,
                                                        Needletail__Internal__V1__CopyDescription_Closure closure,
@@ -2741,6 +2842,7 @@ extern const ProtobufCMessageDescriptor needletail__internal__v1__train_reply__d
 extern const ProtobufCMessageDescriptor needletail__internal__v1__replica_assignment__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__member__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__fence_request__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__hand_over_request__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__fence_reply__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__run__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__resignation__descriptor;
@@ -2770,6 +2872,7 @@ extern const ProtobufCMessageDescriptor needletail__internal__v1__codec_progress
 extern const ProtobufCMessageDescriptor needletail__internal__v1__model__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__node_status__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__heartbeat_request__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__node_facts__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__leased_epoch__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__heartbeat_reply__descriptor;
 extern const ProtobufCServiceDescriptor needletail__internal__v1__shard_worker__descriptor;

@@ -1,0 +1,125 @@
+/// What a client can ask of where replicas are: part of `ClusterOperations`. Nodes are named by their ids.
+public protocol MoveOperations: Sendable {
+    /// What would be moved now, and why.
+    func plan(deadline: Deadline?) async throws -> MovePlan
+    func move(_ order: MoveOrder, deadline: Deadline?) async throws -> OperationInfo
+    func cancelMove(_ id: UInt64, deadline: Deadline?) async throws -> OperationInfo
+    /// Has a node emptied and kept empty, or no longer.
+    func drain(_ node: UInt64, isDrained: Bool, deadline: Deadline?) async throws -> NodeInfo
+    func pauseMoves(_ isPaused: Bool, deadline: Deadline?) async throws -> OperationList
+    func operations(deadline: Deadline?) async throws -> OperationList
+    /// Those with a greater number, oldest first.
+    func events(after number: UInt64, deadline: Deadline?) async throws -> [EventInfo]
+}
+
+/// What a shard worker is, for placement.
+public struct NodeFacts: Sendable, Hashable {
+    /// Workers of one zone may fail together.
+    public var zone: String
+    /// Its share of the bytes, compared with others'.
+    public var weight: Double
+    /// What replicas may take; 0: not known.
+    public var memoryLimitBytes: UInt64
+    public var diskLimitBytes: UInt64
+    /// Free in the file system of its data folder.
+    public var diskFreeBytes: UInt64
+
+    public init(zone: String = "", weight: Double = 1, memoryLimitBytes: UInt64 = 0, diskLimitBytes: UInt64 = 0, diskFreeBytes: UInt64 = 0) {
+        self.zone = zone
+        self.weight = weight
+        self.memoryLimitBytes = memoryLimitBytes
+        self.diskLimitBytes = diskLimitBytes
+        self.diskFreeBytes = diskFreeBytes
+    }
+}
+
+/// A move that somebody asks for: see `Proto/needletail/v1/cluster.proto`.
+public struct MoveOrder: Sendable, Hashable {
+    public var collection: String
+    public var shard: UInt32
+    public var from: UInt64?
+    public var to: UInt64?
+    public var isLeadOnly: Bool
+
+    public init(collection: String, shard: UInt32, from: UInt64? = nil, to: UInt64? = nil, isLeadOnly: Bool = false) {
+        self.collection = collection
+        self.shard = shard
+        self.from = from
+        self.to = to
+        self.isLeadOnly = isLeadOnly
+    }
+}
+
+/// One move with what it costs, and why.
+public struct MoveInfo: Sendable, Hashable {
+    public var order: MoveOrder
+    /// To be copied.
+    public var bytes: UInt64
+    public var cause: String
+    public var reason: String
+
+    public init(order: MoveOrder, bytes: UInt64, cause: String, reason: String) {
+        self.order = order
+        self.bytes = bytes
+        self.cause = cause
+        self.reason = reason
+    }
+}
+
+public struct MovePlan: Sendable, Hashable {
+    /// In the order in which they would begin.
+    public var moves: [MoveInfo]
+    /// Why none begins at this moment; empty when they do.
+    public var held: String
+
+    public init(moves: [MoveInfo], held: String) {
+        self.moves = moves
+        self.held = held
+    }
+}
+
+/// A move, from when it was asked for or planned.
+public struct OperationInfo: Sendable, Hashable {
+    public var id: UInt64
+    public var move: MoveInfo
+    public var step: String
+    public var problem: String
+    /// By the leader's clock, since 1970.
+    public var createdMilliseconds: Int64
+    public var changedMilliseconds: Int64
+
+    public init(id: UInt64, move: MoveInfo, step: String, problem: String, createdMilliseconds: Int64, changedMilliseconds: Int64) {
+        self.id = id
+        self.move = move
+        self.step = step
+        self.problem = problem
+        self.createdMilliseconds = createdMilliseconds
+        self.changedMilliseconds = changedMilliseconds
+    }
+}
+
+public struct OperationList: Sendable, Hashable {
+    public var isPaused: Bool
+    /// Oldest first.
+    public var operations: [OperationInfo]
+
+    public init(isPaused: Bool, operations: [OperationInfo]) {
+        self.isPaused = isPaused
+        self.operations = operations
+    }
+}
+
+/// Something the leader did or saw.
+public struct EventInfo: Sendable, Hashable {
+    public var number: UInt64
+    public var milliseconds: Int64
+    public var kind: String
+    public var message: String
+
+    public init(number: UInt64, milliseconds: Int64, kind: String, message: String) {
+        self.number = number
+        self.milliseconds = milliseconds
+        self.kind = kind
+        self.message = message
+    }
+}
