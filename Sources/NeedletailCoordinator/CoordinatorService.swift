@@ -106,7 +106,7 @@ public final class CoordinatorService: Service {
     /// Answers need every shard.
     private static let readyWithShards = ["needletail.v1.Points"]
     /// Answers need the metadata only, which are read before the port opens.
-    private static let readyAtOnce = ["needletail.v1.Collections", "needletail.v1.Cluster", "needletail.internal.v1.Membership"]
+    private static let readyAtOnce = ["needletail.v1.Collections", "needletail.v1.Cluster", "needletail.v1.Backups", "needletail.internal.v1.Membership"]
 
     private func makeServer(_ coordinator: Coordinator, _ health: HealthService, _ threads: TransportThreads) -> GRPCServer {
         var router = GRPCRouter()
