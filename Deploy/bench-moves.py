@@ -115,7 +115,7 @@ def one_move():
     with Cluster(workers=2, coordinator_arguments=["--rebalance-after", "3600"]) as cluster:
         load(cluster, "one", 1, POINTS)
         queries = clustered(np.random.default_rng(2), 200)
-        wait_for(lambda: settled(cluster), "a checkpoint of everything", 300, cluster.describe)
+        wait_until_settled(cluster)
         before = [(search(cluster, "one", q), search(cluster, "one", q, exact=True)) for q in queries]
         recall = np.mean([len({i for i, _ in a} & {i for i, _ in e}) / 10 for a, e in before])
         for number in range(ROUNDS):
@@ -142,24 +142,23 @@ def one_move():
                 p99_during_ms=round(reader.p99(begin, done), 2), failed=reader.failed, recall=round(float(recall), 4), answers_identical=after == before)
 
 
-def settled(cluster):
-    """Whether the replica has been checkpointed to its last record: its log is then short."""
-    folder = replica_folder(cluster)
-    return sum(f.stat().st_size for f in folder.rglob("*.log") if f.is_file()) < 64 << 20 and not list(folder.rglob("*.new"))
+def wait_until_settled(cluster):
+    """Until the last checkpoints are written and told of: nothing about the nodes' bytes changes for five seconds."""
+    seen = []
+
+    def rests():
+        now = time.monotonic()
+        seen.append((now, tuple((n.memory_bytes, n.disk_bytes, n.points) for n in nodes(cluster))))
+        return now - seen[0][0] > 5 and len({held for at, held in seen if at > now - 5}) == 1
+
+    wait_for(rests, "the last checkpoints", 300, cluster.describe)
 
 
 def a_node_joins():
     with Cluster(workers=3, coordinator_arguments=["--rebalance-after", "2", "--rest", "0"]) as cluster:
         load(cluster, "many", 24, POINTS)
         held = lambda: {n.address: n.disk_bytes + n.memory_bytes for n in nodes(cluster)}
-        # Until the last checkpoints are written and told of.
-        seen = []
-
-        def rests():
-            seen.append((time.monotonic(), sum(held().values())))
-            return any(now >= seen[-1][0] - 5 for now, _ in seen[:1]) is False and len({size for now, size in seen if now > seen[-1][0] - 5}) == 1
-
-        wait_for(rests, "the last checkpoints", 300, cluster.describe)
+        wait_until_settled(cluster)
         total = sum(held().values())
         new = Process("needletail-shard", cluster.folder / "shard-3", ["--coordinator", cluster.coordinator.address]).start()
         cluster.workers.append(new)
