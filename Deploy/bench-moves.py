@@ -115,7 +115,7 @@ def one_move():
     with Cluster(workers=2, coordinator_arguments=["--rebalance-after", "3600"]) as cluster:
         load(cluster, "one", 1, POINTS)
         queries = clustered(np.random.default_rng(2), 200)
-        wait_for(lambda: settled(cluster), "a checkpoint of everything", 300, cluster.describe)
+        wait_until_settled(cluster)
         before = [(search(cluster, "one", q), search(cluster, "one", q, exact=True)) for q in queries]
         recall = np.mean([len({i for i, _ in a} & {i for i, _ in e}) / 10 for a, e in before])
         for number in range(ROUNDS):
@@ -142,16 +142,24 @@ def one_move():
                 p99_during_ms=round(reader.p99(begin, done), 2), failed=reader.failed, recall=round(float(recall), 4), answers_identical=after == before)
 
 
-def settled(cluster):
-    """Whether the replica has been checkpointed to its last record: its log is then short."""
-    folder = replica_folder(cluster)
-    return sum(f.stat().st_size for f in folder.rglob("*.log") if f.is_file()) < 64 << 20 and not list(folder.rglob("*.new"))
+def wait_until_settled(cluster):
+    """Until the last checkpoints are written and told of: nothing about the nodes' bytes changes for five seconds."""
+    seen = []
+
+    def rests():
+        now = time.monotonic()
+        seen.append((now, tuple((n.memory_bytes, n.disk_bytes, n.points) for n in nodes(cluster))))
+        return now - seen[0][0] > 5 and len({held for at, held in seen if at > now - 5}) == 1
+
+    wait_for(rests, "the last checkpoints", 300, cluster.describe)
 
 
 def a_node_joins():
     with Cluster(workers=3, coordinator_arguments=["--rebalance-after", "2", "--rest", "0"]) as cluster:
         load(cluster, "many", 24, POINTS)
-        total = sum(n.disk_bytes + n.memory_bytes for n in nodes(cluster))
+        held = lambda: {n.address: n.disk_bytes + n.memory_bytes for n in nodes(cluster)}
+        wait_until_settled(cluster)
+        total = sum(held().values())
         new = Process("needletail-shard", cluster.folder / "shard-3", ["--coordinator", cluster.coordinator.address]).start()
         cluster.workers.append(new)
         begin = time.monotonic()
@@ -162,12 +170,12 @@ def a_node_joins():
                 and len(nodes(cluster)) == 4
 
         wait_for(balanced, "balance", 600, cluster.describe)
-        held = {n.address: n.disk_bytes + n.memory_bytes for n in nodes(cluster)}
         moved = sum(one.move.bytes for one in operations(cluster) if one.step == "done" and not one.move.lead_only)
-        mean = sum(held.values()) / len(held)
+        after = held()
+        mean = sum(after.values()) / len(after)
         say(phase="a node joins", points=POINTS, moves=len([1 for one in operations(cluster) if not one.move.lead_only]), seconds=round(time.monotonic() - begin, 1),
             moved_bytes=moved, minimum_bytes=int(total / 4), of_minimum=round(moved / (total / 4), 3),
-            fullest_of_mean=round(max(held.values()) / mean, 3), emptiest_of_mean=round(min(held.values()) / mean, 3))
+            fullest_of_mean=round(max(after.values()) / mean, 3), emptiest_of_mean=round(min(after.values()) / mean, 3))
 
 
 if __name__ == "__main__":

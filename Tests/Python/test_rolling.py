@@ -1,13 +1,15 @@
-"""Every process of a cluster is restarted, one after the other, as an upgrade does it: no request fails."""
+"""Every process of a cluster is restarted, one after the other, as an upgrade does it, with the same version or the next: no request fails."""
 
 import json
+import os
 import pathlib
 import shutil
 import tempfile
 from types import SimpleNamespace
 
 import grpc
-from harness import Etcd, Process, wait_for
+import pytest
+from harness import BINARIES, Etcd, Process, wait_for
 from needletail.v1 import points_pb2_grpc
 from test_coordinators import Door
 from test_moves import PRIMARY, Traffic, create, nearest, nodes, rows, shards, write
@@ -20,12 +22,21 @@ RETRY = json.dumps({
 })
 
 
-def test_a_rolling_restart_fails_no_request():
+# Executables of the version before this one; see `make upgrade`.
+PREVIOUS = os.environ.get("NEEDLETAIL_PREVIOUS_BIN")
+
+
+@pytest.mark.parametrize("before", [BINARIES, pytest.param(PREVIOUS, marks=pytest.mark.skipif(not PREVIOUS, reason="NEEDLETAIL_PREVIOUS_BIN is not set"))],
+                         ids=["same", "previous"])
+def test_a_rolling_restart_fails_no_request(before):
     folder = pathlib.Path(tempfile.mkdtemp(prefix="needletail-test-"))
     etcd = Etcd(folder / "etcd").start()
-    doors = [Door(folder / f"coordinator-{number}", etcd) for number in range(2)]
+    doors = [Door(folder / f"coordinator-{number}", etcd, pathlib.Path(before)) for number in range(2)]
     addresses = ",".join(door.address for door in doors)
-    workers = [Process("needletail-shard", folder / f"shard-{number}", ["--coordinator", addresses]).start() for number in range(3)]
+    workers = [Process("needletail-shard", folder / f"shard-{number}", ["--coordinator", addresses]) for number in range(3)]
+    for worker in workers:
+        worker.binaries = pathlib.Path(before)
+        worker.start()
     everybody = [*workers, *(door.process for door in doors)]
     is_clean = False
 
@@ -54,6 +65,7 @@ def test_a_rolling_restart_fails_no_request():
                 count = len(traffic.acknowledged), traffic.reads
                 process.stop()
                 wait_for(lambda: traffic.reads > count[1] + 20, "reads meanwhile", 30, describe)
+                process.binaries = BINARIES
                 process.start()
             wait_for(is_well, "all replicas in sync", 60, describe)
         traffic.check(client)
