@@ -11,7 +11,7 @@ DEBIAN := libnghttp2-dev libprotobuf-c-dev liblmdb-dev zlib1g-dev pkg-config pyt
 TESTS_NEED := etcd-server iproute2 util-linux
 CLOCKED := Needletail(GRPC|Metadata|Coordinator)Tests
 
-.PHONY: deps build demo test chaos upgrade bench bench-failover bench-moves bench-rpc bench-tail bench-restart bench-peers fuzz proto format lint clean
+.PHONY: deps build demo test chaos upgrade bench bench-failover bench-backups bench-moves bench-rpc bench-tail bench-restart bench-peers fuzz proto format lint clean
 
 # Installs the Debian packages that are missing; says plainly when Swift is absent or too old.
 deps:
@@ -31,7 +31,7 @@ test: deps lint $(VENV)/ready
 	swift build $(TESTING) --build-tests
 	NEEDLETAIL_PYTHON=$(CURDIR)/$(VENV)/bin/python bash Deploy/swift-test.sh $(TESTING) --skip-build --filter '$(CLOCKED)'
 	bash Deploy/swift-test.sh $(TESTING) --skip-build --filter NeedletailSimulationTests
-	bash Deploy/swift-test.sh $(TESTING) --skip-build --skip '$(CLOCKED)' --skip NeedletailSimulationTests
+	NEEDLETAIL_PYTHON=$(CURDIR)/$(VENV)/bin/python bash Deploy/swift-test.sh $(TESTING) --skip-build --skip '$(CLOCKED)' --skip NeedletailSimulationTests
 	cd Tests/Python && NEEDLETAIL_BIN=$(CURDIR)/.build/testing/release ../../$(VENV)/bin/python -m pytest
 
 $(VENV)/ready: Tests/Python/requirements.txt
@@ -80,6 +80,10 @@ bench: build
 bench-failover: build $(VENV)/ready
 	@bash Deploy/setup.sh $(TESTS_NEED)
 	NEEDLETAIL_BIN=$(CURDIR)/$(BUILD) $(VENV)/bin/python Deploy/bench-failover.py
+
+# What backups send and hold up, and how fast restores are.
+bench-backups: build $(VENV)/ready
+	NEEDLETAIL_BIN=$(CURDIR)/$(BUILD) $(VENV)/bin/python Deploy/bench-backups.py
 
 # The echo workload of `needletail-bench rpc` with grpc-swift-2, in turns with ours.
 bench-rpc: build

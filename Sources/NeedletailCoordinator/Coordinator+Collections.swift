@@ -61,7 +61,7 @@ extension Coordinator {
     }
 
     /// Makes a replica. From then on it counts as serving, without a heartbeat.
-    private func make(_ assignment: ReplicaAssignment, on node: NodeID, _ deadline: Deadline?) async throws(NeedletailError) {
+    func make(_ assignment: ReplicaAssignment, on node: NodeID, _ deadline: Deadline?) async throws(NeedletailError) {
         try await ask(node, about: [assignment.shard]) { try await $0.createReplica(assignment, deadline: deadline) }
         state.withLock { $0.membership.serves(assignment.shard, epoch: assignment.epoch, on: node) }
     }
@@ -182,7 +182,7 @@ extension Coordinator {
     /// Finishes, on the leader, what a crash or an absent node left half done: called on the clock.
     public func cleanUp() async {
         guard isLeader else { return }
-        for entry in state.withLock({ Array($0.collections.values) }) where entry.state != .active {
+        for entry in state.withLock({ Array($0.collections.values) }) where entry.state == .creating || entry.state == .deleting {
             _ = try? await exclusively(entry.spec.name, nil) {
                 guard state.withLock({ $0.collections[entry.spec.name] }) == entry else { return }
                 if entry.state == .creating { _ = try await finishCreation(entry, nil) } else { try await finishDeletion(entry, nil) }

@@ -45,6 +45,9 @@ final class Replica: @unchecked Sendable {
     /// The last sequences of checkpoints that are being copied: the log keeps what follows them.
     let copied = Mutex<[UInt64: UInt64]>([:])
     let observer = Mutex<(any ReplicationObserver)?>(nil)
+    /// While a backup is cut; changed with `operations` held.
+    let hold = Mutex<WriteHold?>(nil)
+    let holdChange = ChangeSignal()
     let appliedChange = ChangeSignal()
     let applier = Applier()
     private let isClosed = Atomic<Bool>(false)

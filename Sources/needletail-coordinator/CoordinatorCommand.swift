@@ -53,6 +53,7 @@ struct CoordinatorCommand: AsyncParsableCommand {
         configuration.metadata = try metadataStore()
         configuration.leaseLength = .milliseconds(try Flags.check("--leader-lease", leaderLease, in: 500...600_000))
         configuration.dataDirectory = data
+        configuration.environment = ProcessInfo.processInfo.environment
         configuration.moves.limits = MoveLimits(
             atOnce: try Flags.check("--moves", moves, in: 1...1_024), perNode: try Flags.check("--moves-per-node", movesPerNode, in: 1...1_024))
         configuration.moves.lostAfter = .seconds(try Flags.check("--lost-after", lostAfter, in: 5...10_000_000))

@@ -94,6 +94,7 @@ struct Serve: AsyncParsableCommand {
         configuration.coordinators = coordinator.flatMap { $0.split(separator: ",").map(String.init) }
         configuration.advertised = advertise
         configuration.dataDirectory = data
+        configuration.environment = ProcessInfo.processInfo.environment
         configuration.drainTime = .seconds(drainSeconds)
         guard weight > 0, weight < 1e6 else { throw ValidationError("--weight must be above 0.") }
         (configuration.zone, configuration.weight) = (zone, weight)

@@ -32,6 +32,7 @@ struct DevCommand: AsyncParsableCommand {
         (coordinator.host, coordinator.port) = try Endpoint.parse(listen)
         coordinator.adminPort = try AdminPort.parse(admin)
         coordinator.dataDirectory = data + "/coordinator"
+        coordinator.environment = ProcessInfo.processInfo.environment
         let (ports, found) = AsyncStream<Int>.makeStream()
         let portFile = portFile
         let door = CoordinatorService(configuration: coordinator, logger: logger) { port, adminPort in
@@ -59,6 +60,7 @@ private struct WorkerOfCoordinator: Service {
         let reachable = host == "0.0.0.0" || host == "::" ? "127.0.0.1" : host
         configuration.coordinators = [reachable.contains(":") ? "[\(reachable)]:\(port)" : "\(reachable):\(port)"]
         configuration.dataDirectory = data + "/shard"
+        configuration.environment = ProcessInfo.processInfo.environment
         try await ShardWorker(configuration: configuration, logger: logger).run()
     }
 }
