@@ -15,7 +15,9 @@ extension ReplicaDriver {
     func verify(_ stream: StreamID) {
         Task {
             do {
+                let begin = ContinuousClock.now
                 let isEqual = try await isEqual(stream.node, queries: Self.queries)
+                world.logger.info("a replica was compared", metadata: ["shard": "\(shard)", "node": "\(stream.node)", "took": "\(ContinuousClock.now - begin)"])
                 if !isEqual {
                     world.logger.error(
                         "a replica that caught up holds something else than the primary; it is given a copy",
