@@ -65,7 +65,8 @@ extension ReplicaDriver {
         let deadline = Deadline.after(Self.patience)
         let mark = try await hosted.mark()
         let peer = try world.peer(address).operations
-        let mine = try await hosted.digest(at: mark, queries: queries, deadline: deadline)
-        return try await peer.digest(shard, at: mark, queries: queries, deadline: deadline).agrees(with: mine)
+        async let mine = hosted.digest(at: mark, queries: queries, deadline: deadline)
+        let theirs = try await peer.digest(shard, at: mark, queries: queries, deadline: deadline)
+        return try await theirs.agrees(with: mine)
     }
 }
