@@ -108,7 +108,8 @@ extension ReplicaStatus {
     fileprivate var credible: ReplicaStatus {
         var status = self
         let most = UInt64(1) << 44
-        (status.pointCount, status.memoryBytes, status.diskBytes) = (min(pointCount, most), min(memoryBytes, most), min(diskBytes, most))
+        (status.pointCount, status.dataBytes) = (min(pointCount, most), min(dataBytes, most))
+        (status.memoryBytes, status.diskBytes) = (min(memoryBytes, most), min(diskBytes, most))
         return status
     }
 }

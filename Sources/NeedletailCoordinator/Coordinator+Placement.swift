@@ -86,6 +86,7 @@ extension Coordinator {
                 return ClusterPicture.Shard(
                     id: shard, collection: entry.spec.name, replicationFactor: entry.spec.replicationFactor, place: after,
                     memoryBytes: statuses.map(\.memoryBytes).max() ?? 0, diskBytes: statuses.map(\.diskBytes).max() ?? 0,
+                    bytes: statuses.map { $0.dataBytes == 0 ? $0.memoryBytes : $0.dataBytes }.max() ?? 0,
                     isResting: resting.contains(shard), isBusy: move != nil || !state.membership.isAlive(place.primary, now: now))
             }
         }

@@ -159,13 +159,15 @@ public struct ReplicaStatus: Sendable {
     public var pointCount: UInt64
     public var memoryBytes: UInt64
     public var diskBytes: UInt64
+    /// Of what it holds, whatever log and checkpoints are beside it; equal replicas have nearly equal ones.
+    public var dataBytes: UInt64
     public var recall: SampledRecall
     /// Of the fields that have a codec, by their number.
     public var codecs: [Int: CodecProgress]
 
     public init(
         shard: ShardID, state: State, reason: String = "", epoch: UInt64 = 0, appliedSequence: UInt64 = 0, pointCount: UInt64 = 0,
-        memoryBytes: UInt64 = 0, diskBytes: UInt64 = 0, recall: SampledRecall = SampledRecall(),
+        memoryBytes: UInt64 = 0, diskBytes: UInt64 = 0, dataBytes: UInt64 = 0, recall: SampledRecall = SampledRecall(),
         codecs: [Int: CodecProgress] = [:]
     ) {
         self.shard = shard
@@ -176,6 +178,7 @@ public struct ReplicaStatus: Sendable {
         self.pointCount = pointCount
         self.memoryBytes = memoryBytes
         self.diskBytes = diskBytes
+        self.dataBytes = dataBytes
         self.recall = recall
         self.codecs = codecs
     }

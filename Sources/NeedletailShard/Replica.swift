@@ -212,10 +212,11 @@ final class Replica: @unchecked Sendable {
         func bytes(_ slabs: [SlabArray]) -> Int { slabs.reduce(0) { $0 + $1.slotCount * $1.strideBytes } }
         let memory = bytes(slabs.filter { $0.folder == nil }) + points.mapBytes + payloads.sizeBytes
         let disk = bytes(slabs.filter { $0.folder != nil }) + log.sizeBytes + ((try? checkpoints.sizeBytes()) ?? 0) + ((try? payloads.store.sizeBytes()) ?? 0)
+        let data = bytes(slabs) + ((try? payloads.store.dataBytes()) ?? 0)
         return ReplicaStatus(
             shard: assignment.shard, state: failure == nil ? .ready : .readOnly, reason: failure?.message ?? "", epoch: standing.withLock { $0.epoch },
             appliedSequence: appliedSequence.load(ordering: .acquiring), pointCount: UInt64(points.count), memoryBytes: UInt64(memory),
-            diskBytes: UInt64(disk), recall: sampler.sampled,
+            diskBytes: UInt64(disk), dataBytes: UInt64(data), recall: sampler.sampled,
             codecs: codecProgress())
     }
 }

@@ -271,6 +271,13 @@ struct LMDBTransaction {
         if result != MDB_NOTFOUND { try lmdb(result, "mdb_cursor_get", path) }
     }
 
+    /// Of the pages that hold entries.
+    func dataBytes() throws -> Int {
+        var figures = MDB_stat()
+        try lmdb(mdb_stat(handle, tables[0], &figures), "mdb_stat", path)
+        return Int(figures.ms_psize) * (figures.ms_branch_pages + figures.ms_leaf_pages + figures.ms_overflow_pages)
+    }
+
     func count() throws -> Int {
         var figures = MDB_stat()
         try lmdb(mdb_stat(handle, tables[0], &figures), "mdb_stat", path)

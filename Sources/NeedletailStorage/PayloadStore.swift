@@ -88,6 +88,9 @@ public final class PayloadStore: Sendable {
     /// Writes a consistent copy to a file that does not exist yet; nothing when there is no file here either.
     public func copy(to target: String) throws { try opened(creating: false)?.copy(to: target) }
 
+    /// What the entries take, without what a file has room for.
+    public func dataBytes() throws -> Int { try opened(creating: false)?.read { try $0.dataBytes() } ?? 0 }
+
     /// The file's size; 0 without a file.
     public func sizeBytes() throws -> Int { disk.exists(path) ? try disk.sizeBytes(path) : 0 }
 }

@@ -138,7 +138,7 @@ extension SeededGenerator {
         ReplicaStatus(
             shard: shard, state: [.loading, .ready, .readOnly, .failed][below(4)], reason: text(), epoch: epoch,
             appliedSequence: number(),
-            pointCount: number(), memoryBytes: number(), diskBytes: number())
+            pointCount: number(), memoryBytes: number(), diskBytes: number(), dataBytes: number())
     }
 
     mutating func nodeStatus() -> NodeStatus { NodeStatus(replicas: some(4) { $0.replicaStatus($0.shard(), epoch: $0.number()) }) }

@@ -162,13 +162,14 @@ import Testing
         var membership = Membership(lease: .seconds(5))
         let huge = (0..<1_000).map {
             ReplicaStatus(
-                shard: ShardID(incarnation: Incarnation(1), number: $0), state: .ready, pointCount: .max, memoryBytes: .max, diskBytes: .max)
+                shard: ShardID(incarnation: Incarnation(1), number: $0), state: .ready, pointCount: .max, memoryBytes: .max, diskBytes: .max,
+                dataBytes: .max)
         }
         for node in UInt64(1)...100 {
             _ = membership.heartbeat(from: NodeID(node), address: "\(node)", status: NodeStatus(replicas: huge), isDraining: false, now: .now)
         }
         let replicas = membership.nodes.values.flatMap(\.replicas.values)
-        #expect(replicas.reduce(0) { $0 + $1.pointCount + $1.memoryBytes + $1.diskBytes } > 0)
+        #expect(replicas.reduce(0) { $0 + $1.pointCount + $1.memoryBytes + $1.diskBytes + $1.dataBytes } > 0)
     }
 
     @Test func aShardThatDoesNotAnswerCountsAsLoadingUntilTheNextHeartbeat() {

@@ -6680,7 +6680,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__in_sync_proposal__des
   (ProtobufCMessageInit) needletail__internal__v1__in_sync_proposal__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__replica_status__field_descriptors[12] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__replica_status__field_descriptors[13] =
 {
   {
     "shard",
@@ -6826,10 +6826,23 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__replica_status__
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "data_bytes",
+    13,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__ReplicaStatus, data_bytes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__internal__v1__replica_status__field_indices_by_name[] = {
   4,   /* field[4] = applied_sequence */
   11,   /* field[11] = codecs */
+  12,   /* field[12] = data_bytes */
   7,   /* field[7] = disk_bytes */
   3,   /* field[3] = epoch */
   10,   /* field[10] = local_intrinsic_dimension */
@@ -6844,7 +6857,7 @@ static const unsigned needletail__internal__v1__replica_status__field_indices_by
 static const ProtobufCIntRange needletail__internal__v1__replica_status__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 12 }
+  { 0, 13 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__replica_status__descriptor =
 {
@@ -6854,7 +6867,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__replica_status__descr
   "Needletail__Internal__V1__ReplicaStatus",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__ReplicaStatus),
-  12,
+  13,
   needletail__internal__v1__replica_status__field_descriptors,
   needletail__internal__v1__replica_status__field_indices_by_name,
   1,  needletail__internal__v1__replica_status__number_ranges,

@@ -1798,7 +1798,7 @@ const ProtobufCMessageDescriptor needletail__v1__shard__descriptor =
   (ProtobufCMessageInit) needletail__v1__shard__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__v1__replica__field_descriptors[12] =
+static const ProtobufCFieldDescriptor needletail__v1__replica__field_descriptors[13] =
 {
   {
     "node",
@@ -1944,9 +1944,22 @@ static const ProtobufCFieldDescriptor needletail__v1__replica__field_descriptors
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "data_bytes",
+    13,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__Replica, data_bytes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__v1__replica__field_indices_by_name[] = {
   4,   /* field[4] = applied_sequence */
+  12,   /* field[12] = data_bytes */
   7,   /* field[7] = disk_bytes */
   11,   /* field[11] = in_sync */
   10,   /* field[10] = local_intrinsic_dimension */
@@ -1962,7 +1975,7 @@ static const unsigned needletail__v1__replica__field_indices_by_name[] = {
 static const ProtobufCIntRange needletail__v1__replica__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 12 }
+  { 0, 13 }
 };
 const ProtobufCMessageDescriptor needletail__v1__replica__descriptor =
 {
@@ -1972,7 +1985,7 @@ const ProtobufCMessageDescriptor needletail__v1__replica__descriptor =
   "Needletail__V1__Replica",
   "needletail.v1",
   sizeof(Needletail__V1__Replica),
-  12,
+  13,
   needletail__v1__replica__field_descriptors,
   needletail__v1__replica__field_indices_by_name,
   1,  needletail__v1__replica__number_ranges,

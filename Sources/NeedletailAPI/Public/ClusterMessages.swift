@@ -68,7 +68,7 @@ extension ShardInfo.Replica {
                 shard: ShardID(incarnation: Incarnation(0), number: shard), state: state, reason: string(replica.reason),
                 epoch: epoch,
                 appliedSequence: replica.applied_sequence, pointCount: replica.points, memoryBytes: replica.memory_bytes,
-                diskBytes: replica.disk_bytes,
+                diskBytes: replica.disk_bytes, dataBytes: replica.data_bytes,
                 recall: SampledRecall(
                     samples: replica.recall_samples, recall: replica.sampled_recall,
                     localIntrinsicDimension: replica.local_intrinsic_dimension))
@@ -122,6 +122,7 @@ extension MessageArena {
         message.pointee.points = status.pointCount
         message.pointee.memory_bytes = status.memoryBytes
         message.pointee.disk_bytes = status.diskBytes
+        message.pointee.data_bytes = status.dataBytes
         message.pointee.recall_samples = status.recall.samples
         message.pointee.sampled_recall = status.recall.recall
         message.pointee.local_intrinsic_dimension = status.recall.localIntrinsicDimension

@@ -44,13 +44,15 @@ public struct ClusterPicture: Sendable {
         /// Of one replica.
         public var memoryBytes: UInt64
         public var diskBytes: UInt64
+        /// What it weighs in a balance: unlike the others it does not change when a replica moves. Never 0, so that even empty shards spread.
+        public var bytes: UInt64
         /// Whether it is being moved, or has been a short while ago: then it stays where it is, unless its node is lost or drained.
         public var isResting: Bool
         /// An operation is changing it at this moment: it stays as it is.
         public var isBusy: Bool
 
         public init(
-            id: ShardID, collection: String, replicationFactor: Int, place: ShardPlace, memoryBytes: UInt64 = 0, diskBytes: UInt64 = 0,
+            id: ShardID, collection: String, replicationFactor: Int, place: ShardPlace, memoryBytes: UInt64 = 0, diskBytes: UInt64 = 0, bytes: UInt64 = 0,
             isResting: Bool = false, isBusy: Bool = false
         ) {
             self.id = id
@@ -59,12 +61,10 @@ public struct ClusterPicture: Sendable {
             self.place = place
             self.memoryBytes = memoryBytes
             self.diskBytes = diskBytes
+            self.bytes = max(1, bytes)
             self.isResting = isResting
             self.isBusy = isBusy
         }
-
-        /// What a replica weighs in a balance. Never 0, so that even empty shards spread.
-        public var bytes: UInt64 { max(1, memoryBytes + diskBytes) }
     }
 
     public var nodes: [Node]

@@ -9,7 +9,7 @@ import Testing
             number: UInt32(number), range: HashRange.dividing(into: 1)[0], primary: NodeID(primary ?? replicas[0]), epoch: 1, replicas: replicas.map { NodeID($0) })
         return ClusterPicture.Shard(
             id: ShardID(incarnation: Incarnation(7), number: UInt32(number)), collection: "c", replicationFactor: factor ?? replicas.count, place: place,
-            memoryBytes: bytes)
+            memoryBytes: bytes, bytes: bytes)
     }
 
     static func nodes(_ count: Int) -> [ClusterPicture.Node] { (1...UInt64(count)).map { ClusterPicture.Node(id: NodeID($0)) } }

@@ -265,10 +265,14 @@ struct  Needletail__V1__Replica
    * Whether it has every acknowledged write, so that it may answer reads and become primary.
    */
   protobuf_c_boolean in_sync;
+  /*
+   * Vectors, graphs, codes and payloads, whatever log and checkpoints are beside them: what a balance goes by.
+   */
+  uint64_t data_bytes;
 };
 #define NEEDLETAIL__V1__REPLICA__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__replica__descriptor) \
-    , (char *)protobuf_c_empty_string, 0, NEEDLETAIL__V1__REPLICA_STATE__REPLICA_STATE_UNKNOWN, (char *)protobuf_c_empty_string, 0, 0, 0, 0, 0, 0, 0, 0 }
+    , (char *)protobuf_c_empty_string, 0, NEEDLETAIL__V1__REPLICA_STATE__REPLICA_STATE_UNKNOWN, (char *)protobuf_c_empty_string, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 
 struct  Needletail__V1__PlanRequest

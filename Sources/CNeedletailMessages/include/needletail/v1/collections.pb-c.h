@@ -126,7 +126,8 @@ struct  Needletail__V1__GraphParameters
 /*
  * How the vectors of a field are indexed: transform, graph, codec, rescore. The graph walks on codes of transformed vectors, and the
  * nearest of what it finds are measured again in full precision: scores are exact whatever the codec.
- * Say it as text in `spec`, or in the other parts. Answers have both. A request that has both must mean the same by them.
+ * Say it as text in `spec`, or in the other parts. Answers have both. A request that has both must mean the same by them; what equals a
+ * default counts as left out.
  */
 struct  Needletail__V1__IndexSpec
 {
