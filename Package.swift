@@ -24,6 +24,7 @@ let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-col
 let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
 let httpClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
+let metrics: Target.Dependency = .product(name: "CoreMetrics", package: "swift-metrics")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let signals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
@@ -46,6 +47,7 @@ let package = Package(
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
@@ -70,7 +72,7 @@ let package = Package(
         .target(name: "NeedletailCluster", dependencies: ["NeedletailCore"], swiftSettings: pointerFree),
         .target(name: "NeedletailQuery", dependencies: ["NeedletailCore"], swiftSettings: pointerFree),
         .target(name: "NeedletailSyntheticSets", dependencies: ["NeedletailCore"], swiftSettings: strict),
-        .target(name: "NeedletailTelemetry", dependencies: ["NeedletailCore", logging], swiftSettings: pointerFree),
+        .target(name: "NeedletailTelemetry", dependencies: ["NeedletailCore", logging, metrics], swiftSettings: pointerFree),
 
         // Layer 3.
         .target(
@@ -78,7 +80,7 @@ let package = Package(
             dependencies: ["NeedletailCore", "NeedletailVectors"], swiftSettings: strict),
         .target(
             name: "NeedletailGRPC",
-            dependencies: ["NeedletailCore", "NeedletailHTTP2", "CZlib", nio, nioPosix, logging], swiftSettings: strict),
+            dependencies: ["NeedletailCore", "NeedletailHTTP2", "NeedletailTelemetry", "CZlib", nio, nioPosix, logging], swiftSettings: strict),
         .target(name: "NeedletailMetadata", dependencies: ["NeedletailCore", "NeedletailStorage"], swiftSettings: strict),
         .target(
             name: "NeedletailBackup", dependencies: ["NeedletailCore", "NeedletailStorage", httpClient, nioHTTP1, nio, nioPosix, crypto],
@@ -91,7 +93,9 @@ let package = Package(
             swiftSettings: strict),
         .target(
             name: "NeedletailShard",
-            dependencies: ["NeedletailCore", "NeedletailVectors", "NeedletailStorage", "NeedletailIndex", "NeedletailQuery"],
+            dependencies: [
+                "NeedletailCore", "NeedletailVectors", "NeedletailStorage", "NeedletailIndex", "NeedletailQuery", "NeedletailTelemetry", metrics,
+            ],
             swiftSettings: strict),
 
         .target(
@@ -101,17 +105,17 @@ let package = Package(
         .target(
             name: "NeedletailWorker",
             dependencies: [
-                "NeedletailCore", "NeedletailStorage", "NeedletailBackup", "NeedletailShard", "NeedletailAPI", "NeedletailGRPC", "NeedletailCluster",
-                "NeedletailQuery", "NeedletailTelemetry", lifecycle, logging,
+                "NeedletailAdmin", "NeedletailCore", "NeedletailStorage", "NeedletailBackup", "NeedletailShard", "NeedletailAPI", "NeedletailGRPC",
+                "NeedletailCluster", "NeedletailQuery", "NeedletailTelemetry", lifecycle, logging,
             ],
             swiftSettings: strict),
-        .target(name: "NeedletailAdmin", dependencies: ["NeedletailCore", hummingbird, nio, logging], swiftSettings: strict),
+        .target(name: "NeedletailAdmin", dependencies: ["NeedletailCore", "NeedletailTelemetry", hummingbird, nio, logging], swiftSettings: strict),
         .target(
             name: "NeedletailCoordinator",
             dependencies: [
                 "NeedletailAdmin", "NeedletailBackup",
                 "NeedletailCore", "NeedletailAPI", "NeedletailGRPC", "NeedletailCluster", "NeedletailQuery", "NeedletailMetadata",
-                "NeedletailTelemetry", lifecycle, logging,
+                "NeedletailTelemetry", lifecycle, logging, metrics,
             ],
             swiftSettings: strict),
         .target(
@@ -152,6 +156,7 @@ let package = Package(
             name: "NeedletailTestSupport", dependencies: ["NeedletailCore", "NeedletailSyntheticSets"], path: "Tests/NeedletailTestSupport",
             swiftSettings: strict),
         .testTarget(name: "NeedletailCoreTests", dependencies: ["NeedletailCore", "NeedletailTestSupport"], swiftSettings: strict),
+        .testTarget(name: "NeedletailTelemetryTests", dependencies: ["NeedletailTelemetry", metrics], swiftSettings: strict),
         .testTarget(
             name: "NeedletailVectorsTests", dependencies: ["NeedletailVectors", "NeedletailTestSupport"], swiftSettings: strict),
         .testTarget(

@@ -2,6 +2,7 @@ internal import Hummingbird
 public import Logging
 internal import NeedletailCore
 internal import NIOCore
+public import NeedletailTelemetry
 
 /// Whether a process is fit to be asked, in words for people and machines.
 public struct Readiness: Sendable {
@@ -15,22 +16,25 @@ public struct Readiness: Sendable {
     }
 }
 
-/// The HTTP port for probes, which load balancers and orchestrators ask in plain HTTP.
+/// The HTTP port for load balancers, orchestrators and Prometheus, who ask in plain HTTP.
 ///
 /// - `GET /healthz`: 200 while the process runs.
+/// - `GET /metrics`: all metrics, in Prometheus' text format.
 /// - `GET /readyz`: 200 when it is fit to be asked, 503 otherwise; JSON with the reasons either way.
 public struct AdminServer: Sendable {
     private let host: String
     private let port: Int
     private let readiness: @Sendable () -> Readiness
     private let logger: Logger
+    private let metrics: MetricsRegistry
 
     /// - Parameter port: 0 takes any free one.
-    public init(host: String, port: Int, logger: Logger, readiness: @escaping @Sendable () -> Readiness) {
+    public init(host: String, port: Int, logger: Logger, metrics: MetricsRegistry, readiness: @escaping @Sendable () -> Readiness) {
         self.host = host
         self.port = port
         self.logger = logger
         self.readiness = readiness
+        self.metrics = metrics
     }
 
     /// Serves until the task is cancelled; `whenListening` is called with the port.
@@ -42,6 +46,10 @@ public struct AdminServer: Sendable {
             let state = readiness()
             let reasons = state.reasons.map(Self.quoted).joined(separator: ", ")
             return Self.json("{\"ready\": \(state.isReady), \"reasons\": [\(reasons)]}\n", state.isReady ? .ok : .serviceUnavailable)
+        }
+        router.get("metrics") { [metrics] _, _ in
+            Response(
+                status: .ok, headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8"], body: .init(byteBuffer: ByteBuffer(string: metrics.text())))
         }
         let application = Application(
             router: router, configuration: .init(address: .hostname(host, port: port), serverName: "needletail"),

@@ -158,7 +158,7 @@ extension Coordinator {
 
 extension Coordinator.State {
     /// Known from the metadata, but not to have sent this coordinator a heartbeat.
-    fileprivate var unheardNodes: [NodeEntry] { copy.nodes.values.values.filter { membership.nodes[$0.id] == nil } }
+    var unheardNodes: [NodeEntry] { copy.nodes.values.values.filter { membership.nodes[$0.id] == nil } }
 
     var drainedNodes: Set<NodeID> { Set(copy.nodes.values.values.filter(\.isDrained).map(\.id)) }
 

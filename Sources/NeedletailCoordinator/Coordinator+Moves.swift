@@ -1,8 +1,8 @@
-internal import Glibc
 internal import Logging
 internal import NeedletailCluster
 internal import NeedletailCore
 internal import NeedletailMetadata
+internal import NeedletailTelemetry
 internal import Synchronization
 
 /// Goes on with moves, on the leader. What is to be done says `Mover`; whoever leads next finds it in the metadata.
@@ -144,17 +144,14 @@ extension Coordinator {
     }
 
     /// Of this coordinator's clock, since 1970.
-    static func milliseconds() -> Int64 {
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
-        return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
-    }
+    static func milliseconds() -> Int64 { WallClock.microseconds() / 1000 }
 
     // MARK: Events
 
     /// Keeps for people what the leader did. Best effort: nothing depends on it.
     func note(_ kind: String, _ message: String) async {
         guard isLeader else { return }
+        metrics?.noted(kind)
         let number = state.withLock { state in
             state.lastEvent = max(state.lastEvent, state.copy.events.values.values.map(\.number).max() ?? 0) + 1
             return state.lastEvent

@@ -20,6 +20,7 @@ extension Coordinator {
         let estimates = queries.indices.map { index in
             RecallEstimate.merge(responses.compactMap { $0.estimates.indices.contains(index) ? $0.estimates[index] : nil })
         }
+        metrics?.searched(queries: queries.count, isPartial: reports.contains { if case .failed = $0.outcome { true } else { false } })
         return SearchAnswer(results: results, coverage: .of(reports), work: work, estimates: estimates)
     }
 
@@ -84,12 +85,14 @@ extension Coordinator {
                 guard !hopeful.isEmpty, await pause.wait(before: end) else { break }
                 for shard in hopeful.keys { if let (_, place) = place(of: shard) { open[shard] = place } }
                 for shard in hopeful.keys { tried[shard] = nil }
+                metrics?.retried()
                 continue
             }
             for choice in choices { tried[choice.shard, default: []].insert(choice.node) }
             for var response in await scatter(ScatterPlan(choices), of: entry, queries: queries, request) {
                 for report in response.reports {
                     if case .failed(let error) = report.outcome {
+                        if error.code == .resourceExhausted { metrics?.refused() }
                         failed[report.shard] = report
                         if !Self.mayPass(error) { open[report.shard] = nil }
                     } else {
@@ -148,6 +151,7 @@ extension Coordinator {
                 case .isLate where !Task.isCancelled && failed == nil:
                     guard let other = alternative(to: part), state.withLock({ $0.hedging[life]?.allow() ?? false }) else { break }
                     isHedged = true
+                    metrics?.hedged()
                     group.addTask { .second(await self.askAll(other, queries: queries, request)) }
                 case .isLate: break
                 case .first(let response) where !isHedged || response.isWhole:
@@ -155,6 +159,7 @@ extension Coordinator {
                     return [response]
                 case .first(let response): failed = response
                 case .second(let responses) where failed != nil || responses.allSatisfy(\.isWhole):
+                    metrics?.hedgeWon()
                     group.cancelAll()
                     return responses
                 case .second: isHedged = false

@@ -89,6 +89,7 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
     /// Opens places for backups.
     let places: BackupPlaces
     let policy: MovePolicy
+    let metrics: CoordinatorMetrics?
     let state: Mutex<State>
     let failover: Failover
     let started = ContinuousClock.now
@@ -105,25 +106,26 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
     /// - Throws: `dataLoss` when they are damaged, `unimplemented` when a newer version wrote them.
     public static func open(
         metadata: any MetadataStore, leaseLength: Duration = .seconds(2), policy: MovePolicy = MovePolicy(), backups: BackupPlaces = BackupPlaces(),
-        connectCoordinator: ConnectCoordinator? = nil, connect: @escaping Connect
+        metrics: CoordinatorMetrics? = nil, connectCoordinator: ConnectCoordinator? = nil, connect: @escaping Connect
     ) async throws -> Coordinator {
         let cluster = try await identity(metadata)
         let copy = try MetadataCopy(try await metadata.entries(prefix: ""))
         let coordinator = Coordinator(
-            cluster, metadata, leaseLength, policy, backups, copy, connect, connectCoordinator ?? { _ in throw notLeading })
+            cluster, metadata, leaseLength, policy, backups, copy, metrics, connect, connectCoordinator ?? { _ in throw notLeading })
         if metadata.isExclusive { try await coordinator.leadAlone() }
         return coordinator
     }
 
     private init(
         _ cluster: UInt64, _ metadata: any MetadataStore, _ leaseLength: Duration, _ policy: MovePolicy, _ places: BackupPlaces, _ copy: MetadataCopy,
-        _ connect: @escaping Connect, _ connectCoordinator: @escaping ConnectCoordinator
+        _ metrics: CoordinatorMetrics?, _ connect: @escaping Connect, _ connectCoordinator: @escaping ConnectCoordinator
     ) {
         clusterID = cluster
         self.metadata = metadata
         self.leaseLength = leaseLength
         self.places = places
         self.policy = policy
+        self.metrics = metrics
         self.connect = connect
         self.connectCoordinator = connectCoordinator
         state = Mutex(State(copy: copy, membership: Membership(lease: Self.lease)))

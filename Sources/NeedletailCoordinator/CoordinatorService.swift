@@ -6,6 +6,7 @@ public import NeedletailCluster
 internal import NeedletailCore
 internal import NeedletailGRPC
 public import NeedletailMetadata
+internal import NeedletailTelemetry
 public import ServiceLifecycle
 
 /// What a coordinator process is told at its start.
@@ -50,15 +51,18 @@ public final class CoordinatorService: Service {
         let threads = TransportThreads(count: configuration.transportThreads)
         let metadata = try configuration.metadata ?? EmbeddedMetadataStore(directory: configuration.dataDirectory)
         if !metadata.isExclusive { try checkAdvertised() }
-        let coordinator = try await open(metadata, threads)
+        let registry = MetricsRegistry(MetricDefinition.ofProcesses + MetricDefinition.ofCoordinators)
+        ProcessMetrics.register(registry)
+        let coordinator = try await open(metadata, threads, CoordinatorMetrics(registry))
+        coordinator.report(to: registry)
         let health = HealthService()
         for service in [Self.overall] + Self.readyWithShards { health.set(.notServing, for: service) }
         for service in Self.readyAtOnce { health.set(.serving, for: service) }
-        let server = makeServer(coordinator, health, threads)
+        let server = makeServer(coordinator, health, threads, RPCMetrics(registry))
         let port = try await server.listen()
         coordinator.address = configuration.advertised ?? "\(configuration.host.contains(":") ? "[\(configuration.host)]" : configuration.host):\(port)"
         logger.info("coordinator listens", metadata: ["port": "\(port)", "cluster": "\(Incarnation(coordinator.clusterID))"])
-        try await serve(coordinator, health) { [whenListening] adminPort in whenListening(port, adminPort) }
+        try await serve(coordinator, health, registry) { [whenListening] adminPort in whenListening(port, adminPort) }
 
         logger.info("coordinator drains")
         for service in [Self.overall] + Self.readyWithShards + Self.readyAtOnce { health.set(.notServing, for: service) }
@@ -71,14 +75,14 @@ public final class CoordinatorService: Service {
         logger.info("coordinator has stopped")
     }
 
-    private func open(_ metadata: any MetadataStore, _ threads: TransportThreads) async throws -> Coordinator {
+    private func open(_ metadata: any MetadataStore, _ threads: TransportThreads, _ metrics: CoordinatorMetrics) async throws -> Coordinator {
         @Sendable func client(_ address: String) throws -> GRPCClient {
             let (host, port) = try Endpoint.parse(address)
             return GRPCClient(host: host, port: port, group: threads.group)
         }
         return try await Coordinator.open(
             metadata: metadata, leaseLength: configuration.leaseLength, policy: configuration.moves,
-            backups: BackupPlaces(environment: configuration.environment),
+            backups: BackupPlaces(environment: configuration.environment), metrics: metrics,
             connectCoordinator: { address in
                 let client = try client(address)
                 return Coordinator.CoordinatorLink(
@@ -108,7 +112,7 @@ public final class CoordinatorService: Service {
     /// Answers need the metadata only, which are read before the port opens.
     private static let readyAtOnce = ["needletail.v1.Collections", "needletail.v1.Cluster", "needletail.v1.Backups", "needletail.internal.v1.Membership"]
 
-    private func makeServer(_ coordinator: Coordinator, _ health: HealthService, _ threads: TransportThreads) -> GRPCServer {
+    private func makeServer(_ coordinator: Coordinator, _ health: HealthService, _ threads: TransportThreads, _ metrics: RPCMetrics) -> GRPCServer {
         var router = GRPCRouter()
         router.registerCluster(coordinator)
         router.registerMembership(coordinator)
@@ -118,14 +122,17 @@ public final class CoordinatorService: Service {
         var server = GRPCServerConfiguration()
         server.host = configuration.host
         server.port = configuration.port
+        server.metrics = metrics
         return GRPCServer(configuration: server, router: router, group: threads.group, logger: logger)
     }
 
     /// Until the process is asked to stop.
-    private func serve(_ coordinator: Coordinator, _ health: HealthService, _ whenListening: @escaping @Sendable (Int) -> Void) async throws {
+    private func serve(
+        _ coordinator: Coordinator, _ health: HealthService, _ metrics: MetricsRegistry, _ whenListening: @escaping @Sendable (Int) -> Void
+    ) async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
             if let port = configuration.adminPort {
-                let admin = AdminServer(host: configuration.host, port: port, logger: logger) { coordinator.readiness }
+                let admin = AdminServer(host: configuration.host, port: port, logger: logger, metrics: metrics) { coordinator.readiness }
                 group.addTask { try await admin.run(whenListening: whenListening) }
             } else {
                 whenListening(0)

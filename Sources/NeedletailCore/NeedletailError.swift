@@ -4,6 +4,9 @@
 public struct NeedletailError: Error, Sendable, CustomStringConvertible {
     /// Who must act. The names and meanings follow the gRPC status codes, so that a code survives the wire unchanged.
     public enum Code: Int, Sendable, CaseIterable {
+        /// As gRPC's documents write it: RESOURCE_EXHAUSTED.
+        public var wireName: String { "\(self)".reduce(into: "") { $0 += $1.isUppercase ? "_\($1)" : $1.uppercased() } }
+
         /// The caller went away or asked to stop. Nobody acts.
         case cancelled = 1
         /// A peer answered something that has no better name. Call the operator.

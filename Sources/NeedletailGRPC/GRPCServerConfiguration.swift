@@ -1,4 +1,5 @@
 public import NeedletailHTTP2
+public import NeedletailTelemetry
 
 /// Where a server listens and what it allows.
 public struct GRPCServerConfiguration: Sendable {
@@ -25,6 +26,8 @@ public struct GRPCServerConfiguration: Sendable {
     /// Calls a client may reset (cancel) per second and at once, on one connection.
     public var resetsPerSecond = 1000
     public var resetBurst = 2000
+    /// Is told of every call.
+    public var metrics: RPCMetrics?
 
     public init() {}
 

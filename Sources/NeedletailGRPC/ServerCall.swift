@@ -1,6 +1,7 @@
 import NIOCore
 import NeedletailCore
 import NeedletailHTTP2
+import NeedletailTelemetry
 
 /// One call on a server: reads the request, runs its handler as a task on the connection's event loop, answers.
 final class ServerCall: GRPCStream, @unchecked Sendable {  // the event loop guards every `var`
@@ -12,6 +13,8 @@ final class ServerCall: GRPCStream, @unchecked Sendable {  // the event loop gua
     private var sentHeaders = false
     private var isFinished = false
     private var chargedAnswer = 0
+    /// For the metrics: which method, since when.
+    private var measured: (path: String, since: ContinuousClock.Instant)?
     var initialMetadata = GRPCMetadata()
     var trailerMetadata = GRPCMetadata()
 
@@ -39,6 +42,10 @@ final class ServerCall: GRPCStream, @unchecked Sendable {  // the event loop gua
     }
 
     private func begin(_ route: Route) {
+        if let metrics = server.configuration.metrics {
+            measured = (route.method.path, .now)
+            metrics.began(route.method.path)
+        }
         receivesGzip = request.encoding == .gzip
         // Whoever compresses to us gets compressed answers; nobody else pays for it.
         sendsGzip = receivesGzip && request.acceptsGzip
@@ -138,6 +145,7 @@ final class ServerCall: GRPCStream, @unchecked Sendable {  // the event loop gua
         isFinished = true
         setDeadline(nil)
         releaseCharge()
+        defer { measure(result) }
         do {
             let answer = try result.get()
             if !trailerMetadata.isEmpty { try trailerMetadata.validate() }
@@ -152,6 +160,14 @@ final class ServerCall: GRPCStream, @unchecked Sendable {  // the event loop gua
         }
         failWriters(NeedletailError(.cancelled, "The call has ended; its handler may write no more."))
         inbox?.finish(.failure(NeedletailError(.cancelled, "The call has ended.")))
+    }
+
+    private func measure(_ result: Result<ByteBuffer?, any Error>) {
+        guard let measured, let metrics = server.configuration.metrics else { return }
+        self.measured = nil
+        var code = "OK"
+        if case .failure(let error) = result { code = GRPCStatus.wire(error).code.wireName }
+        metrics.ended(measured.path, code: code, took: measured.since.duration(to: .now))
     }
 
     /// Long answers count until the client has taken them: one that asks for many and reads none must not fill the memory. Streams
@@ -204,6 +220,7 @@ final class ServerCall: GRPCStream, @unchecked Sendable {  // the event loop gua
         let wasFinished = isFinished
         isFinished = true
         releaseCharge()
+        measure(.failure(NeedletailError(.cancelled, "The client went away.")))
         if !wasFinished || hasTask { cancelHandler(NeedletailError(.cancelled, "The client went away.")) }
         inbox?.finish(.failure(NeedletailError(.cancelled, "The call has ended.")))
         failWriters(NeedletailError(.cancelled, "The call has ended."))

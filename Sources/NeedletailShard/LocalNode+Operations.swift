@@ -127,7 +127,9 @@ private final class NodeSearch: Sendable {
     private func run(_ replica: Replica, _ scratch: inout SearchScratch) {
         let shard = replica.assignment.shard
         let applied = replica.appliedSequence.load(ordering: .acquiring)
+        let metrics = replica.resources.metrics
         do {
+            let began = metrics == nil ? nil : ContinuousClock.now
             var found: [ShardHits] = []
             var work = SearchWork()
             var isTruncated = false
@@ -140,6 +142,9 @@ private final class NodeSearch: Sendable {
                 work += hits.work
                 isTruncated = isTruncated || hits.isTruncated
             }
+            if let metrics, let began {
+                metrics.searched(queries: found.count, work, isTruncated: isTruncated, took: began.duration(to: .now))
+            }
             state.withLock { state in
                 for (query, hits) in found.enumerated() {
                     state.lists[query].append(hits.points)
@@ -150,6 +155,7 @@ private final class NodeSearch: Sendable {
             }
         } catch {
             let error = LocalNode.wrap(error)
+            metrics?.searchFailed(queries: request.queries.count)
             state.withLock { state in
                 if error.code == .invalidArgument { state.refusal = error }
                 state.reports.append(ShardReport(shard: shard, outcome: .failed(error), appliedSequence: applied))

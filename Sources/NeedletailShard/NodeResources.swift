@@ -25,11 +25,12 @@ public final class NodeResources: Sendable {
     let syncPool: WorkerPool
     public let configuration: ReplicaConfiguration
     let disk: Disk
+    let metrics: ShardMetrics?
 
     /// - Parameter searchQueue: searches and reads that may wait for a thread.
     public init(
         searchThreads: Int, buildThreads: Int, searchQueue: Int = 4096, configuration: ReplicaConfiguration = ReplicaConfiguration(),
-        disk: Disk = .real
+        disk: Disk = .real, metrics: ShardMetrics? = nil
     ) {
         searchPool = WorkerPool(threads: searchThreads, queueLimit: searchQueue)
         buildPool = WorkerPool(threads: buildThreads, queueLimit: 1 << 20, precedence: .niceness(5))
@@ -43,6 +44,7 @@ public final class NodeResources: Sendable {
         syncPool = WorkerPool(threads: 1)
         self.configuration = configuration
         self.disk = disk
+        self.metrics = metrics
     }
 
     /// A moment in the life of the pools whose jobs read slots without a lock.

@@ -20,7 +20,7 @@ extension Replica {
     /// The barrier of a checkpoint: takes about as long as marking the dirty slabs. The writing happens beside later groups, which
     /// copy a slab aside before they change it.
     private func beginCheckpoint() {
-        let sequence = appliedSequence.load(ordering: .acquiring)
+        let (sequence, began) = (appliedSequence.load(ordering: .acquiring), ContinuousClock.now)
         applier.isCheckpointing.store(true, ordering: .releasing)
         let changes = applier.takeChanges()
         for slab in slabs { slab.beginCheckpoint() }
@@ -36,24 +36,26 @@ extension Replica {
         do {
             try resources.checkpointPool.submit { [self] _ in
                 continueCheckpoint(
-                    write, sequence: sequence, changes: changes, marks: marks, until: .now + resources.configuration.checkpointPatience)
+                    write, sequence: sequence, changes: changes, marks: marks, began: began,
+                    until: .now + resources.configuration.checkpointPatience)
             }
         } catch {
             for slab in slabs { slab.abandonCheckpoint() }
-            endCheckpoint(error, changes: changes)
+            endCheckpoint(error, changes: changes, began: began)
         }
     }
 
     /// Writes on until `end`; then the rest is for a thread that does not stand behind all others, since a log that grows and grows
     /// would cost more than the checkpoint disturbs.
     private func continueCheckpoint(
-        _ write: CheckpointWrite, sequence: UInt64, changes: Int, marks: [[CodecMark]], until end: ContinuousClock.Instant?
+        _ write: CheckpointWrite, sequence: UInt64, changes: Int, marks: [[CodecMark]], began: ContinuousClock.Instant,
+        until end: ContinuousClock.Instant?
     ) {
         do {
             if try !write.advance(until: end) {
                 do {
                     return try resources.maintenancePool.submit { [self] _ in
-                        continueCheckpoint(write, sequence: sequence, changes: changes, marks: marks, until: nil)
+                        continueCheckpoint(write, sequence: sequence, changes: changes, marks: marks, began: began, until: nil)
                     }
                 } catch {
                     // The pool is closing: then it is this thread's to finish.
@@ -69,13 +71,14 @@ extension Replica {
             removeOldModels(marks)
             // Records before the checkpoint are no longer needed; failing to remove them only costs space.
             try? log.truncatePrefix(upTo: copied.withLock { $0.values.reduce(sequence, min) })
-            endCheckpoint(nil, changes: changes)
+            endCheckpoint(nil, changes: changes, began: began)
         } catch {
-            endCheckpoint(error, changes: changes)
+            endCheckpoint(error, changes: changes, began: began)
         }
     }
 
-    private func endCheckpoint(_ problem: (any Error)?, changes: Int) {
+    private func endCheckpoint(_ problem: (any Error)?, changes: Int, began: ContinuousClock.Instant) {
+        resources.metrics?.checkpointed(isWritten: problem == nil, took: began.duration(to: .now))
         if let problem {
             payloads.thaw()
             applier.noteChanges(changes)

@@ -114,7 +114,9 @@ final class Replica: @unchecked Sendable {
                 throw NeedletailError(.unavailable, "shard \(assignment.shard) is closing; ask again")
             }
             if let existing = committer { return existing }
-            let made = GroupCommitter(log: log, recentLimitBytes: recentLogBytes)
+            let made = GroupCommitter(log: log, recentLimitBytes: recentLogBytes) { [metrics = resources.metrics] in
+                metrics?.logged(records: $0, bytes: $1, took: $2)
+            }
             committer = made
             return made
         }

@@ -8,7 +8,7 @@ internal import Synchronization
 /// Jobs run in the order of their submission. The queue is bounded, and a job that would not begin before its deadline is refused at once:
 /// under an overload those who can still be answered are, instead of everybody too late.
 public final class WorkerPool: @unchecked Sendable {
-    // Sendable: `queue`, `head`, `averageTime` and `isClosed` are guarded by `monitor`; `threads` is written in `init` and read in `close`.
+    // Sendable: `queue`, `head`, the figures and `isClosed` are guarded by `monitor`; `threads` is written in `init` and read in `close`.
     public typealias Job = @Sendable (inout SearchScratch) -> Void
 
     public let threadCount: Int
@@ -20,6 +20,8 @@ public final class WorkerPool: @unchecked Sendable {
     private var isClosed = false
     /// Moving average of what a job takes, in nanoseconds.
     private var averageTime = 0.0
+    private var jobCount: UInt64 = 0
+    private var busyTime = Duration.zero
     private var threads: [DedicatedThread] = []
 
     public init(threads count: Int, queueLimit: Int = 4096, precedence: DedicatedThread.Precedence = .ordinary) {
@@ -46,7 +48,11 @@ public final class WorkerPool: @unchecked Sendable {
     /// - Parameter took: what the thread's last job took.
     private func next(after took: Duration?) -> Job? {
         monitor.locked {
-            if let took { averageTime += Self.timeWeight * (Double(took.nanoseconds) - averageTime) }
+            if let took {
+                jobCount += 1
+                busyTime += took
+                averageTime += Self.timeWeight * (Double(took.nanoseconds) - averageTime)
+            }
             while head == queue.count && !isClosed { monitor.wait() }
             guard head < queue.count else { return nil }
             let job = queue[head]
@@ -59,6 +65,9 @@ public final class WorkerPool: @unchecked Sendable {
             return job
         }
     }
+
+    /// Jobs that wait, jobs done, and the time that all threads have spent on them.
+    var load: (waiting: Int, jobs: UInt64, busy: Duration) { monitor.locked { (queue.count - head, jobCount, busyTime) } }
 
     /// Share of a new time in the average.
     private static let timeWeight = 0.05

@@ -9,6 +9,8 @@ import Synchronization
 /// that covers its record, and must be quick: the next commit waits for them.
 public final class GroupCommitter: @unchecked Sendable {
     public typealias Completion = @Sendable (Result<UInt64, NeedletailError>) -> Void
+    /// Is told what was made durable together, and how long that took.
+    public typealias Observer = @Sendable (_ records: Int, _ payloadBytes: Int, _ took: Duration) -> Void
 
     private struct Entry {
         let sequence: UInt64
@@ -19,6 +21,7 @@ public final class GroupCommitter: @unchecked Sendable {
 
     private let log: ReplicaLog
     private let queueLimitBytes: Int
+    private let observer: Observer?
     // Everything below is guarded by `monitor`.
     private let monitor = Monitor()
     private var queue: [Entry] = []
@@ -37,9 +40,10 @@ public final class GroupCommitter: @unchecked Sendable {
 
     /// Takes over the writing side of `log`. At most `queueLimitBytes` of payload (and one record) wait at a time, and about
     /// `recentLimitBytes` of the newest are kept in memory, none with 0.
-    public init(log: ReplicaLog, queueLimitBytes: Int = 64 << 20, recentLimitBytes: Int = 0) {
+    public init(log: ReplicaLog, queueLimitBytes: Int = 64 << 20, recentLimitBytes: Int = 0, observer: Observer? = nil) {
         self.log = log
         self.queueLimitBytes = queueLimitBytes
+        self.observer = observer
         self.recentLimitBytes = recentLimitBytes
         nextSequence = log.nextSequence ?? 1
         lastEpoch = log.lastEpoch
@@ -218,8 +222,10 @@ public final class GroupCommitter: @unchecked Sendable {
 
     private func write(_ batch: [Entry]) -> NeedletailError? {
         do {
+            let began = ContinuousClock.now
             for entry in batch { try log.append(sequence: entry.sequence, epoch: entry.epoch, payload: entry.payload) }
             try log.commit()
+            observer?(batch.count, batch.reduce(0) { $0 + $1.payload.count }, began.duration(to: .now))
             return nil
         } catch {
             log.discardPending()

@@ -1,12 +1,13 @@
 public import Logging
-internal import Glibc
 internal import NeedletailAPI
+internal import NeedletailAdmin
 internal import NeedletailBackup
 internal import NeedletailCluster
 internal import NeedletailCore
 internal import NeedletailGRPC
 internal import NeedletailShard
 internal import NeedletailStorage
+internal import NeedletailTelemetry
 public import ServiceLifecycle
 
 /// What a shard worker process is told at its start.
@@ -14,6 +15,8 @@ public struct ShardWorkerConfiguration: Sendable {
     public var host = "127.0.0.1"
     /// 0: any free port.
     public var port = 7470
+    /// The HTTP port for probes and metrics; 0: any free port, nil: none.
+    public var adminPort: Int?
     /// host:port at which coordinators reach this worker; the listening address when nil.
     public var advertised: String?
     /// host:port of one or more coordinators, who name the others.
@@ -49,10 +52,10 @@ public struct ShardWorkerConfiguration: Sendable {
 public final class ShardWorker: Service {
     private let configuration: ShardWorkerConfiguration
     private let logger: Logger
-    /// Called with the port once the worker listens.
-    private let whenListening: @Sendable (Int) -> Void
+    /// Called with the port and the admin port (0 without one) once the worker listens on both.
+    private let whenListening: @Sendable (Int, Int) -> Void
 
-    public init(configuration: ShardWorkerConfiguration, logger: Logger, whenListening: @escaping @Sendable (Int) -> Void = { _ in }) {
+    public init(configuration: ShardWorkerConfiguration, logger: Logger, whenListening: @escaping @Sendable (Int, Int) -> Void = { _, _ in }) {
         self.configuration = configuration
         self.logger = logger
         self.whenListening = whenListening
@@ -65,9 +68,11 @@ public final class ShardWorker: Service {
         let folder = try NodeFolder(configuration.dataDirectory)
         var replicas = ReplicaConfiguration()
         replicas.log.segmentBytes = configuration.logSegmentBytes
+        let registry = MetricsRegistry(MetricDefinition.ofProcesses + MetricDefinition.ofWorkers)
+        ProcessMetrics.register(registry)
         let resources = NodeResources(
             searchThreads: configuration.searchThreads, buildThreads: configuration.buildThreads, searchQueue: configuration.searchQueue,
-            configuration: replicas)
+            configuration: replicas, metrics: ShardMetrics(registry))
         let node = LocalNode(directory: configuration.dataDirectory, resources: resources)
         let health = HealthService()
         health.set(.notServing, for: "")
@@ -81,11 +86,13 @@ public final class ShardWorker: Service {
             return GRPCClient(host: host, port: port, configuration: reconnecting, group: threads.group)
         }
         let world = ReplicationWorld(
-            node: NodeID(folder.nodeID), settings: ReplicationSettings(), startedAt: Self.microseconds(), began: .now, lease: lease,
+            node: NodeID(folder.nodeID), settings: ReplicationSettings(), startedAt: WallClock.microseconds(), began: .now, lease: lease,
             peer: { RemotePeer(client: try peers.client($0)) }, leader: coordinators, nudge: { nudges.nudge() },
             local: node, reopened: { _ in nudges.nudge() }, logger: logger)
         let replication = ReplicatedNode(node, world: world, backups: BackupPlaces(environment: configuration.environment))
-        let server = makeServer(replication, health, threads)
+        node.report(to: registry)
+        replication.report(to: registry)
+        let server = makeServer(replication, health, threads, RPCMetrics(registry))
         let port = try await server.listen()
         logger.info("shard worker listens", metadata: ["port": "\(port)", "node": "\(Incarnation(folder.nodeID))"])
         try node.start()
@@ -94,17 +101,18 @@ public final class ShardWorker: Service {
             folder: folder, node: node, replication: replication, coordinators: coordinators, lease: lease, nudges: nudges,
             address: configuration.advertised ?? "\(configuration.host):\(port)", facts: { [configuration] in configuration.facts }, logger: logger)
         // Whoever is told that the worker is up may ask the coordinator about it: so the coordinator hears first, if it is there.
-        var mismatch: WrongCluster?
-        do throws(WrongCluster) { try await heartbeats.beat(isDraining: false) } catch { mismatch = error }
-        if mismatch == nil {
-            whenListening(port)
-            mismatch = await serve(node, replication, health, heartbeats)
+        var end = End.asked
+        do throws(WrongCluster) {
+            try await heartbeats.beat(isDraining: false)
+            end = await serve(node, replication, health, heartbeats, registry) { [whenListening] in whenListening(port, $0) }
+        } catch {
+            end = .mismatch(error)
         }
 
         logger.info("shard worker drains")
         health.set(.notServing, for: "")
         health.set(.notServing, for: Self.serviceName)
-        if mismatch == nil { try? await heartbeats.beat(isDraining: true) }
+        if !end.isMismatch { try? await heartbeats.beat(isDraining: true) }
         await server.shutdown(grace: configuration.drainTime)
         await replication.close()
         await node.close()
@@ -112,19 +120,16 @@ public final class ShardWorker: Service {
         for coordinator in coordinators.all { await coordinator.close() }
         await threads.shutdown()
         logger.info("shard worker has stopped")
-        if let mismatch { throw mismatch.reason }
+        switch end {
+        case .asked: break
+        case .mismatch(let error): throw error.reason
+        case .noAdminPort(let error): throw error
+        }
     }
 
     private static let serviceName = "needletail.internal.v1.ShardWorker"
 
-    /// On a clock that goes on between processes.
-    private static func microseconds() -> Int64 {
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
-        return Int64(time.tv_sec) * 1_000_000 + Int64(time.tv_nsec) / 1_000
-    }
-
-    private func makeServer(_ node: ReplicatedNode, _ health: HealthService, _ threads: TransportThreads) -> GRPCServer {
+    private func makeServer(_ node: ReplicatedNode, _ health: HealthService, _ threads: TransportThreads, _ metrics: RPCMetrics) -> GRPCServer {
         var router = GRPCRouter()
         router.registerShardWorker(node)
         router.registerReplication(node) { try await node.follow($0, $1) }
@@ -134,12 +139,25 @@ public final class ShardWorker: Service {
         var server = GRPCServerConfiguration()
         server.host = configuration.host
         server.port = configuration.port
+        server.metrics = metrics
         return GRPCServer(configuration: server, router: router, group: threads.group, logger: logger)
     }
 
-    /// Until the process is asked to stop, or the coordinator turns out to be another cluster's.
-    private func serve(_ node: LocalNode, _ replication: ReplicatedNode, _ health: HealthService, _ heartbeats: HeartbeatLoop) async -> WrongCluster? {
+    /// Until the process is asked to stop, or cannot go on.
+    private func serve(
+        _ node: LocalNode, _ replication: ReplicatedNode, _ health: HealthService, _ heartbeats: HeartbeatLoop, _ metrics: MetricsRegistry,
+        _ whenListening: @escaping @Sendable (Int) -> Void
+    ) async -> End {
         await withTaskGroup(of: End?.self) { group in
+            if let port = configuration.adminPort {
+                let admin = AdminServer(host: configuration.host, port: port, logger: logger, metrics: metrics) { node.readiness }
+                group.addTask {
+                    do { try await admin.run(whenListening: whenListening) } catch { return .noAdminPort(error) }
+                    return nil
+                }
+            } else {
+                whenListening(0)
+            }
             group.addTask {
                 do throws(WrongCluster) { try await heartbeats.run() } catch { return .mismatch(error) }
                 return nil
@@ -164,18 +182,19 @@ public final class ShardWorker: Service {
                 return .asked
             }
             defer { group.cancelAll() }
-            for await case let end? in group {
-                if case .mismatch(let error) = end { return error }
-                return nil
-            }
-            return nil
+            for await case let end? in group { return end }
+            return .asked
         }
     }
 
     /// Why a worker stops serving.
     private enum End {
         case asked
+        /// The coordinator is another cluster's.
         case mismatch(WrongCluster)
+        case noAdminPort(any Error)
+
+        var isMismatch: Bool { if case .mismatch = self { true } else { false } }
     }
 
     private func announceLoaded(_ node: LocalNode, _ health: HealthService) async {
@@ -188,5 +207,15 @@ public final class ShardWorker: Service {
         for replica in node.currentStatus() where replica.state == .failed {
             logger.error("replica does not serve: \(replica.reason)", metadata: ["shard": "\(replica.shard)"])
         }
+    }
+}
+
+extension LocalNode {
+    /// Whether it serves all the replicas that it has, and which it does not.
+    fileprivate var readiness: Readiness {
+        let missing = currentStatus().filter { $0.state == .loading || $0.state == .failed }
+        let named = missing.prefix(20).map { "shard \($0.shard): \($0.reason)" }
+        let more = missing.count > 20 ? ["and \(missing.count - 20) more"] : []
+        return Readiness(isReady: isLoaded && missing.isEmpty, reasons: isLoaded || !missing.isEmpty ? named + more : ["replicas are being looked for"])
     }
 }

@@ -57,6 +57,7 @@ struct Serve: AsyncParsableCommand {
     @Option(help: "Address at which coordinators reach this worker, when it is not the one it listens on.") var advertise: String?
     @Option(help: "Address of a coordinator; may be given several times, or several with commas between them. They name the others.")
     var coordinator = ["127.0.0.1:7460"]
+    @Option(help: "Port for HTTP probes and metrics (/healthz, /readyz, /metrics) on the same host; 0 takes any free one.") var admin = "off"
     @Option(help: "Threads that search; all processors when left out.") var searchThreads: Int?
     @Option(help: "Searches and reads that may wait for a thread; more are refused, with the time after which to come again.")
     var searchQueue = 4096
@@ -69,7 +70,7 @@ struct Serve: AsyncParsableCommand {
     @Option(help: "Disk that replicas may take, as 2TiB or in bytes; that of the data folder's file system when left out.") var diskLimit: String?
     @Option(help: "Seconds that requests under way may take at shutdown.") var drainSeconds = 10
     @Option(help: "trace, debug, info, notice, warning or error.") var logLevel = "info"
-    @Option(help: "File to write the port to once the worker listens.") var portFile: String?
+    @Option(help: "File to write the port and the admin port (0 without one) to once the worker listens.") var portFile: String?
     @Flag(help: "Stop when the standard input ends, with whatever started this.") var endWithInput = false
 
     /// "48GiB", "500 MB", or a plain number.
@@ -93,6 +94,7 @@ struct Serve: AsyncParsableCommand {
         (configuration.host, configuration.port) = try Endpoint.parse(listen)
         configuration.coordinators = coordinator.flatMap { $0.split(separator: ",").map(String.init) }
         configuration.advertised = advertise
+        configuration.adminPort = try AdminPort.parse(admin)
         configuration.dataDirectory = data
         configuration.environment = ProcessInfo.processInfo.environment
         configuration.drainTime = .seconds(drainSeconds)
@@ -106,8 +108,8 @@ struct Serve: AsyncParsableCommand {
         if let buildThreads { configuration.buildThreads = try Flags.check("--build-threads", buildThreads, in: 1...1_024) }
         if endWithInput { ParentProcess.stopWithInput() }
         let portFile = portFile
-        let worker = ShardWorker(configuration: configuration, logger: logger) { port in
-            if let portFile { try? "\(port)\n".write(toFile: portFile, atomically: true, encoding: .utf8) }
+        let worker = ShardWorker(configuration: configuration, logger: logger) { port, adminPort in
+            if let portFile { try? "\(port) \(adminPort)\n".write(toFile: portFile, atomically: true, encoding: .utf8) }
         }
         let group = ServiceGroup(services: [worker], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
         try await group.run()

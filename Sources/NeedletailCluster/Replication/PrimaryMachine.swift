@@ -131,6 +131,12 @@ public struct PrimaryMachine: Sendable {
         guard leaseHeld else { throw NeedletailError(.unavailable, "the primary's lease ran out: it does not reach the leader; try again") }
     }
 
+    /// How many records the member of the in-sync set that is furthest behind has not made durable.
+    public var lag: UInt64 {
+        let behind = place.inSync.filter { $0 != node }.map { followers[$0]?.acknowledged ?? 0 }
+        return behind.map { log.end - min($0, log.end) }.max() ?? 0
+    }
+
     // MARK: Events
 
     public mutating func receive(_ event: ReplicaEvent, now: Duration) -> [ReplicaAction] {

@@ -5,6 +5,7 @@ internal import NeedletailCluster
 internal import NeedletailCore
 internal import NeedletailGRPC
 internal import NeedletailShard
+internal import NeedletailTelemetry
 internal import Synchronization
 
 /// A node's replicas, kept in step with their fellows on other nodes.
@@ -49,6 +50,23 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
             driver.start()
         } catch {
             world.logger.error("a replica cannot take part in replication: \(error)", metadata: ["shard": "\(shard)"])
+        }
+    }
+
+    /// How things stand, whenever somebody asks.
+    func report(to registry: MetricsRegistry) {
+        registry.onCollect { [weak self] report in
+            guard let self else { return }
+            let drivers = drivers.withLock { $0 }
+            for replica in local.hosted {
+                let labels = [replica.assignment.collection.name, "\(replica.shard.number)"]
+                let primary = drivers[replica.shard].flatMap { $0.state.withLock { $0.machine.primary.map { ($0.place.inSync.count, $0.lag) } } }
+                let leads = replica.assignment.isAlone || primary != nil
+                report.add(.replicaIsPrimary, labels, leads ? 1 : 0)
+                guard leads else { continue }
+                report.add(.inSyncSize, labels, primary?.0 ?? 1)
+                report.add(.replicationLag, labels, primary?.1 ?? 0)
+            }
         }
     }
 

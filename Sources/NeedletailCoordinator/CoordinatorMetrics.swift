@@ -1,0 +1,77 @@
+internal import CoreMetrics
+internal import NeedletailCluster
+internal import NeedletailCore
+public import NeedletailTelemetry
+internal import Synchronization
+
+/// What a coordinator tells of what it is asked, and what that took.
+public final class CoordinatorMetrics: Sendable {
+    private let registry: MetricsRegistry
+    private let queries: Counter
+    private let partial: Counter
+    private let hedges: Counter
+    private let hedgesWon: Counter
+    private let retries: Counter
+    private let refusals: Counter
+
+    public init(_ registry: MetricsRegistry) {
+        self.registry = registry
+        queries = registry.counter(.queries)
+        partial = registry.counter(.partialAnswers)
+        hedges = registry.counter(.hedges)
+        hedgesWon = registry.counter(.hedgesWon)
+        retries = registry.counter(.retries)
+        refusals = registry.counter(.refusals)
+    }
+
+    func searched(queries count: Int, isPartial: Bool) {
+        queries.increment(by: count)
+        if isPartial { partial.increment() }
+    }
+
+    func hedged() { hedges.increment() }
+    func hedgeWon() { hedgesWon.increment() }
+    func retried() { retries.increment() }
+    func refused() { refusals.increment() }
+    func noted(_ kind: String) { registry.counter(.events, [kind]).increment() }
+}
+
+extension Coordinator {
+    /// How things stand, whenever somebody asks.
+    public func report(to registry: MetricsRegistry) {
+        registry.onCollect { [weak self] report in
+            guard let self else { return }
+            report.add(.isLeader, [], isLeader ? 1 : 0)
+            state.withLock { $0.report(to: &report) }
+        }
+    }
+}
+
+extension Coordinator.State {
+    fileprivate func report(to report: inout MetricsReport) {
+        let now = ContinuousClock.now
+        let alive = membership.nodes.values.count { $0.isAlive(at: now, lease: Coordinator.lease) }
+        report.add(.nodes, ["alive"], alive)
+        report.add(.nodes, ["silent"], membership.nodes.count - alive + unheardNodes.count)
+        report.add(.nodes, ["drained"], drainedNodes.count)
+        let active = collections.values.filter { $0.state == .active }
+        report.add(.collections, [], active.count)
+        report.add(.shards, ["ready"], readyShards)
+        report.add(.shards, ["missing"], shardCount - readyShards)
+        for entry in active { self.report(entry, now: now, to: &report) }
+        report.add(.operations, ["move"], copy.operations.values.values.count { !$0.step.hasEnded })
+        report.add(.operations, ["backup"], copy.backups.values.values.count { !$0.step.hasEnded })
+    }
+
+    private func report(_ entry: CollectionEntry, now: ContinuousClock.Instant, to report: inout MetricsReport) {
+        let labels = [entry.spec.name]
+        var (points, inSync): (UInt64, Int) = (0, 0)
+        for place in entry.shards {
+            points += place.inSync.compactMap { membership.replica(entry.shardID(place), on: $0)?.pointCount }.max() ?? 0
+            inSync += place.inSync.count { membership.isAlive($0, now: now) }
+        }
+        report.add(.collectionPoints, labels, points)
+        report.add(.replicasWanted, labels, entry.shards.count * entry.spec.replicationFactor)
+        report.add(.replicasInSync, labels, inSync)
+    }
+}
