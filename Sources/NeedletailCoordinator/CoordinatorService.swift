@@ -144,6 +144,7 @@ public final class CoordinatorService: Service {
                 while !Task.isCancelled {
                     await coordinator.cleanUp()
                     await coordinator.planMoves()
+                    await coordinator.planSplits()
                     try? await Task.sleep(for: .seconds(1))
                 }
             }

@@ -9,6 +9,8 @@ final class Applier: @unchecked Sendable {
     /// Points written since the last checkpoint began.
     private let changes = Atomic<Int>(0)
     let isCheckpointing = Atomic<Bool>(false)
+    /// The graphs have many points of other parts of a split shard, until a repair has cut them out.
+    let isTidying = Atomic<Bool>(false)
     private let shared = Mutex(Shared())
     /// Retired slots that the graph still links to.
     var retired: [UInt32] = []
@@ -94,7 +96,7 @@ extension Replica {
                 points += queue.batches[count].operations.count
                 count += 1
                 // A mark ends its group: what the replica holds then is what it holds after that very write.
-                if queue.batches[count - 1].operations.isEmpty { break }
+                if queue.batches[count - 1].isMark { break }
             }
             let group = Array(queue.batches.prefix(count))
             queue.batches.removeFirst(count)
@@ -128,7 +130,7 @@ extension Replica {
             appliedSequence.store(last.sequence, ordering: .releasing)
             applier.noteChanges(group.reduce(0) { $0 + $1.operations.count })
             applier.appliedEpoch = last.epoch
-            if last.operations.isEmpty { contents.mark(last.sequence) }
+            if last.isMark { contents.mark(last.sequence) }
             appliedChange.signal()
             for (batch, outcome) in zip(group, outcomes) { tellApplied(batch, outcome) }
         } catch {

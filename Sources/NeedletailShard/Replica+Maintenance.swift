@@ -86,9 +86,12 @@ extension Replica {
         applier.endCheckpoint()
     }
 
+    /// Whether there are enough retired slots to go through all links for.
+    var mustRepair: Bool { applier.retired.count >= max(resources.configuration.repairPoints, points.count / 20) }
+
     private func stepRepair(scratch: inout SearchScratch) {
         if applier.repair == nil {
-            guard applier.retired.count >= max(resources.configuration.repairPoints, points.count / 20) else { return }
+            guard mustRepair else { return }
             for field in fields { field.graph.replaceRetiredEntry() }
             applier.repair = GraphRepair(retired: applier.retired, bound: points.slotBound, capacity: points.slab.capacity)
             applier.retired = []
@@ -112,6 +115,7 @@ extension Replica {
                 points.giveBack(slot)
             }
             repair.isDone = true
+            applier.isTidying.store(false, ordering: .releasing)
         } else {
             repair.mark = resources.markReaders()
         }

@@ -22,8 +22,11 @@ extension Replica {
             assignment: assignment, directory: directory, resources: resources, log: log, recovery: recovery, checkpoints: checkpoints,
             payloads: payloads)
         try replica.removeCopies()
+        try replica.restoreSeal()
         try replica.recover(scratch: &scratch)
         replica.resumeEncoding()
+        // Of a part that has just begun: cuts the others' points out of the graphs and keeps that.
+        if replica.applier.isTidying.load(ordering: .acquiring) { replica.requestCheckpoint() }
         return replica
     }
 
@@ -70,7 +73,13 @@ extension Replica {
         }
         let codes = SavedCodes(manifest, state: state, fields: fields, models: models)
         try checkpoints.load(into: slabs + codes.slabs)
-        applier.retired = try points.restore()
+        let foreign: [PointID]
+        (applier.retired, foreign) = try points.restore(keeping: assignment.range)
+        if !foreign.isEmpty {
+            for id in foreign { payloads.delete(id.orderedKey) }
+            applier.noteChanges(foreign.count)
+            if mustRepair { applier.isTidying.store(true, ordering: .releasing) }
+        }
         for (field, index) in zip(fields, state.indexes) {
             try field.graph.restore(index, slots: points.slotBound) { points.state(UInt32($0)) == .current }
         }
@@ -98,7 +107,8 @@ extension Replica {
             if let operation = logged.operation { operations.withLock { $0.note(operation, sequence: sequence, now: .now) } }
             let released = gate.withLock { gate in
                 let durable = gate.becameDurable(
-                    DurableBatch(sequence: sequence, epoch: epoch, operation: logged.operation, operations: batch.operations))
+                    DurableBatch(
+                        sequence: sequence, epoch: epoch, operation: logged.operation, operations: batch.operations, isMark: batch.isMark && !logged.isPart))
                 return durable.batches + gate.commit(through: logged.committed).batches
             }
             group += released

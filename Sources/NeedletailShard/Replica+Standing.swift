@@ -20,6 +20,7 @@ extension Replica {
         if condition.isNone { return }
         var sequence = condition.sequence
         if condition.isPrimary {
+            try checkOpen(standing.withLock { $0.epoch })
             if let observer = observer.withLock({ $0 }) {
                 // The gate hears of it later than the observer decides it: a new primary's would be behind what its predecessor acknowledged.
                 sequence = max(sequence, try observer.admitPrimaryRead())

@@ -44,6 +44,8 @@ final class Replica: @unchecked Sendable {
     let operations = Mutex(OperationTable())
     /// The last sequences of checkpoints that are being copied: the log keeps what follows them.
     let copied = Mutex<[UInt64: UInt64]>([:])
+    /// No write, and no read that asks for the primary, is taken in an epoch before this one.
+    let sealedEpoch = Atomic<UInt64>(0)
     let observer = Mutex<(any ReplicationObserver)?>(nil)
     let appliedChange = ChangeSignal()
     let applier = Applier()
@@ -71,6 +73,8 @@ final class Replica: @unchecked Sendable {
         let epoch: UInt64
         let operation: OperationID?
         let operations: [PointOperation]
+        /// What the replica holds after it is remembered, to be compared.
+        let isMark: Bool
     }
 
     init(

@@ -43,6 +43,9 @@ public final class ReplicaCopy: Sendable {
         return try await replica.resources.modelPool.run { _ in try disk.readPiece(path, at: Int(offset), count: count) }
     }
 
+    /// Gives the files to a replica that begins with them; what remains is to `end` the copy.
+    func move(to target: String) throws { try replica.resources.disk.renameDirectory(folder, to: target) }
+
     /// Lets go of the files.
     public func end() {
         replica.copied.withLock { $0[id] = nil }

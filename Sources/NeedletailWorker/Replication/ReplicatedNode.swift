@@ -14,10 +14,12 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
     /// Shards whose driver is being made or ended.
     private let busy = Mutex<Set<ShardID>>([])
     private let copies = Copies()
+    private let parts: PartFeeds
 
     init(_ local: LocalNode, world: ReplicationWorld) {
         self.local = local
         self.world = world
+        parts = PartFeeds(world)
     }
 
     /// Gives each replica that has fellows a driver, takes that of others away, and tells all how things are.
@@ -29,6 +31,8 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
     }
 
     private func reconcile(_ replica: HostedReplica) async {
+        // A part of a shard that is being split follows the whole, beside it.
+        if replica.isUnborn { return }
         let shard = replica.shard
         guard busy.withLock({ $0.insert(shard).inserted }) else { return }
         defer { _ = busy.withLock { $0.remove(shard) } }
@@ -67,6 +71,7 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
             defer { drivers = [:] }
             return Array(drivers.values)
         }
+        await parts.close()
         for driver in all { await driver.stop() }
         copies.close()
     }
@@ -82,6 +87,22 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
     func fence(_ shard: ShardID, _ fence: Fence, deadline: Deadline?) async throws -> FenceAnswer { try await driver(shard).fence(fence) }
 
     func handOver(_ shard: ShardID, epoch: UInt64, deadline: Deadline?) async throws { try driver(shard).receive(.handOver(epoch: epoch)) }
+
+    func split(_ order: SplitOrder, deadline: Deadline?) async throws -> SplitProgress {
+        let parent = try local.hosted(order.parent)
+        let children = order.children.map { parts.progress(of: order.shard($0), $0.range, from: order.parent) }
+        guard order.sealEpoch > 0, leads(parent, before: order.sealEpoch) else { return SplitProgress(end: parent.logEnd.last, children: children) }
+        let end = try await parent.seal(before: order.sealEpoch)
+        // Asked again: whoever gave its epoch up meanwhile did not lead to the end.
+        return SplitProgress(end: end, isSealed: leads(parent, before: order.sealEpoch), children: children)
+    }
+
+    /// Whether no other node appends in the epoch before this one, and this one has all that was.
+    private func leads(_ parent: HostedReplica, before epoch: UInt64) -> Bool {
+        let assignment = parent.assignment
+        guard assignment.primary == world.node, assignment.epoch + 1 == epoch else { return false }
+        return assignment.isAlone || drivers.withLock { $0[parent.shard] }?.leads(assignment.epoch) == true
+    }
 
     func beginCopy(_ shard: ShardID, deadline: Deadline?) async throws -> CopyDescription { try await copies.begin(try local.hosted(shard)) }
 
@@ -143,9 +164,18 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
         if isToBeFilled(assignment) {
             try await local.createReplica(assignment, deadline: deadline)
         } else {
+            try await prepare(assignment)
             try await local.updateReplica(assignment, deadline: deadline)
         }
         await reconcile(try local.hosted(assignment.shard))
+    }
+
+    /// Called before a replica that is here gets an assignment. A part of a split shard no longer follows the whole once it has a place of its own.
+    func prepare(_ assignment: ReplicaAssignment) async throws {
+        guard assignment.epoch > 0, (try? local.hosted(assignment.shard))?.isUnborn == true else { return }
+        await parts.end(assignment.shard)
+        // It has no lease on its first epoch yet.
+        world.nudge()
     }
 
     /// A replica that is not in sync, and not here either, begins empty. One that counts as in sync does not: it would pass for a shard without
@@ -156,6 +186,7 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
 
     func dropReplica(_ shard: ShardID, deadline: Deadline?) async throws {
         await end(shard)
+        await parts.end(shard)
         try await local.dropReplica(shard, deadline: deadline)
     }
 }

@@ -1,0 +1,133 @@
+public import NeedletailCore
+internal import NeedletailStorage
+internal import Synchronization
+
+// A shard is split by making its children beside it: see `Docs/decisions/0014-splits.md`.
+
+extension LocalNode {
+    /// Makes a replica of a part of a shard from the parent's newest checkpoint, by links: its log goes on after that. Until the cluster gives it
+    /// an epoch it answers nobody.
+    ///
+    /// - Parameter assignment: of epoch 0, with the child's range.
+    /// - Throws: what the disk says. Then nothing is there, or it goes with the next start.
+    public func makeChild(_ assignment: ReplicaAssignment, of parent: HostedReplica) async throws {
+        let (shard, disk, target) = (assignment.shard, resources.disk, path(assignment.shard))
+        try await exclusively(shard) {
+            guard replicas.withLock({ $0[shard] }) == nil else { return }
+            guard let copy = try await parent.copyIfWritten() else {
+                // Nothing was written to a checkpoint yet: the log has all.
+                return try await makeEmpty(assignment)
+            }
+            parent.keepLog(after: copy.sequence, for: shard)
+            let (incoming, ready) = (target + Self.incomingSuffix, target + Self.readySuffix)
+            do {
+                try await resources.maintenancePool.run { _ in
+                    try disk.removeTree(incoming)
+                    try disk.removeTree(ready)
+                    try copy.move(to: incoming)
+                    try ReplicaLog.begin(directory: incoming + "/log", after: copy.sequence, epoch: copy.epoch, disk: disk)
+                    try disk.replaceChecked(incoming + "/assignment", with: assignment.encoded)
+                    try disk.syncTree(incoming)
+                    try disk.renameDirectory(incoming, to: ready)
+                    try Self.replace(target, with: ready, disk)
+                }
+            } catch {
+                copy.end()
+                throw error
+            }
+            copy.end()
+            replicas.withLock { $0[shard] = .loading(assignment) }
+            load(assignment)
+            try await waitUntilSettled(shard)
+        }
+        _ = try replica(shard)
+    }
+
+    private func makeEmpty(_ assignment: ReplicaAssignment) async throws {
+        replicas.withLock { $0[assignment.shard] = .loading(assignment) }
+        do { try await store(assignment) } catch {
+            replicas.withLock { $0[assignment.shard] = nil }
+            throw error
+        }
+        load(assignment)
+        try await waitUntilSettled(assignment.shard)
+    }
+}
+
+extension HostedReplica {
+    /// As `copy`; nil when there is no checkpoint, and the log goes back to the first record.
+    fileprivate func copyIfWritten() async throws -> ReplicaCopy? {
+        if replica.checkpoints.manifest == nil, replica.log.firstSequence == 1, !replica.applier.isDirty { return nil }
+        return try await copy()
+    }
+
+    /// The log keeps what follows `sequence` for this reader; nil: no longer. Forgotten when the replica is opened anew.
+    public func keepLog(after sequence: UInt64?, for reader: ShardID) { replica.copied.withLock { $0[UInt64(reader.number)] = sequence } }
+
+    /// Whether the cluster has not given it an epoch yet: a part of a shard that is being split.
+    public var isUnborn: Bool { assignment.epoch == 0 }
+
+    /// Whether the points of its siblings are cut out of its graphs.
+    public var isTidy: Bool { !replica.applier.isTidying.load(ordering: .acquiring) }
+
+    /// Takes no more writes of epochs before this one, nor reads that ask for the primary, also after a restart.
+    /// - Returns: where the log ends: no write follows that in those epochs.
+    public func seal(before epoch: UInt64) async throws -> UInt64 {
+        let replica = replica
+        replica.operations.withLock { _ in replica.raiseSeal(to: epoch) }
+        return try await replica.resources.modelPool.run { _ in
+            try replica.storeSeal(epoch)
+            // What was admitted before is in the queue, and then in the log or refused.
+            replica.existingCommitter?.drain()
+            return replica.log.lastSequence
+        }
+    }
+
+    /// Takes over what of the parent's records, all of them committed, concerns this part of it. Their sequences are kept.
+    public func follow(_ records: [LogRecord]) async throws {
+        let replica = replica
+        let range = replica.assignment.range
+        let own = try await replica.resources.intakePool.run { _ in
+            try records.map { record in
+                let logged = try LoggedWrite(encoded: record.payload)
+                let batch = WriteBatch(try WriteBatch(encoded: logged.batch).operations.filter { range.contains($0.id.placementHash) })
+                let part = LoggedWrite(committed: record.sequence, operation: logged.operation, batch: batch.encoded, isPart: true)
+                return LogRecord(sequence: record.sequence, epoch: record.epoch, payload: part.encoded)
+            }
+        }
+        try await accept(own)
+        if let last = own.last { commit(through: last.sequence) }
+    }
+
+    /// Every record up to here is applied and, as far as the collection's durability goes, on the disk.
+    public var safeSequence: UInt64 { min(appliedSequence, logEnd.durable) }
+}
+
+extension Replica {
+    /// Opens: what was sealed stays so.
+    func restoreSeal() throws {
+        guard let bytes = try resources.disk.readChecked(sealPath) else { return }
+        var reader = ByteReader(bytes, location: sealPath)
+        guard try reader.u8() == 1 else {
+            throw NeedletailError(.failedPrecondition, "a replica's seal has a format that this build does not read; upgrade this node", location: sealPath)
+        }
+        raiseSeal(to: try reader.u64())
+    }
+
+    private var sealPath: String { directory + "/sealed" }
+
+    fileprivate func raiseSeal(to epoch: UInt64) { if sealedEpoch.load(ordering: .acquiring) < epoch { sealedEpoch.store(epoch, ordering: .releasing) } }
+
+    fileprivate func storeSeal(_ epoch: UInt64) throws {
+        var writer = ByteWriter()
+        writer.u8(1)
+        writer.u64(epoch)
+        try resources.disk.replaceChecked(sealPath, with: writer.bytes)
+    }
+
+    /// - Throws: `aborted` when the shard is sealed in this epoch, or has none yet: nothing was done, and the map will soon say where to turn.
+    func checkOpen(_ epoch: UInt64) throws(NeedletailError) {
+        guard epoch == 0 || epoch < sealedEpoch.load(ordering: .acquiring) else { return }
+        throw NeedletailError(.aborted, "shard \(assignment.shard) is being split; read the cluster map again")
+    }
+}
