@@ -70,7 +70,7 @@ extension Coordinator {
         let known = place(of: split.parent)
         var now = Splitter.Circumstances(place: known?.1)
         now.age = .milliseconds(max(0, Self.milliseconds() - split.changedMilliseconds))
-        if split.step == .preparing || split.step == .sealing, let place = known?.1 { now.progress = await ask(split.order, of: place.inSync) }
+        if split.step == .preparing || split.step == .sealing, let place = known?.1 { now.progress = await ask(split.order, of: place.inSync.filter(split.nodes.contains)) }
         state.withLock { state in
             let lost = lostNodes(state)
             let (step, done) = state.splitDrops[split.id] ?? (split.step, [])
@@ -126,7 +126,8 @@ extension Coordinator {
         guard let entry = try await store(next, replacing: split, places) else { return nil }
         await withTaskGroup(of: Void.self) { group in for place in places { group.addTask { await self.announce(place, of: entry) } } }
         if next.step.hasEnded { state.withLock { $0.splitDrops[split.id] = nil } }
-        let message = Self.account(of: next)
+        var message = Self.account(of: next)
+        if split.step == .sealing, next.step == .dropping { message += "; writes waited for \(next.changedMilliseconds - split.changedMilliseconds) ms" }
         logger.info("\(message)", metadata: ["operation": "\(next.key)"])
         if next.step.hasEnded || next.step == .dropping || next.step == .unsealing { await note("split", message) }
         return next.step.hasEnded ? nil : next

@@ -99,7 +99,14 @@ extension HostedReplica {
         if let last = own.last { commit(through: last.sequence) }
     }
 
-    /// Every record up to here is applied and, as far as the collection's durability goes, on the disk.
+    /// Puts on the disk what waits for that by interval.
+    public func syncNow() async throws {
+        let replica = replica
+        guard replica.log.durableSequence < replica.log.lastSequence else { return }
+        try await replica.resources.modelPool.run { _ in try replica.log.sync() }
+    }
+
+    /// Every record up to here is applied and on the disk.
     public var safeSequence: UInt64 { min(appliedSequence, logEnd.durable) }
 }
 

@@ -164,8 +164,9 @@ extension OperationInfo {
     init(_ message: UnsafePointer<Needletail__V1__Operation>) throws(NeedletailError) {
         let operation = message.pointee
         self.init(
-            id: try hexadecimal(string(operation.id), "an operation's id"), kind: string(operation.kind), move: try MoveInfo(try need(operation.move, "move")), step: string(operation.step),
-            problem: string(operation.problem), createdMilliseconds: operation.created_milliseconds, changedMilliseconds: operation.changed_milliseconds)
+            id: try hexadecimal(string(operation.id), "an operation's id"), kind: string(operation.kind),
+            move: try MoveInfo(try need(operation.move, "move")), step: string(operation.step), problem: string(operation.problem),
+            createdMilliseconds: operation.created_milliseconds, changedMilliseconds: operation.changed_milliseconds)
     }
 }
 

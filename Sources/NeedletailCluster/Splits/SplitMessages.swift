@@ -32,7 +32,7 @@ public struct SplitProgress: Sendable, Hashable {
     public struct Child: Sendable, Hashable {
         /// It is made, and the points of its sibling are cut out of its graphs.
         public var isReady: Bool
-        /// Every record up to here is on its disk and visible to searches.
+        /// Every record up to here is visible to searches and, once the parent is sealed, on its disk.
         public var end: UInt64
 
         public init(isReady: Bool, end: UInt64) {

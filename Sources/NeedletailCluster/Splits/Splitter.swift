@@ -66,6 +66,11 @@ public enum Splitter {
     private static func prepare(_ split: Split, _ now: Circumstances) -> Order {
         guard let place = now.place else { return at(split, .undropping, "the shard is gone") }
         if split.isCancelled { return at(split, .undropping) }
+        if !Set(place.replicas).isSubset(of: split.nodes) {
+            var next = split
+            next.nodes = Set(split.nodes + place.replicas).sorted()
+            return .change(next, places: [])
+        }
         guard split.problem.isEmpty || now.age >= patience else { return .wait("it was sealed in vain a moment ago") }
         let lagging = place.inSync.filter { node in now.progress[node].map { !$0.hasReached($0.end, within: nearRecords) } ?? true }
         guard lagging.isEmpty else { return .wait("the parts on \(lagging.map(\.description).joined(separator: ", ")) are not there yet") }

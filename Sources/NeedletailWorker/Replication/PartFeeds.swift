@@ -12,13 +12,15 @@ final class PartFeeds: Sendable {
     init(_ world: ReplicationWorld) { self.world = world }
 
     /// How far a part is; begins to make it if nobody does.
-    func progress(of shard: ShardID, _ range: HashRange, from parent: ShardID) -> SplitProgress.Child {
+    /// - Parameter isLast: writes wait: what is not on the disk yet is put there.
+    func progress(of shard: ShardID, _ range: HashRange, from parent: ShardID, isLast: Bool) async -> SplitProgress.Child {
         feeds.withLock { feeds in
             guard feeds[shard] == nil else { return }
             feeds[shard] = Task { await self.run(shard, range, from: parent) }
         }
         guard let part = try? world.local.hosted(shard) else { return SplitProgress.Child(isReady: false, end: 0) }
-        return SplitProgress.Child(isReady: part.isTidy, end: part.safeSequence)
+        if isLast { try? await part.syncNow() }
+        return SplitProgress.Child(isReady: part.isTidy, end: isLast ? part.safeSequence : part.appliedSequence)
     }
 
     /// The part goes, or has a place of its own.

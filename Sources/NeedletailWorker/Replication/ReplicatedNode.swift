@@ -90,9 +90,13 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
 
     func split(_ order: SplitOrder, deadline: Deadline?) async throws -> SplitProgress {
         let parent = try local.hosted(order.parent)
-        let children = order.children.map { parts.progress(of: order.shard($0), $0.range, from: order.parent) }
-        guard order.sealEpoch > 0, leads(parent, before: order.sealEpoch) else { return SplitProgress(end: parent.logEnd.last, children: children) }
-        let end = try await parent.seal(before: order.sealEpoch)
+        let mayLead = order.sealEpoch > 0 && leads(parent, before: order.sealEpoch)
+        let end = mayLead ? try await parent.seal(before: order.sealEpoch) : parent.logEnd.last
+        var children: [SplitProgress.Child] = []
+        for child in order.children {
+            children.append(await parts.progress(of: order.shard(child), child.range, from: order.parent, isLast: order.sealEpoch > 0))
+        }
+        guard mayLead else { return SplitProgress(end: end, children: children) }
         // Asked again: whoever gave its epoch up meanwhile did not lead to the end.
         return SplitProgress(end: end, isSealed: leads(parent, before: order.sealEpoch), children: children)
     }

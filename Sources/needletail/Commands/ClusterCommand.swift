@@ -19,8 +19,8 @@ struct ClusterCommand: AsyncParsableCommand {
               needletail cluster pause                hold all moves; `resume` lets them go on
             """,
         subcommands: [
-            StatusCommand.self, Nodes.self, Shards.self, Plan.self, Drain.self, MoveShard.self, Split.self, Cancel.self, Pause.self, Resume.self, Operations.self,
-            Events.self,
+            StatusCommand.self, Nodes.self, Shards.self, Plan.self, Drain.self, MoveShard.self, Split.self, Cancel.self, Pause.self, Resume.self,
+            Operations.self, Events.self,
         ])
 }
 
