@@ -67,6 +67,9 @@ extension HostedReplica {
     /// Whether the cluster has not given it an epoch yet: a part of a shard that is being split.
     public var isUnborn: Bool { assignment.epoch == 0 }
 
+    /// Whether a checkpoint is being written, beside which a sync of the log takes longer.
+    public var isWritingCheckpoint: Bool { replica.applier.isCheckpointing.load(ordering: .acquiring) }
+
     /// Whether the points of its siblings are cut out of its graphs.
     public var isTidy: Bool { !replica.applier.isTidying.load(ordering: .acquiring) }
 

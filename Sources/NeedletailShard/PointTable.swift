@@ -104,13 +104,13 @@ final class PointTable: @unchecked Sendable {
 
     func remove(_ id: PointID) -> UInt32? { map.withLock { $0.remove(id, idAt: self.id) } }
 
-    /// Takes up a table loaded from a checkpoint; returns the retired slots. Points outside the range, which are those of other parts of a shard
-    /// that was split, are retired, and returned.
+    /// Takes up a table loaded from a checkpoint; returns the retired slots, and those of points outside the range, which belong to other
+    /// parts of a shard that was split, and count as retired from now on.
     /// - Throws: `dataLoss` when two slots claim the same point.
-    func restore(keeping range: HashRange) throws -> (retired: [UInt32], foreign: [PointID]) {
+    func restore(keeping range: HashRange) throws -> (retired: [UInt32], foreign: [UInt32]) {
         slotBound = slab.slotCount
         var retired: [UInt32] = []
-        var foreign: [PointID] = []
+        var foreign: [UInt32] = []
         for slot in 0..<UInt32(slotBound) {
             switch state(slot) {
             case .free: freeSlots.append(slot)
@@ -120,8 +120,7 @@ final class PointTable: @unchecked Sendable {
                 guard range.contains(id.placementHash) else {
                     slab.willWrite(slot: Int(slot))
                     record(slot).storeBytes(of: State.retired.rawValue, as: UInt8.self)
-                    retired.append(slot)
-                    foreign.append(id)
+                    foreign.append(slot)
                     continue
                 }
                 contents.add(id, contentValue(slot))

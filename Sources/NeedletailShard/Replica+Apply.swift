@@ -11,6 +11,8 @@ final class Applier: @unchecked Sendable {
     let isCheckpointing = Atomic<Bool>(false)
     /// The graphs have many points of other parts of a split shard, until a repair has cut them out.
     let isTidying = Atomic<Bool>(false)
+    /// Slots of those points, in the groups in which they are cut out; the last group goes first.
+    var leaving: [[UInt32]] = []
     private let shared = Mutex(Shared())
     /// Retired slots that the graph still links to.
     var retired: [UInt32] = []
@@ -24,6 +26,18 @@ final class Applier: @unchecked Sendable {
     var changeCount: Int { changes.load(ordering: .relaxed) }
     func noteChanges(_ count: Int) { changes.wrappingAdd(count, ordering: .relaxed) }
     func takeChanges() -> Int { changes.exchange(0, ordering: .relaxed) }
+
+    /// Half the points cut out at once leave a poorer graph than the same ones bit by bit: a list is mended from its neighbours' lists, and those should
+    /// be mostly whole. 100,000 random points of 64 dimensions split in two: recall@10 from 0.779 to 0.769 with one round, to 0.818 with eight.
+    private static let tidyingRounds = 8
+
+    func beginTidying(_ slots: [UInt32], roundAtLeast least: Int) {
+        isTidying.store(true, ordering: .releasing)
+        let size = max(least, (slots.count + Self.tidyingRounds - 1) / Self.tidyingRounds)
+        // Neighbouring slots may lie together in space: each round takes some of everywhere.
+        let rounds = (slots.count + size - 1) / size
+        leaving = (0..<rounds).map { first in stride(from: first, to: slots.count, by: rounds).map { slots[$0] } }
+    }
 
     private struct Shared {
         var failure: NeedletailError?
@@ -77,7 +91,8 @@ extension Replica {
         apply(group, scratch: &scratch)
         maintain(wantsCheckpoint: wantsCheckpoint, scratch: &scratch)
         let waiters: [CheckedContinuation<Void, Never>]? = queue.withLock { queue in
-            if !queue.batches.isEmpty || !queue.models.isEmpty || queue.wantsCheckpoint || applier.repair != nil || isEncoding || applier.formerCodes != nil {
+            if !queue.batches.isEmpty || !queue.models.isEmpty || queue.wantsCheckpoint || applier.repair != nil || !applier.leaving.isEmpty
+                ||  isEncoding || applier.formerCodes != nil {
                 return nil
             }
             queue.isRunning = false

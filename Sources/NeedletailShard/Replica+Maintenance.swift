@@ -89,9 +89,18 @@ extension Replica {
     /// Whether there are enough retired slots to go through all links for.
     var mustRepair: Bool { applier.retired.count >= max(resources.configuration.repairPoints, points.count / 20) }
 
+    /// The next of the other parts' points whose turn it is to be cut out.
+    private func takeLeaving() -> Bool {
+        guard let slots = applier.leaving.popLast() else { return false }
+        for slot in slots { for field in fields { field.graph.retire(slot: slot) } }
+        applier.retired += slots
+        return true
+    }
+
     private func stepRepair(scratch: inout SearchScratch) {
         if applier.repair == nil {
-            guard mustRepair else { return }
+            let leaves = takeLeaving()
+            guard mustRepair || leaves else { return }
             for field in fields { field.graph.replaceRetiredEntry() }
             applier.repair = GraphRepair(retired: applier.retired, bound: points.slotBound, capacity: points.slab.capacity)
             applier.retired = []
@@ -115,7 +124,7 @@ extension Replica {
                 points.giveBack(slot)
             }
             repair.isDone = true
-            applier.isTidying.store(false, ordering: .releasing)
+            if applier.leaving.isEmpty { applier.isTidying.store(false, ordering: .releasing) }
         } else {
             repair.mark = resources.markReaders()
         }

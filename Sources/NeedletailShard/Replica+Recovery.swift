@@ -73,15 +73,19 @@ extension Replica {
         }
         let codes = SavedCodes(manifest, state: state, fields: fields, models: models)
         try checkpoints.load(into: slabs + codes.slabs)
-        let foreign: [PointID]
+        let foreign: [UInt32]
         (applier.retired, foreign) = try points.restore(keeping: assignment.range)
+        let leaving = SlotBits(capacity: foreign.isEmpty ? 0 : points.slotBound)
         if !foreign.isEmpty {
-            for id in foreign { payloads.delete(id.orderedKey) }
+            for slot in foreign {
+                payloads.delete(points.id(slot).orderedKey)
+                leaving.set(Int(slot))
+            }
             applier.noteChanges(foreign.count)
-            if mustRepair { applier.isTidying.store(true, ordering: .releasing) }
+            applier.beginTidying(foreign, roundAtLeast: resources.configuration.repairPoints)
         }
         for (field, index) in zip(fields, state.indexes) {
-            try field.graph.restore(index, slots: points.slotBound) { points.state(UInt32($0)) == .current }
+            try field.graph.restore(index, slots: points.slotBound, isLeaving: { !foreign.isEmpty && leaving[$0] }, isLive: { points.state(UInt32($0)) == .current })
         }
         for (trained, slab, mark) in codes.wanted {
             guard mark.bound <= points.slotBound else {

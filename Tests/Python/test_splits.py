@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from harness import BINARIES, Cluster, wait_for
 from needletail.v1 import cluster_pb2
+from needletail.v1 import collections_pb2 as c
 from needletail.v1 import common_pb2 as common
 from needletail.v1 import points_pb2 as p
-from test_moves import CALM, PRIMARY, Several, create, events, holders, nearest, operation, operations, rows, shards, write
+from test_moves import CALM, DIMENSIONS, PRIMARY, Several, create, events, holders, nearest, operation, operations, rows, shards, write
 
 
 def split(door, name, shard, **order):
@@ -98,6 +99,8 @@ class Traffic:
             self.wrong.append(("count", total))
 
     def __enter__(self):
+        # Replicas that are in sync may have the last writes in their logs only.
+        wait_for(lambda: all(r.points >= len(self.stable) for door in self.doors for s in shards(door, self.name) for r in s.replicas), "every replica having all", 30)
         hits = nearest(self.doors[0], self.name, self.query)
         request = p.SearchRequest(collection=self.name, query=p.Query(vector=common.Vector(data=self.query.tobytes()), limit=60, exact=True), read=PRIMARY)
         self.expected = [hit.id.number for hit in self.doors[0].points.Search(request, timeout=20).points]
@@ -335,3 +338,40 @@ def test_two_doors_stay_right_while_shards_are_split():
         print(f"slowest write {traffic.slowest * 1000:.0f} ms")
         for door in cluster.doors:
             traffic.check(door)
+
+
+def test_a_collection_is_deleted_while_a_shard_is_split():
+    with Cluster(workers=2, coordinator_arguments=CALM) as cluster:
+        create(cluster, "gone", 2, 1)
+        for start in range(0, 12_000, 4000):
+            write(cluster, "gone", range(start, start + 4000))
+        begun = split(cluster, "gone", 0)
+        wait_for(lambda: len(list(cluster.folder.glob("shard-*/data/replicas/*"))) > 2, "the parts", 30, cluster.describe)
+        cluster.collections.Delete(c.DeleteCollectionRequest(name="gone"), timeout=30)
+        wait_for(lambda: operation(cluster, begun.id).step in ["failed", "done"], "the end of the split", 30, lambda: f"{operations(cluster)}")
+        wait_for(lambda: not list(cluster.folder.glob("shard-*/data/replicas/*")), "no files", 20,
+                 lambda: str(list(cluster.folder.glob("shard-*/data/replicas/*"))) + cluster.describe())
+
+
+def test_codes_and_payloads_are_split_as_well():
+    with Cluster(workers=2, coordinator_arguments=CALM) as cluster:
+        field = c.VectorField(name="v", dimensions=DIMENSIONS, metric=c.METRIC_L2, index=c.IndexSpec(spec="lvq8"))
+        cluster.collections.Create(c.CreateCollectionRequest(name="coded", fields=[field], shard_count=1, replication_factor=2), timeout=30)
+        for start in range(0, 6000, 2000):
+            points = [p.Point(id=common.PointId(number=i), vectors={"v": common.Vector(data=row.tobytes())}, payload={"n": common.Value(int_value=i)})
+                      for i, row in zip(range(start, start + 2000), rows(range(start, start + 2000)))]
+            cluster.points.Upsert(p.UpsertRequest(collection="coded", points=points), timeout=30)
+
+        def is_coded():
+            codec = cluster.collections.Get(c.GetCollectionRequest(name="coded"), timeout=10).codecs[0]
+            return codec.version > 0 and codec.encoded == codec.total > 0
+
+        wait_for(is_coded, "codes", 60, lambda: str(cluster.collections.Get(c.GetCollectionRequest(name="coded"), timeout=10)) + cluster.describe())
+        queries = rows(range(50_000, 50_040))
+        before = recall(cluster, "coded", queries)
+        await_step(cluster, split(cluster, "coded", 0).id, "done", 60, cluster.describe)
+        wait_for(is_coded, "codes of the parts", 60, cluster.describe)
+        assert recall(cluster, "coded", queries) >= before - 0.01
+        ids = [common.PointId(number=i) for i in range(6000)]
+        answer = cluster.points.Get(p.GetPointsRequest(collection="coded", ids=ids, parts=p.PointParts(payload=True), read=PRIMARY), timeout=30)
+        assert {one.id.number: one.payload["n"].int_value for one in answer.points} == {i: i for i in range(6000)}

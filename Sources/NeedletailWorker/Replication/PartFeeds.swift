@@ -20,7 +20,7 @@ final class PartFeeds: Sendable {
         }
         guard let part = try? world.local.hosted(shard) else { return SplitProgress.Child(isReady: false, end: 0) }
         if isLast { try? await part.syncNow() }
-        return SplitProgress.Child(isReady: part.isTidy, end: isLast ? part.safeSequence : part.appliedSequence)
+        return SplitProgress.Child(isReady: part.isTidy && (isLast || !part.isWritingCheckpoint), end: isLast ? part.safeSequence : part.appliedSequence)
     }
 
     /// The part goes, or has a place of its own.
