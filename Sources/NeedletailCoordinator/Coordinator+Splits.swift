@@ -70,7 +70,9 @@ extension Coordinator {
         let known = place(of: split.parent)
         var now = Splitter.Circumstances(place: known?.1)
         now.age = .milliseconds(max(0, Self.milliseconds() - split.changedMilliseconds))
-        if split.step == .preparing || split.step == .sealing, let place = known?.1 { now.progress = await ask(split.order, of: place.inSync.filter(split.nodes.contains)) }
+        if split.step == .preparing || split.step == .sealing, let place = known?.1 {
+            now.progress = await ask(split.order, of: place.inSync.filter(split.nodes.contains))
+        }
         state.withLock { state in
             let lost = lostNodes(state)
             let (step, done) = state.splitDrops[split.id] ?? (split.step, [])

@@ -85,7 +85,8 @@ extension Replica {
             applier.beginTidying(foreign, roundAtLeast: resources.configuration.repairPoints)
         }
         for (field, index) in zip(fields, state.indexes) {
-            try field.graph.restore(index, slots: points.slotBound, isLeaving: { !foreign.isEmpty && leaving[$0] }, isLive: { points.state(UInt32($0)) == .current })
+            try field.graph.restore(
+                index, slots: points.slotBound, isLeaving: { !foreign.isEmpty && leaving[$0] }, isLive: { points.state(UInt32($0)) == .current })
         }
         for (trained, slab, mark) in codes.wanted {
             guard mark.bound <= points.slotBound else {
