@@ -119,9 +119,10 @@ class Traffic:
 
     def check(self, door):
         assert not self.errors, (len(self.errors), self.errors[:3])
-        self.check_points(door)
+        self.check_points(door, exactly=True)
 
-    def check_points(self, door):
+    def check_points(self, door, exactly=False):
+        """`exactly`: every write was answered, so what was acknowledged last is what there is."""
         assert not self.wrong, (len(self.wrong), self.wrong[:3])
         ids = sorted(self.acknowledged)
         for start in range(0, len(ids), 1000):
@@ -131,6 +132,7 @@ class Traffic:
             found = {point.id.number: np.frombuffer(point.vectors["v"].data, "f4") for point in answer.points}
             for i in some:
                 assert i in found, f"point {i} is lost"
+                assert not exactly or np.array_equal(found[i], rows([i], self.acknowledged[i])[0]), f"point {i} is not version {self.acknowledged[i]}"
         every = scrolled(door, self.name)
         assert len(every) == len(set(every)) and set(every) >= self.stable | set(ids)
         assert count(door, self.name) == len(every)

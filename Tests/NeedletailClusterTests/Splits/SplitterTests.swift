@@ -67,6 +67,25 @@ private func split(_ place: ShardPlace) -> Split {
     #expect(!isOver())
 }
 
+@Test func aSessionOfTheWholeHoldsForItsParts() throws {
+    var entry = CollectionEntry(
+        spec: CollectionSpec(name: "c", fields: [VectorField(name: "v", dimensions: 4, metric: .l2)], shardCount: 1), incarnation: Incarnation(3),
+        state: .active, shards: [])
+    for (number, range) in [(UInt32(3), HashRange(first: 0, last: 99)), (4, HashRange(first: 100, last: .max))] {
+        var place = ShardPlace(number: number, range: range, primary: NodeID(1), epoch: 2)
+        place.ancestors = number == 3 ? [0, 1] : [0]
+        entry.shards.append(place)
+    }
+    entry.nextNumber = 9
+    #expect(try CollectionEntry(encoded: entry.encoded) == entry)
+    let read = ReadOptions(session: Session(incarnation: Incarnation(3), sequences: [0: 7, 1: 12, 4: 9]))
+    let adapted = entry.adapted(read)
+    #expect(entry.shards.map { adapted.condition(entry.shardID($0)).sequence } == [12, 9])
+    #expect(!entry.isOlder(than: read.session))
+    #expect(entry.isOlder(than: Session(incarnation: Incarnation(3), sequences: [5: 1])))
+    #expect(!entry.isOlder(than: Session(incarnation: Incarnation(4), sequences: [5: 1])))
+}
+
 /// Worlds in which members come and go, fail over and lag, and the leader forgets all but the metadata: a split ends, and no part serves that lacks a
 /// record of any epoch.
 @Test(arguments: 0..<400) func everySplitEndsOnceAndLosesNothing(seed: Int) {
