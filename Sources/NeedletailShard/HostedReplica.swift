@@ -140,10 +140,15 @@ extension Replica {
 
     /// Where the log's epochs begin; that of the last record of the checkpoint comes first when the log has no older one.
     var logEpochs: [LogEpoch] {
-        let epochs = log.epochs
-        if !epochs.isEmpty { return epochs }
-        guard let manifest = checkpoints.manifest, manifest.epoch > 0 else { return [] }
-        return [LogEpoch(epoch: manifest.epoch, firstSequence: manifest.sequence)]
+        var epochs = log.epochs
+        guard let manifest = checkpoints.manifest, manifest.epoch > 0 else { return epochs }
+        let begin = LogEpoch(epoch: manifest.epoch, firstSequence: manifest.sequence)
+        if epochs.isEmpty { return [begin] }
+        // A log that begins right after the checkpoint: who has nothing but that checkpoint can follow it.
+        if manifest.sequence + 1 == log.firstSequence, let first = epochs.first, first.firstSequence > manifest.sequence {
+            if first.epoch == manifest.epoch { epochs[0] = begin } else { epochs.insert(begin, at: 0) }
+        }
+        return epochs
     }
 
     func waitUntilApplied(_ sequence: UInt64, deadline: Deadline?) async throws {

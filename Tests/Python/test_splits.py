@@ -281,6 +281,26 @@ def test_a_worker_dies_during_a_split(victim):
         settled(cluster, 8)
 
 
+def test_a_replica_that_was_away_joins_the_parts_under_writes():
+    """It begins with a checkpoint of a part, which is the one that the part itself began with: the log goes on right after it."""
+    with Cluster(workers=2, coordinator_arguments=CALM) as cluster:
+        create(cluster, "away", 2, 1)
+        for start in range(0, 4000, 2000):
+            write(cluster, "away", range(start, start + 2000))
+        with Traffic([cluster], "away", set(range(4000))) as traffic:
+            node = next(r.node for r in shards(cluster, "away")[0].replicas if not r.primary)
+            address = next(n.address for n in cluster.cluster.Nodes(cluster_pb2.ListNodesRequest(), timeout=10).nodes if n.id == node)
+            worker = next(w for w in cluster.workers if w.address == address)
+            worker.kill()
+            wait_for(lambda: not any(r.in_sync and r.node == node for s in shards(cluster, "away") for r in s.replicas), "its leaving", 30)
+            begun = split(cluster, "away", 0)
+            wait_for(lambda: len(shards(cluster, "away")) == 2, "the parts", 60, cluster.describe)
+            worker.start()
+            wait_for(lambda: all(r.in_sync for s in shards(cluster, "away") for r in s.replicas), "all in sync", 15, cluster.describe)
+            await_step(cluster, begun.id, "done", 30, cluster.describe)
+        traffic.check(cluster)
+
+
 def test_the_next_leader_finishes_a_split_from_any_step():
     cluster = Several()
     with contextlib.ExitStack() as stack:
