@@ -14,7 +14,14 @@ extension LocalNode {
         let (shard, disk, target) = (assignment.shard, resources.disk, path(assignment.shard))
         try await exclusively(shard) {
             guard replicas.withLock({ $0[shard] }) == nil else { return }
-            guard let copy = try await parent.copyIfWritten() else {
+            // Not while the parent is being removed: the copy begins in its folder.
+            let copied = try await exclusively(parent.shard) { () async throws -> ReplicaCopy? in
+                guard try hosted(parent.shard).isSame(as: parent) else {
+                    throw NeedletailError(.unavailable, "shard \(parent.shard) was opened anew; try again")
+                }
+                return try await parent.copyIfWritten()
+            }
+            guard let copy = copied else {
                 // Nothing was written to a checkpoint yet: the log has all.
                 return try await makeEmpty(assignment)
             }

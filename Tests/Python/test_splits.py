@@ -307,7 +307,7 @@ def test_the_next_leader_finishes_a_split_from_any_step():
         stack.callback(cluster.close)
         create(cluster.doors[0], "led", 2, 1)
         for door in cluster.doors:
-            wait_for(lambda: shards(door, "led"), "the collection everywhere", 10)
+            wait_for(lambda: "led" in door.names(), "the collection everywhere", 10)
         for start in range(0, 6000, 2000):
             write(cluster.doors[0], "led", range(start, start + 2000))
         order = ["preparing", "sealing", "dropping", "done"]
@@ -350,7 +350,7 @@ def test_two_doors_stay_right_while_shards_are_split():
         stack.callback(cluster.close)
         create(cluster.doors[0], "doors", 2, 1)
         for door in cluster.doors:
-            wait_for(lambda: shards(door, "doors"), "the collection everywhere", 10)
+            wait_for(lambda: "doors" in door.names(), "the collection everywhere", 10)
         write(cluster.doors[0], "doors", range(4000))
         with Traffic(cluster.doors, "doors", set(range(4000))) as traffic:
             for round in range(3):
