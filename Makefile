@@ -11,7 +11,7 @@ DEBIAN := libnghttp2-dev libprotobuf-c-dev liblmdb-dev zlib1g-dev pkg-config pyt
 TESTS_NEED := etcd-server iproute2 util-linux
 CLOCKED := Needletail(GRPC|Metadata|Coordinator)Tests
 
-.PHONY: deps build demo test chaos bench bench-failover bench-rpc bench-tail bench-restart bench-peers fuzz proto format lint clean
+.PHONY: deps build demo test chaos upgrade bench bench-failover bench-backups bench-moves bench-rpc bench-tail bench-restart bench-peers fuzz proto format lint clean
 
 # Installs the Debian packages that are missing; says plainly when Swift is absent or too old.
 deps:
@@ -31,7 +31,7 @@ test: deps lint $(VENV)/ready
 	swift build $(TESTING) --build-tests
 	NEEDLETAIL_PYTHON=$(CURDIR)/$(VENV)/bin/python bash Deploy/swift-test.sh $(TESTING) --skip-build --filter '$(CLOCKED)'
 	bash Deploy/swift-test.sh $(TESTING) --skip-build --filter NeedletailSimulationTests
-	bash Deploy/swift-test.sh $(TESTING) --skip-build --skip '$(CLOCKED)' --skip NeedletailSimulationTests
+	NEEDLETAIL_PYTHON=$(CURDIR)/$(VENV)/bin/python bash Deploy/swift-test.sh $(TESTING) --skip-build --skip '$(CLOCKED)' --skip NeedletailSimulationTests
 	cd Tests/Python && NEEDLETAIL_BIN=$(CURDIR)/.build/testing/release ../../$(VENV)/bin/python -m pytest
 
 $(VENV)/ready: Tests/Python/requirements.txt
@@ -46,6 +46,17 @@ chaos: deps $(VENV)/ready
 	@bash Deploy/setup.sh $(TESTS_NEED)
 	swift build $(TESTING)
 	cd Tests/Python && NEEDLETAIL_CHAOS_SECONDS=$(CHAOS_SECONDS) NEEDLETAIL_BIN=$(CURDIR)/.build/testing/release ../../$(VENV)/bin/python -m pytest -s test_chaos.py
+
+# An upgrade, process by process, from an older version (a tag or commit), which is built first; no request may fail.
+PREVIOUS ?= $(or $(shell git describe --tags --abbrev=0 --match 'v*' HEAD^ 2>/dev/null),HEAD^)
+upgrade: deps $(VENV)/ready
+	@bash Deploy/setup.sh $(TESTS_NEED)
+	rm -rf .build/previous && mkdir -p .build/previous
+	git archive $(PREVIOUS) | tar -x -C .build/previous
+	swift build -c release --package-path .build/previous --scratch-path .build/previous-build
+	swift build -c release
+	cd Tests/Python && NEEDLETAIL_PREVIOUS_BIN=$(CURDIR)/.build/previous-build/release NEEDLETAIL_BIN=$(CURDIR)/$(BUILD) \
+	    ../../$(VENV)/bin/python -m pytest -rA test_rolling.py
 
 # Measures everything that Docs/benchmarks.md quotes; one JSON object a line. Larger sets are taken when they lie beside the project.
 SIFT := $(wildcard ../shared/data/sift-base.u8bin)
@@ -70,6 +81,10 @@ bench-failover: build $(VENV)/ready
 	@bash Deploy/setup.sh $(TESTS_NEED)
 	NEEDLETAIL_BIN=$(CURDIR)/$(BUILD) $(VENV)/bin/python Deploy/bench-failover.py
 
+# What backups send and hold up, and how fast restores are.
+bench-backups: build $(VENV)/ready
+	NEEDLETAIL_BIN=$(CURDIR)/$(BUILD) $(VENV)/bin/python Deploy/bench-backups.py
+
 # The echo workload of `needletail-bench rpc` with grpc-swift-2, in turns with ours.
 bench-rpc: build
 	swift build -c release --package-path Tests/Peers/GRPCEcho --scratch-path .build/peers
@@ -78,6 +93,10 @@ bench-rpc: build
 # Searches while one of the replicas runs a tenth of the time.
 bench-tail: build $(VENV)/ready
 	$(VENV)/bin/python Deploy/bench-tail.py
+
+# A replica that moves, beside a plain copy of its files; and what moves when a node joins.
+bench-moves: build $(VENV)/ready
+	$(VENV)/bin/python Deploy/bench-moves.py
 
 # A cluster of a million points, killed and started again.
 bench-restart: build $(VENV)/ready

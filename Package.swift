@@ -21,6 +21,9 @@ let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl
 let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
+let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
+let httpClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
+let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let signals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
@@ -44,6 +47,8 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
     ],
     targets: [
         // Layer 0: C.
@@ -75,6 +80,9 @@ let package = Package(
             name: "NeedletailGRPC",
             dependencies: ["NeedletailCore", "NeedletailHTTP2", "CZlib", nio, nioPosix, logging], swiftSettings: strict),
         .target(name: "NeedletailMetadata", dependencies: ["NeedletailCore", "NeedletailStorage"], swiftSettings: strict),
+        .target(
+            name: "NeedletailBackup", dependencies: ["NeedletailCore", "NeedletailStorage", httpClient, nioHTTP1, nio, nioPosix, crypto],
+            swiftSettings: strict),
 
         // Layer 4.
         .target(
@@ -93,7 +101,7 @@ let package = Package(
         .target(
             name: "NeedletailWorker",
             dependencies: [
-                "NeedletailCore", "NeedletailStorage", "NeedletailShard", "NeedletailAPI", "NeedletailGRPC", "NeedletailCluster",
+                "NeedletailCore", "NeedletailStorage", "NeedletailBackup", "NeedletailShard", "NeedletailAPI", "NeedletailGRPC", "NeedletailCluster",
                 "NeedletailQuery", "NeedletailTelemetry", lifecycle, logging,
             ],
             swiftSettings: strict),
@@ -101,7 +109,7 @@ let package = Package(
         .target(
             name: "NeedletailCoordinator",
             dependencies: [
-                "NeedletailAdmin",
+                "NeedletailAdmin", "NeedletailBackup",
                 "NeedletailCore", "NeedletailAPI", "NeedletailGRPC", "NeedletailCluster", "NeedletailQuery", "NeedletailMetadata",
                 "NeedletailTelemetry", lifecycle, logging,
             ],
@@ -149,6 +157,8 @@ let package = Package(
         .testTarget(
             name: "NeedletailStorageTests", dependencies: ["NeedletailStorage", "NeedletailTestSupport"], swiftSettings: strict),
         .testTarget(
+            name: "NeedletailBackupTests", dependencies: ["NeedletailBackup", "NeedletailStorage", "NeedletailTestSupport"], swiftSettings: strict),
+        .testTarget(
             name: "NeedletailClusterTests", dependencies: ["NeedletailCluster", "NeedletailQuery", "NeedletailTestSupport"],
             swiftSettings: strict),
         .testTarget(
@@ -156,7 +166,7 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "NeedletailCoordinatorTests",
-            dependencies: ["NeedletailCoordinator", "NeedletailCluster", "NeedletailMetadata", "NeedletailTestSupport"],
+            dependencies: ["NeedletailCoordinator", "NeedletailCluster", "NeedletailMetadata", "NeedletailTestSupport", "NeedletailBackup", logging],
             swiftSettings: strict),
         .testTarget(
             name: "NeedletailMetadataTests",

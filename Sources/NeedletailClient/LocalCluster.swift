@@ -2,12 +2,13 @@ public import Foundation
 internal import NeedletailCore
 
 /// A coordinator and some shard workers as processes of their own on loopback, in a temporary folder of their own: for demonstrations,
-/// benchmarks and tests. One task uses it.
+/// benchmarks and tests. One task uses it. However this process ends, the others end with it: they read an input that ends then.
 public final class LocalCluster {
     public let directory: URL
     /// host:port of the coordinator, once started.
     public private(set) var endpoint = ""
     private var processes: [Process] = []
+    private let lifeline = Pipe()
     private let binaries: URL
 
     /// The executables are looked for beside the running program.
@@ -33,7 +34,8 @@ public final class LocalCluster {
         let process = Process()
         process.executableURL = binaries.appendingPathComponent(executable)
         process.arguments =
-            ["--data", directory.appendingPathComponent(name).path, "--listen", "127.0.0.1:0", "--port-file", portFile.path] + arguments
+            ["--data", directory.appendingPathComponent(name).path, "--listen", "127.0.0.1:0", "--port-file", portFile.path, "--end-with-input"] + arguments
+        process.standardInput = lifeline.fileHandleForReading
         process.standardError = try FileHandle(forWritingTo: log)
         guard FileManager.default.isExecutableFile(atPath: process.executableURL?.path ?? "") else {
             throw NeedletailError(.failedPrecondition, "\(executable) is not beside this program; run `make build` first")
@@ -49,6 +51,7 @@ public final class LocalCluster {
                 let output = (try? String(contentsOf: log, encoding: .utf8)) ?? ""
                 throw NeedletailError(.unavailable, "\(executable) did not start:\n\(output)")
             }
+            try Task.checkCancellation()
             usleep(5_000)
         }
     }

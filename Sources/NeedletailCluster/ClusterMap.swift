@@ -48,6 +48,8 @@ public struct CollectionEntry: Sendable, Hashable {
         case creating = 1
         case active = 2
         case deleting = 3
+        /// Being made from a backup: an operation under `operations/ID` goes on with it, or has it removed.
+        case restoring = 4
     }
 
     public var spec: CollectionSpec

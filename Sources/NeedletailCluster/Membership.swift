@@ -38,7 +38,7 @@ public struct Membership: Sendable {
         from id: NodeID, address: String, status: NodeStatus, isDraining: Bool, facts: NodeFacts = NodeFacts(), now: ContinuousClock.Instant
     ) -> [Action] {
         let known = nodes[id]
-        var replicas = Dictionary(status.replicas.map { ($0.shard, $0) }) { $1 }
+        var replicas = Dictionary(status.replicas.map { ($0.shard, $0.credible) }) { $1 }
         if let known, known.address == address {
             for shard in known.begun where replicas[shard].map({ $0.state == .loading }) ?? true { replicas[shard] = known.replicas[shard] }
         }
@@ -101,4 +101,14 @@ public struct Membership: Sendable {
 
     /// How a shard's replica on a node is, by the node's last word.
     public func replica(_ shard: ShardID, on id: NodeID) -> ReplicaStatus? { nodes[id]?.replicas[shard] }
+}
+
+extension ReplicaStatus {
+    /// Sizes that can be added up over all replicas of a cluster, whatever somebody sends.
+    fileprivate var credible: ReplicaStatus {
+        var status = self
+        let most = UInt64(1) << 44
+        (status.pointCount, status.memoryBytes, status.diskBytes) = (min(pointCount, most), min(memoryBytes, most), min(diskBytes, most))
+        return status
+    }
 }

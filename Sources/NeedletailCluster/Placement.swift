@@ -15,6 +15,14 @@ public enum Placement {
         }
     }
 
+    /// - Throws: `failedPrecondition` when there are fewer nodes than replicas.
+    public static func check(replicas: Int, on nodes: Int) throws(NeedletailError) {
+        guard nodes < replicas else { return }
+        throw NeedletailError(
+            .failedPrecondition,
+            "replication_factor \(replicas) needs as many shard workers, and \(nodes) are alive; start more, or ask for fewer replicas")
+    }
+
     /// Places `count` shards on `nodes`: each primary on the node that then leads the fewest shards of the collection, and the other
     /// replicas on those that hold the fewest, so that counts differ by at most one and stay even over all collections.
     ///
@@ -30,11 +38,7 @@ public enum Placement {
             throw NeedletailError(
                 .failedPrecondition, "no shard worker is alive; start needletail-shard with --coordinator pointing here, then try again")
         }
-        guard nodes.count >= replicas else {
-            throw NeedletailError(
-                .failedPrecondition,
-                "replication_factor \(replicas) needs as many shard workers, and \(nodes.count) are alive; start more, or ask for fewer replicas")
-        }
+        try check(replicas: replicas, on: nodes.count)
         var led: [NodeID: Int] = [:]
         var here: [NodeID: Int] = [:]
         var places: [ShardPlace] = []

@@ -93,7 +93,9 @@ extension Coordinator {
 
     /// By id, this one among them.
     private var coordinators: [CoordinatorInfo] {
-        let leader = state.withLock { $0.copy.leader.values.first?.value.coordinator.id }
+        var leader = state.withLock { $0.copy.leader.values.first?.value.coordinator.id }
+        // Its lease may have ended without its being able to read that.
+        if leader == id, !isLeader { leader = nil }
         var known = Dictionary(state.withLock { $0.copy.coordinators.values.values.map { ($0.id, $0.address) } }) { $1 }
         known[id] = address
         return known.sorted { $0.key < $1.key }.map { CoordinatorInfo(id: $0.key, address: $0.value, isLeader: $0.key == leader) }
@@ -119,7 +121,7 @@ extension Coordinator {
                 clusterID: clusterID, version: NeedletailVersion.current,
                 nodesTotal: state.membership.nodes.count + state.unheardNodes.count, nodesAlive: alive.count,
                 collections: state.collections.values.count { $0.state == .active }, shardsTotal: state.shardCount,
-                shardsReady: state.readyShards, points: alive.reduce(0) { $0 + $1.replicas.values.reduce(0) { $0 + $1.pointCount } },
+                shardsReady: state.readyShards, points: state.points,
                 coordinators: coordinators)
         }
     }
@@ -193,5 +195,13 @@ extension Coordinator.State {
                 let status = membership.isAlive(node, now: now) ? membership.replica(entry.shardID(place), on: node) : nil
                 return .init(node: node.value, isPrimary: node == place.primary, isInSync: place.inSync.contains(node), status: status)
             })
+    }
+}
+
+extension Coordinator.State {
+    /// Each counted once, by what the replicas in sync said last.
+    fileprivate var points: UInt64 {
+        collections.values.flatMap { entry in entry.shards.map { (entry.shardID($0), $0.inSync) } }
+            .reduce(0) { sum, shard in sum + (shard.1.compactMap { membership.replica(shard.0, on: $0)?.pointCount }.max() ?? 0) }
     }
 }

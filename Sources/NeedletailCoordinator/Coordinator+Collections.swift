@@ -33,9 +33,7 @@ extension Coordinator {
 
     private func plan(_ spec: CollectionSpec) throws(NeedletailError) -> CollectionEntry {
         let (nodes, load, standing, exists) = state.withLock { state in
-            let drained = state.drainedNodes
-            let placeable = state.membership.placeable(now: .now).filter { !drained.contains($0) }
-            return (placeable, state.replicaCounts, state.standings, state.collections[spec.name] != nil)
+            (state.placeable, state.replicaCounts, state.standings, state.collections[spec.name] != nil)
         }
         guard !exists else {
             throw NeedletailError(.alreadyExists, "a collection \"\(spec.name)\" exists already; delete it first or choose another name")
@@ -63,7 +61,7 @@ extension Coordinator {
     }
 
     /// Makes a replica. From then on it counts as serving, without a heartbeat.
-    private func make(_ assignment: ReplicaAssignment, on node: NodeID, _ deadline: Deadline?) async throws(NeedletailError) {
+    func make(_ assignment: ReplicaAssignment, on node: NodeID, _ deadline: Deadline?) async throws(NeedletailError) {
         try await ask(node, about: [assignment.shard]) { try await $0.createReplica(assignment, deadline: deadline) }
         state.withLock { $0.membership.serves(assignment.shard, epoch: assignment.epoch, on: node) }
     }
@@ -131,6 +129,9 @@ extension Coordinator {
             changed.spec.writeConsistency = changes.writeConsistency ?? entry.spec.writeConsistency
             changed.spec.minInSync = changes.minInSync ?? entry.spec.minInSync
             try changed.spec.validate()
+            if changed.spec.replicationFactor > entry.spec.replicationFactor {
+                try Placement.check(replicas: changed.spec.replicationFactor, on: state.withLock { $0.placeable.count })
+            }
             guard try await store(changed, replacing: entry) else {
                 throw NeedletailError(.aborted, "collection \"\(name)\" was changed by another coordinator; try again")
             }
@@ -181,7 +182,7 @@ extension Coordinator {
     /// Finishes, on the leader, what a crash or an absent node left half done: called on the clock.
     public func cleanUp() async {
         guard isLeader else { return }
-        for entry in state.withLock({ Array($0.collections.values) }) where entry.state != .active {
+        for entry in state.withLock({ Array($0.collections.values) }) where entry.state == .creating || entry.state == .deleting {
             _ = try? await exclusively(entry.spec.name, nil) {
                 guard state.withLock({ $0.collections[entry.spec.name] }) == entry else { return }
                 if entry.state == .creating { _ = try await finishCreation(entry, nil) } else { try await finishDeletion(entry, nil) }

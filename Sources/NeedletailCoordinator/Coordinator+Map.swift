@@ -13,6 +13,8 @@ struct MetadataCopy {
     var leader = MapCopy<LeaderEntry>()
     /// Shard workers that were ever heard of.
     var nodes = MapCopy<NodeEntry>()
+    /// Backups, restores and deletions, those that ended lately included.
+    var backups = MapCopy<BackupOperation>()
     /// Moves, those that ended lately included.
     var operations = MapCopy<Move>()
     /// Under the same prefix.
@@ -39,17 +41,18 @@ struct MetadataCopy {
 
     mutating func reset(to snapshot: MetadataSnapshot) throws {
         func parsed<Value>(
-            _ prefix: String, _ parse: ([UInt8]) throws(NeedletailError) -> Value, where isOf: ([UInt8]) -> Bool = { _ in true }
+            _ prefix: String, _ parse: ([UInt8]) throws(NeedletailError) -> Value, where isMeant: ([UInt8]) -> Bool = { _ in true }
         ) throws -> [(key: String, value: Value, revision: UInt64)] {
-            try snapshot.entries.filter { $0.key.hasPrefix(prefix) && isOf($0.value) }
+            try snapshot.entries.filter { $0.key.hasPrefix(prefix) && isMeant($0.value) }
                 .map { (key: String($0.key.dropFirst(prefix.count)), value: try parse($0.value), revision: $0.revision) }
         }
         collections.reset(to: try parsed(Self.collectionsPrefix, CollectionEntry.init), revision: snapshot.revision)
         coordinators.reset(to: try parsed(Self.coordinatorsPrefix, CoordinatorEntry.init), revision: snapshot.revision)
         nodes.reset(to: try parsed(Self.nodesPrefix, NodeEntry.init), revision: snapshot.revision)
         leader.reset(to: try parsed(Self.leaderKey, LeaderEntry.init), revision: snapshot.revision)
-        operations.reset(to: try parsed(Self.operationsPrefix, Move.init) { !Split.isEncoded($0) }, revision: snapshot.revision)
-        splits.reset(to: try parsed(Self.operationsPrefix, Split.init, where: Split.isEncoded), revision: snapshot.revision)
+        operations.reset(to: try parsed(Self.operationsPrefix, Move.init) { OperationKind($0) == .move }, revision: snapshot.revision)
+        backups.reset(to: try parsed(Self.operationsPrefix, BackupOperation.init) { OperationKind($0) == .backup }, revision: snapshot.revision)
+        splits.reset(to: try parsed(Self.operationsPrefix, Split.init) { OperationKind($0) == .split }, revision: snapshot.revision)
         events.reset(to: try parsed(Self.eventsPrefix, ClusterEvent.init), revision: snapshot.revision)
         moveSettings.reset(to: try parsed(Self.moveSettingsKey, MoveSettings.init), revision: snapshot.revision)
     }
@@ -65,6 +68,7 @@ struct MetadataCopy {
         coordinators.advance(to: revision)
         nodes.advance(to: revision)
         leader.advance(to: revision)
+        backups.advance(to: revision)
         operations.advance(to: revision)
         splits.advance(to: revision)
         events.advance(to: revision)
@@ -85,9 +89,13 @@ struct MetadataCopy {
         try take(Self.coordinatorsPrefix, into: &coordinators) { bytes throws(NeedletailError) in try CoordinatorEntry(encoded: bytes) }
         try take(Self.nodesPrefix, into: &nodes) { bytes throws(NeedletailError) in try NodeEntry(encoded: bytes) }
         try take(Self.leaderKey, into: &leader) { bytes throws(NeedletailError) in try LeaderEntry(encoded: bytes) }
-        let isSplit = change.value.map(Split.isEncoded)
-        if isSplit != true { try take(Self.operationsPrefix, into: &operations) { bytes throws(NeedletailError) in try Move(encoded: bytes) } }
-        if isSplit != false { try take(Self.operationsPrefix, into: &splits) { bytes throws(NeedletailError) in try Split(encoded: bytes) } }
+        // Of one that was removed it is not told what it was.
+        let kind = change.value.map(OperationKind.init)
+        if kind == nil || kind == .backup {
+            try take(Self.operationsPrefix, into: &backups) { bytes throws(NeedletailError) in try BackupOperation(encoded: bytes) }
+        }
+        if kind == nil || kind == .split { try take(Self.operationsPrefix, into: &splits) { bytes throws(NeedletailError) in try Split(encoded: bytes) } }
+        if kind == nil || kind == .move { try take(Self.operationsPrefix, into: &operations) { bytes throws(NeedletailError) in try Move(encoded: bytes) } }
         try take(Self.eventsPrefix, into: &events) { bytes throws(NeedletailError) in try ClusterEvent(encoded: bytes) }
         try take(Self.moveSettingsKey, into: &moveSettings) { bytes throws(NeedletailError) in try MoveSettings(encoded: bytes) }
     }

@@ -230,6 +230,14 @@ extension Coordinator {
     }
 }
 
+extension Coordinator.State {
+    /// Nodes that may be given new replicas.
+    var placeable: [NodeID] {
+        let drained = drainedNodes
+        return membership.placeable(now: .now).filter { !drained.contains($0) }
+    }
+}
+
 extension PlannedMove.Cause {
     var name: String {
         switch self {

@@ -83,7 +83,7 @@ extension Coordinator {
     }
 
     /// Sends a batch to the shard's primary, and to the next one if that fails, while there is time.
-    private func write(_ write: ShardWrite, to place: ShardPlace) async throws(NeedletailError) -> WriteReceipt {
+    func write(_ write: ShardWrite, to place: ShardPlace) async throws(NeedletailError) -> WriteReceipt {
         let end = write.deadline ?? .after(Self.patience)
         var (write, place) = (write, place)
         var pause = RetryPause()
@@ -103,7 +103,7 @@ extension Coordinator {
     }
 
     /// Whether its shards have several replicas, or are about to.
-    private func isReplicated(_ entry: CollectionEntry) -> Bool {
+    func isReplicated(_ entry: CollectionEntry) -> Bool {
         entry.spec.replicationFactor > 1 || entry.shards.contains { $0.replicas.count > 1 }
     }
 

@@ -102,7 +102,7 @@ extension Coordinator {
             }
             // One replica alone is asked once, unless it has become another meanwhile.
             guard let failure else { throw NeedletailError(.unavailable, "shard \(shard) has no replica that serves; try again") }
-            guard let newer = await newer(than: place, of: shard, &pause, before: end) else { throw failure }
+            guard failure.code != .resourceExhausted, let newer = await newer(than: place, of: shard, &pause, before: end) else { throw failure }
             place = newer
         }
     }

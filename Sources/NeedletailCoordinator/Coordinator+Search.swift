@@ -84,9 +84,10 @@ extension Coordinator {
             if choices.isEmpty {
                 // Then it is asked of the shards that there are now.
                 if resharded(entry) != nil { break }
-                // Every replica was asked. A shard that has several may have another primary soon; who takes a partial answer need not wait for it.
+                // Every replica was asked. A shard that has several may have another primary soon; who takes a partial answer need not wait for it,
+                // and nodes that have too much to do are not asked again by those who could wait.
                 let hopeful = open.filter { shard, place in
-                    !request.allowPartial
+                    !request.allowPartial && !Self.isOverload(failed[shard])
                         && (place.replicas.count > 1 || isSplitting(shard) || (place.version > 1 && pause.age < Self.lease)
                             || self.place(of: shard)?.1.version != place.version)
                 }
@@ -111,6 +112,10 @@ extension Coordinator {
             if open.isEmpty { break }
         }
         return responses + [NodeSearchResponse(results: [], reports: Array(failed.values))]
+    }
+
+    private static func isOverload(_ report: ShardReport?) -> Bool {
+        if case .failed(let error)? = report?.outcome { error.code == .resourceExhausted } else { false }
     }
 
     /// Asks all nodes of a plan side by side. A node that fails is a report for each of its shards, not an error.

@@ -1,3 +1,4 @@
+public import NeedletailBackup
 public import NeedletailCluster
 public import NeedletailCore
 public import NeedletailMetadata
@@ -12,16 +13,19 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
     public struct WorkerLink: Sendable {
         public var operations: any ShardOperations
         public var replication: any ReplicationOperations
+        /// nil: takes no part in backups.
+        public var backups: (any BackupWorker)?
         /// The worker was heard of after it had not answered.
         public var retryNow: @Sendable () -> Void
         public var close: @Sendable () async -> Void
 
         public init(
-            operations: any ShardOperations, replication: any ReplicationOperations, retryNow: @escaping @Sendable () -> Void,
-            close: @escaping @Sendable () async -> Void
+            operations: any ShardOperations, replication: any ReplicationOperations, backups: (any BackupWorker)? = nil,
+            retryNow: @escaping @Sendable () -> Void, close: @escaping @Sendable () async -> Void
         ) {
             self.operations = operations
             self.replication = replication
+            self.backups = backups
             self.retryNow = retryNow
             self.close = close
         }
@@ -64,6 +68,8 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
         var growth: [Incarnation: (points: UInt64, since: ContinuousClock.Instant)] = [:]
         /// Fields that could not be trained unasked.
         var failedTrainings: [TrainedField: FailedTraining] = [:]
+        /// How the backups that are gone on with are, on the leader.
+        var backupRuns: [UInt64: BackupRun] = [:]
         /// Moves that are being gone on with, and when their shard's primary was last asked to hand over.
         var advancing: Set<UInt64> = []
         var handOvers: [UInt64: ContinuousClock.Instant] = [:]
@@ -82,6 +88,8 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
     let connectCoordinator: ConnectCoordinator
     /// Of this coordinator's lease in the metadata store.
     let leaseLength: Duration
+    /// Opens places for backups.
+    let places: BackupPlaces
     let policy: MovePolicy
     let state: Mutex<State>
     let failover: Failover
@@ -98,23 +106,25 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
     ///   - connectCoordinator: for requests that another coordinator is to be asked; not used with a store of one coordinator.
     /// - Throws: `dataLoss` when they are damaged, `unimplemented` when a newer version wrote them.
     public static func open(
-        metadata: any MetadataStore, leaseLength: Duration = .seconds(2), policy: MovePolicy = MovePolicy(),
+        metadata: any MetadataStore, leaseLength: Duration = .seconds(2), policy: MovePolicy = MovePolicy(), backups: BackupPlaces = BackupPlaces(),
         connectCoordinator: ConnectCoordinator? = nil, connect: @escaping Connect
     ) async throws -> Coordinator {
         let cluster = try await identity(metadata)
         let copy = try MetadataCopy(try await metadata.entries(prefix: ""))
-        let coordinator = Coordinator(cluster, metadata, leaseLength, policy, copy, connect, connectCoordinator ?? { _ in throw notLeading })
+        let coordinator = Coordinator(
+            cluster, metadata, leaseLength, policy, backups, copy, connect, connectCoordinator ?? { _ in throw notLeading })
         if metadata.isExclusive { try await coordinator.leadAlone() }
         return coordinator
     }
 
     private init(
-        _ cluster: UInt64, _ metadata: any MetadataStore, _ leaseLength: Duration, _ policy: MovePolicy, _ copy: MetadataCopy,
+        _ cluster: UInt64, _ metadata: any MetadataStore, _ leaseLength: Duration, _ policy: MovePolicy, _ places: BackupPlaces, _ copy: MetadataCopy,
         _ connect: @escaping Connect, _ connectCoordinator: @escaping ConnectCoordinator
     ) {
         clusterID = cluster
         self.metadata = metadata
         self.leaseLength = leaseLength
+        self.places = places
         self.policy = policy
         self.connect = connect
         self.connectCoordinator = connectCoordinator
@@ -170,6 +180,8 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
         let worker = try worker(node)
         do { return try await body(worker) } catch {
             var failure = Self.wrap(error)
+            // A replica that has moved, or is not there yet: nothing was done, and the map will say where it is.
+            if failure.code == .notFound { failure.code = .aborted }
             if failure.code == .unavailable {
                 state.withLock { $0.membership.unanswered(shards, by: node) }
                 // Raised on this side of the connection: whose address it names is known only here.

@@ -1,6 +1,7 @@
 public import Logging
 internal import NeedletailAPI
 internal import NeedletailAdmin
+internal import NeedletailBackup
 public import NeedletailCluster
 internal import NeedletailCore
 internal import NeedletailGRPC
@@ -19,6 +20,8 @@ public struct CoordinatorConfiguration: Sendable {
     /// Where the cluster's metadata are; nil: in `dataDirectory`, for a cluster of one coordinator. The service closes it.
     public var metadata: (any MetadataStore)?
     public var dataDirectory = "needletail-data/coordinator"
+    /// Of the process: has what backups in S3 need.
+    public var environment: [String: String] = [:]
     /// Of the lease that a coordinator which shares its metadata with others has there: when the leader dies, another takes over after it.
     public var leaseLength = Duration.seconds(2)
     /// When and how much the cluster moves replicas by itself.
@@ -75,6 +78,7 @@ public final class CoordinatorService: Service {
         }
         return try await Coordinator.open(
             metadata: metadata, leaseLength: configuration.leaseLength, policy: configuration.moves,
+            backups: BackupPlaces(environment: configuration.environment),
             connectCoordinator: { address in
                 let client = try client(address)
                 return Coordinator.CoordinatorLink(
@@ -83,7 +87,7 @@ public final class CoordinatorService: Service {
             connect: { address in
                 let client = try client(address)
                 return Coordinator.WorkerLink(
-                    operations: RemoteShardWorker(client), replication: RemoteReplication(client),
+                    operations: RemoteShardWorker(client), replication: RemoteReplication(client), backups: RemoteBackupWorker(client),
                     retryNow: { client.resetBackoff() }, close: { await client.close() })
             })
     }
@@ -102,7 +106,7 @@ public final class CoordinatorService: Service {
     /// Answers need every shard.
     private static let readyWithShards = ["needletail.v1.Points"]
     /// Answers need the metadata only, which are read before the port opens.
-    private static let readyAtOnce = ["needletail.v1.Collections", "needletail.v1.Cluster", "needletail.internal.v1.Membership"]
+    private static let readyAtOnce = ["needletail.v1.Collections", "needletail.v1.Cluster", "needletail.v1.Backups", "needletail.internal.v1.Membership"]
 
     private func makeServer(_ coordinator: Coordinator, _ health: HealthService, _ threads: TransportThreads) -> GRPCServer {
         var router = GRPCRouter()
@@ -127,6 +131,7 @@ public final class CoordinatorService: Service {
                 whenListening(0)
             }
             group.addTask { try? await gracefulShutdown() }
+            group.addTask { await coordinator.runBackups(logger: self.logger) }
             group.addTask {
                 while !Task.isCancelled {
                     let status: ServingStatus = coordinator.isReady ? .serving : .notServing

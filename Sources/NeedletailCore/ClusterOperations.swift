@@ -3,7 +3,7 @@
 ///
 /// All methods throw `NeedletailError`. Requests are validated by the implementation; field names stand for themselves ("" is the
 /// only field of a collection that has one).
-public protocol ClusterOperations: MoveOperations {
+public protocol ClusterOperations: MoveOperations, BackupOperations {
     func createCollection(_ spec: CollectionSpec, deadline: Deadline?) async throws -> CollectionInfo
     func collection(_ name: String, deadline: Deadline?) async throws -> CollectionInfo
     func collections(deadline: Deadline?) async throws -> [CollectionInfo]

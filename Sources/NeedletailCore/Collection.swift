@@ -51,7 +51,7 @@ public struct CollectionSpec: Sendable, Hashable {
         }
     }
 
-    private static func isValid(name: String) -> Bool {
+    public static func isValid(name: String) -> Bool {
         func isWord(_ byte: UInt8) -> Bool {
             switch byte {
             case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"): true

@@ -114,7 +114,11 @@ extension IndexSpec: CustomStringConvertible {
             switch argument {
             case "file": rescore.source = .file
             case "memory": rescore.source = .memory
-            default: rescore.count = try stage.number(argument)
+            default:
+                guard argument.allSatisfy(\.isNumber) else {
+                    throw Self.refused("\"\(stage.text)\": rescore takes a number of points, and where from: memory or file")
+                }
+                rescore.count = try stage.number(argument)
             }
         }
         return rescore

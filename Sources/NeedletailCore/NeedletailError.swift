@@ -44,12 +44,15 @@ public struct NeedletailError: Error, Sendable, CustomStringConvertible {
     public var cause: (any Error)?
     /// The shard, file or peer concerned, for logs and clients.
     public var location: String?
+    /// Before so long the same will not succeed; nil when nobody can tell.
+    public var retryAfter: Duration?
 
-    public init(_ code: Code, _ message: String, cause: (any Error)? = nil, location: String? = nil) {
+    public init(_ code: Code, _ message: String, cause: (any Error)? = nil, location: String? = nil, retryAfter: Duration? = nil) {
         self.code = code
         self.message = message
         self.cause = cause
         self.location = location
+        self.retryAfter = retryAfter
     }
 
     /// What an operator can do about a replica whose files are damaged elsewhere than in the log, as the end of a message.

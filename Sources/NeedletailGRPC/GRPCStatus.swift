@@ -12,18 +12,19 @@ enum GRPCStatus {
         }
     }
 
-    /// Adds `grpc-status` and `grpc-message` to a block.
+    /// Adds `grpc-status`, `grpc-message` and `grpc-retry-pushback-ms` (gRFC A6), after which clients' own retries go, to a block.
     static func write(_ error: NeedletailError, to block: inout HTTP2HeaderBlock) {
         block.add("grpc-status", String(error.code.rawValue))
         if !error.message.isEmpty { block.add("grpc-message", encode(error.message), isTransient: true) }
+        if let retryAfter = error.retryAfter { block.add("grpc-retry-pushback-ms", String(max(1, retryAfter.nanoseconds / 1_000_000)), isTransient: true) }
     }
 
     /// The error for a status number; a number no version of gRPC knows is `unknown`.
-    static func error(_ status: Int, _ message: String) -> NeedletailError {
+    static func error(_ status: Int, _ message: String, retryAfter: Duration? = nil) -> NeedletailError {
         guard let code = NeedletailError.Code(rawValue: status) else {
             return NeedletailError(.unknown, "The peer answered with status \(status), which gRPC does not define: \(message)")
         }
-        return NeedletailError(code, message)
+        return NeedletailError(code, message, retryAfter: retryAfter)
     }
 
     /// Longer messages would not fit the peer's header list; the start says most.

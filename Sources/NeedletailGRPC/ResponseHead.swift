@@ -15,6 +15,7 @@ struct ResponseHead {
     private var isEnded = false
     private var status: Int?
     private var message = ""
+    private var retryAfter: Duration?
 
     mutating func receive(_ name: RawSpan, _ value: RawSpan) {
         switch name.byteCount {
@@ -26,6 +27,8 @@ struct ResponseHead {
         case 13 where name.equals("grpc-encoding"):
             isGzip = value.equals("gzip")
             if !isGzip, !value.equals("identity") { unknownEncoding = value.text }
+        // A negative one says that a retry is of no use: there is no time after which it would be.
+        case 22 where name.equals("grpc-retry-pushback-ms"): retryAfter = UInt32(value.text).map { .milliseconds($0) }
         case 20 where name.equals("grpc-accept-encoding"): break
         default: current.receive(name: name, value: value)
         }
@@ -45,7 +48,7 @@ struct ResponseHead {
 
     /// Why the call failed, as far as the headers tell; nil for a success, or when the end has not come yet.
     var failure: NeedletailError? {
-        if let status, isEnded { return status == 0 ? nil : GRPCStatus.error(status, message) }
+        if let status, isEnded { return status == 0 ? nil : GRPCStatus.error(status, message, retryAfter: retryAfter) }
         if httpStatus != 200 { return GRPCStatus.error(httpStatus: httpStatus) }
         guard isGRPC else {
             return NeedletailError(

@@ -30,6 +30,9 @@ public struct HostedReplica: Sendable {
             first: log.firstSequence, last: queued, durable: min(log.durableSequence, gate.1), committed: gate.0, epochs: replica.logEpochs)
     }
 
+    /// The newest checkpoint has every write up to here; 0 when there is none.
+    public var checkpointedSequence: UInt64 { replica.checkpoints.manifest?.sequence ?? 0 }
+
     /// Why the log takes no writes until the replica is opened anew; nil when it does, or will by itself.
     public var brokenLog: NeedletailError? { replica.log.readOnlyReason.flatMap { $0.code == .dataLoss ? $0 : nil } }
 

@@ -9,7 +9,7 @@ extension LocalNode {
     public func get(_ request: ShardGet) async throws -> ShardPoints {
         let replica = try replica(request.shard)
         try await replica.meet(request.condition, deadline: request.deadline)
-        return try await resources.searchPool.run { _ in
+        return try await resources.searchPool.run(deadline: request.deadline) { _ in
             let applied = replica.appliedSequence.load(ordering: .acquiring)
             return ShardPoints(points: try request.ids.compactMap { try replica.read($0, parts: request.parts) }, appliedSequence: applied)
         }
@@ -18,7 +18,7 @@ extension LocalNode {
     public func scroll(_ request: ShardScroll) async throws -> ScrollPage {
         let replica = try replica(request.shard)
         try await replica.meet(request.condition, deadline: request.deadline)
-        return try await resources.searchPool.run { _ in try replica.scroll(request) }
+        return try await resources.searchPool.run(deadline: request.deadline) { _ in try replica.scroll(request) }
     }
 
     public func count(_ shard: ShardID, condition: ReadCondition, deadline: Deadline?) async throws -> ShardCount {
@@ -110,11 +110,14 @@ private final class NodeSearch: Sendable {
         if replicas.isEmpty { return finish() }
         for replica in replicas {
             do throws(NeedletailError) {
-                try pool.submit { [self] scratch in
+                try pool.submit(deadline: request.deadline) { [self] scratch in
                     run(replica, &scratch)
                     shardDone()
                 }
             } catch {
+                // The node is overloaded, not the shard: the rest would only add to it.
+                cancellation.isCancelled.store(true, ordering: .relaxed)
+                state.withLock { $0.refusal = $0.refusal ?? error }
                 state.withLock { $0.reports.append(ShardReport(shard: replica.assignment.shard, outcome: .failed(error), appliedSequence: 0)) }
                 shardDone()
             }

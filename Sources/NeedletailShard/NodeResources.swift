@@ -24,8 +24,12 @@ public final class NodeResources: Sendable {
     public let configuration: ReplicaConfiguration
     let disk: Disk
 
-    public init(searchThreads: Int, buildThreads: Int, configuration: ReplicaConfiguration = ReplicaConfiguration(), disk: Disk = .real) {
-        searchPool = WorkerPool(threads: searchThreads)
+    /// - Parameter searchQueue: searches and reads that may wait for a thread.
+    public init(
+        searchThreads: Int, buildThreads: Int, searchQueue: Int = 4096, configuration: ReplicaConfiguration = ReplicaConfiguration(),
+        disk: Disk = .real
+    ) {
+        searchPool = WorkerPool(threads: searchThreads, queueLimit: searchQueue)
         buildPool = WorkerPool(threads: buildThreads, queueLimit: 1 << 20, precedence: .niceness(5))
         intakePool = WorkerPool(threads: 1, queueLimit: 1 << 16)
         checkpointPool = WorkerPool(threads: 1, queueLimit: 1 << 20, precedence: .idle)

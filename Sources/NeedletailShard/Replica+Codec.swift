@@ -14,7 +14,7 @@ extension Replica {
         let codec: any RowCodec
     }
 
-    private static let modelPrefix = "codec-"
+    static let modelPrefix = "codec-"
 
     /// Takes a model that the collection has been given. One at a time: while older points are being encoded a later one has to wait.
     /// - Throws: `dataLoss` when it does not fit, what the disk says otherwise.

@@ -21,11 +21,17 @@ extension Replica {
         if let deadline = request.deadline, deadline.isPast {
             throw NeedletailError(.deadlineExceeded, "the deadline passed before the write was logged; nothing was written")
         }
-        return try await withCheckedThrowingContinuation { continuation in
+        while true {
             do {
-                try log(request, batch) { continuation.resume(with: $0) }
-            } catch {
-                continuation.resume(throwing: error)
+                return try await withCheckedThrowingContinuation { continuation in
+                    do {
+                        try log(request, batch) { continuation.resume(with: $0) }
+                    } catch {
+                        continuation.resume(throwing: error)
+                    }
+                }
+            } catch is WritesAreHeld {
+                try await untilReleased(request.deadline)
             }
         }
     }
@@ -54,6 +60,7 @@ extension Replica {
             }
             // Asked again under the lock: a new epoch takes it to cut the log.
             try admit(request)
+            if isHeld { throw WritesAreHeld() }
             let record = LoggedWrite(committed: gate.withLock { $0.committed }, operation: request.operation, batch: request.batch).encoded
             let sequence = try withCommitter { committer in
                 try committer.append(epoch: request.epoch, payload: record) { [self] result in

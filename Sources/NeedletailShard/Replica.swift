@@ -47,6 +47,9 @@ final class Replica: @unchecked Sendable {
     /// No write, and no read that asks for the primary, is taken in an epoch before this one.
     let sealedEpoch = Atomic<UInt64>(0)
     let observer = Mutex<(any ReplicationObserver)?>(nil)
+    /// While a backup is cut; changed with `operations` held.
+    let hold = Mutex<WriteHold?>(nil)
+    let holdChange = ChangeSignal()
     let appliedChange = ChangeSignal()
     let applier = Applier()
     private let isClosed = Atomic<Bool>(false)

@@ -1,5 +1,5 @@
 public import NeedletailCore
-internal import NeedletailStorage
+public import NeedletailStorage
 internal import Synchronization
 
 /// A replica's newest checkpoint with its payloads and codec models, held still so that it can be copied: the files have second names in a
@@ -13,7 +13,8 @@ public final class ReplicaCopy: Sendable {
     private let folder: String
     private let id: UInt64
 
-    fileprivate init(_ replica: Replica, id: UInt64) throws {
+    /// - Parameter mayBeEmpty: without a checkpoint there are no files, and the log has everything.
+    fileprivate init(_ replica: Replica, id: UInt64, mayBeEmpty: Bool) throws {
         let disk = replica.resources.disk
         folder = "\(replica.directory)/copy-\(id)"
         (self.replica, self.id) = (replica, id)
@@ -23,7 +24,11 @@ public final class ReplicaCopy: Sendable {
             try disk.createDirectory(folder)
             // Models before and after: the checkpoint is of one of them, whichever comes or goes meanwhile.
             try replica.linkModels(to: folder)
-            (sequence, epoch) = try replica.checkpoints.link(to: folder + "/checkpoint")
+            if mayBeEmpty, replica.checkpoints.manifest == nil {
+                (sequence, epoch) = (0, 0)
+            } else {
+                (sequence, epoch) = try replica.checkpoints.link(to: folder + "/checkpoint")
+            }
             try replica.linkModels(to: folder)
             // Last: the payloads must not be older than the checkpoint.
             try replica.payloads.store.copy(to: folder + "/payloads.lmdb")
@@ -46,6 +51,25 @@ public final class ReplicaCopy: Sendable {
     /// Gives the files to a replica that begins with them; what remains is to `end` the copy.
     func move(to target: String) throws { try replica.resources.disk.renameDirectory(folder, to: target) }
 
+    public var hosted: HostedReplica { HostedReplica(replica: replica) }
+
+    /// The checkpoint, to be read slab by slab; nil when there is none.
+    public func checkpoint() async throws -> CheckpointReader? {
+        let (disk, path) = (replica.resources.disk, folder + "/checkpoint")
+        return sequence == 0 ? nil : try await run { try CheckpointReader(directory: path, disk: disk) }
+    }
+
+    /// The payloads; to be closed before `end`.
+    public func payloadStore() -> PayloadStore { PayloadStore(path: folder + "/payloads.lmdb", disk: replica.resources.disk) }
+
+    /// What is beside the checkpoint and the payloads: codec models.
+    public var otherFiles: [CopiedFile] { files.filter { !$0.name.contains("/") && !$0.name.hasPrefix("payloads.lmdb") } }
+
+    /// Runs what waits for the disk on a thread that may.
+    public func run<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
+        try await replica.resources.modelPool.run { _ in try body() }
+    }
+
     /// Lets go of the files.
     public func end() {
         replica.copied.withLock { $0[id] = nil }
@@ -55,14 +79,15 @@ public final class ReplicaCopy: Sendable {
 
 extension HostedReplica {
     /// Holds the newest checkpoint still, for copying; first writes one if there is none.
+    /// - Parameter mayBeEmpty: a replica without a write has no checkpoint either, nor does one that has applied none yet.
     /// - Throws: what the disk says.
-    public func copy() async throws -> ReplicaCopy {
+    public func copy(mayBeEmpty: Bool = false) async throws -> ReplicaCopy {
         if replica.checkpoints.manifest == nil {
             replica.requestCheckpoint()
             await replica.untilCheckpointed()
         }
         let replica = replica
-        return try await replica.resources.maintenancePool.run { _ in try ReplicaCopy(replica, id: .random(in: 1...UInt64.max)) }
+        return try await replica.resources.maintenancePool.run { _ in try ReplicaCopy(replica, id: .random(in: 1...UInt64.max), mayBeEmpty: mayBeEmpty) }
     }
 }
 

@@ -5,9 +5,10 @@ internal import Synchronization
 
 /// A fixed number of threads with a scratch space each, for work that would hold up an event loop: searching, building, decoding.
 ///
-/// Jobs run in the order of their submission; the queue is bounded, so that an overload is refused at the door instead of growing.
+/// Jobs run in the order of their submission. The queue is bounded, and a job that would not begin before its deadline is refused at once:
+/// under an overload those who can still be answered are, instead of everybody too late.
 public final class WorkerPool: @unchecked Sendable {
-    // Sendable: `queue`, `head` and `isClosed` are guarded by `monitor`; `threads` is written in `init` and read in `close`.
+    // Sendable: `queue`, `head`, `averageTime` and `isClosed` are guarded by `monitor`; `threads` is written in `init` and read in `close`.
     public typealias Job = @Sendable (inout SearchScratch) -> Void
 
     public let threadCount: Int
@@ -17,6 +18,8 @@ public final class WorkerPool: @unchecked Sendable {
     private var queue: [Job] = []
     private var head = 0
     private var isClosed = false
+    /// Moving average of what a job takes, in nanoseconds.
+    private var averageTime = 0.0
     private var threads: [DedicatedThread] = []
 
     public init(threads count: Int, queueLimit: Int = 4096, precedence: DedicatedThread.Precedence = .ordinary) {
@@ -30,15 +33,20 @@ public final class WorkerPool: @unchecked Sendable {
     private func work(_ index: Int, _ precedence: DedicatedThread.Precedence) {
         DedicatedThread.setPrecedence(precedence)
         var scratch = SearchScratch()
-        while let job = next() {
+        var took: Duration?
+        while let job = next(after: took) {
+            let began = ContinuousClock.now
             readers.enter(index)
             job(&scratch)
             readers.leave(index)
+            took = began.duration(to: .now)
         }
     }
 
-    private func next() -> Job? {
+    /// - Parameter took: what the thread's last job took.
+    private func next(after took: Duration?) -> Job? {
         monitor.locked {
+            if let took { averageTime += Self.timeWeight * (Double(took.nanoseconds) - averageTime) }
             while head == queue.count && !isClosed { monitor.wait() }
             guard head < queue.count else { return nil }
             let job = queue[head]
@@ -52,12 +60,25 @@ public final class WorkerPool: @unchecked Sendable {
         }
     }
 
-    /// - Throws: `resourceExhausted` when the queue is full, `unavailable` after `close`.
-    public func submit(_ job: @escaping Job) throws(NeedletailError) {
+    /// Share of a new time in the average.
+    private static let timeWeight = 0.05
+
+    /// - Throws: `resourceExhausted`, with the time after which to try again, when the queue is full, or so long that the deadline would
+    ///   pass in it; `unavailable` after `close`.
+    public func submit(deadline: Deadline? = nil, _ job: @escaping Job) throws(NeedletailError) {
         let refusal: NeedletailError? = monitor.locked {
             if isClosed { return NeedletailError(.unavailable, "the node is shutting down; ask another one") }
-            if queue.count - head >= queueLimit {
-                return NeedletailError(.resourceExhausted, "\(queueLimit) requests wait for a thread already; retry later")
+            let waiting = queue.count - head
+            let wait = Duration.nanoseconds(Int64(averageTime * Double(waiting) / Double(threadCount)))
+            if waiting >= queueLimit {
+                return NeedletailError(.resourceExhausted, "\(waiting) requests wait for a thread already; send fewer, or add nodes", retryAfter: wait)
+            }
+            // A single job may have taken long for reasons of its own; with more than one a thread there is a line.
+            if let deadline, waiting > threadCount, wait > deadline.remaining {
+                return NeedletailError(
+                    .resourceExhausted,
+                    "\(waiting) requests wait for a thread already, about \(wait.milliseconds) ms of work, and the deadline is earlier; send fewer, "
+                        + "or add nodes", retryAfter: wait)
             }
             queue.append(job)
             monitor.wakeOne()
@@ -67,10 +88,12 @@ public final class WorkerPool: @unchecked Sendable {
     }
 
     /// Runs `body` on one of the threads and returns its value.
-    public func run<Value: Sendable>(_ body: @escaping @Sendable (inout SearchScratch) throws -> Value) async throws -> Value {
+    public func run<Value: Sendable>(
+        deadline: Deadline? = nil, _ body: @escaping @Sendable (inout SearchScratch) throws -> Value
+    ) async throws -> Value {
         try await withCheckedThrowingContinuation { continuation in
             do {
-                try submit { scratch in continuation.resume(with: Result { try body(&scratch) }) }
+                try submit(deadline: deadline) { scratch in continuation.resume(with: Result { try body(&scratch) }) }
             } catch {
                 continuation.resume(throwing: error)
             }

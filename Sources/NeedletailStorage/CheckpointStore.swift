@@ -12,7 +12,11 @@ import Synchronization
 public final class CheckpointStore: @unchecked Sendable {
     public let directory: String
     /// The checkpoint in place; nil before the first.
-    public private(set) var manifest: Manifest?
+    public private(set) var manifest: Manifest? {
+        get { current.withLock { $0 } }
+        set { current.withLock { $0 = newValue } }
+    }
+    private let current: Mutex<Manifest?>
     /// Limits a checkpoint's writing so that searches and the log keep their share of the disk; nil does not.
     public var bytesPerSecond: Int?
     let disk: Disk
@@ -22,7 +26,7 @@ public final class CheckpointStore: @unchecked Sendable {
 
     private init(directory: String, manifest: Manifest?, disk: Disk) {
         self.directory = directory
-        self.manifest = manifest
+        current = Mutex(manifest)
         self.disk = disk
     }
 

@@ -10,12 +10,19 @@ extension Disk {
     }
 
     /// Replaces the file durably and all or nothing: written beside it, synced, renamed into place.
-    public func replaceFile(_ path: String, with bytes: [UInt8]) throws {
-        let temporary = path + ".tmp"
-        let file = try open(temporary, .createOrTruncate)
-        try file.write(bytes, at: 0)
-        try file.sync()
-        try rename(temporary, to: path)
+    public func replaceFile(_ path: String, with bytes: [UInt8]) throws { try replaceFile(path, with: bytes, through: path + ".tmp") }
+
+    /// The same when several may do it at once, each through a file of its own; that one does not stay when it fails.
+    public func replaceFile(_ path: String, with bytes: [UInt8], through temporary: String) throws {
+        do {
+            let file = try open(temporary, .createOrTruncate)
+            try file.write(bytes, at: 0)
+            try file.sync()
+            try rename(temporary, to: path)
+        } catch {
+            try? remove(temporary)
+            throw error
+        }
         try syncDirectory(String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)]))
     }
 
@@ -48,4 +55,10 @@ extension Disk {
         }
         try removeEmptyDirectory(path)
     }
+}
+
+extension Disk {
+    public func isFolder(_ path: String) -> Bool { isDirectory(path) }
+
+    public func fileBytes(_ path: String) throws -> UInt64 { UInt64(try sizeBytes(path)) }
 }

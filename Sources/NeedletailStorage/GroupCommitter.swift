@@ -81,7 +81,7 @@ public final class GroupCommitter: @unchecked Sendable {
             guard queuedBytes == 0 || queuedBytes + payload.count <= queueLimitBytes else {
                 throw NeedletailError(
                     .resourceExhausted, "\(queuedBytes) bytes wait for the disk already; send slower or retry.",
-                    location: log.directory)
+                    location: log.directory, retryAfter: .milliseconds(100))
             }
             if let sequence, sequence != nextSequence {
                 // A log that was never written begins wherever its first record says.

@@ -288,7 +288,12 @@ func systemError(_ call: String, _ code: Int32, _ location: String) -> Needletai
         return NeedletailError(
             .dataLoss, "The disk reports an input/output error; check the device, then restart the process.", cause: cause, location: location)
     case ENOENT: return NeedletailError(.notFound, "The file does not exist.", cause: cause, location: location)
-    case EACCES, EPERM, EROFS:
+    case EROFS:
+        return NeedletailError(
+            .failedPrecondition, "The file system is read-only; mount it for writing, or choose another folder.", cause: cause, location: location)
+    case ENOTDIR:
+        return NeedletailError(.failedPrecondition, "A file stands where a folder should be; choose another folder.", cause: cause, location: location)
+    case EACCES, EPERM:
         return NeedletailError(
             .failedPrecondition, "The file may not be accessed; check its owner and mode.", cause: cause, location: location)
     default: return NeedletailError(.internal, "A system call failed.", cause: cause, location: location)

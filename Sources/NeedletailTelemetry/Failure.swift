@@ -8,7 +8,7 @@ public enum Failure {
     public static func exit(_ program: String, _ error: NeedletailError) -> Never {
         var text = error.message.split(separator: "\n").joined(separator: " ")
         if let location = error.location, !text.contains(location) { text += " [\(location)]" }
-        FileHandle.standardError.write(Data("\(program): \(text)\n".utf8))
+        StandardStreams.say("\(program): \(text)\n")
         Foundation.exit(1)
     }
 }

@@ -1,6 +1,7 @@
 public import Logging
 internal import Glibc
 internal import NeedletailAPI
+internal import NeedletailBackup
 internal import NeedletailCluster
 internal import NeedletailCore
 internal import NeedletailGRPC
@@ -18,7 +19,11 @@ public struct ShardWorkerConfiguration: Sendable {
     /// host:port of one or more coordinators, who name the others.
     public var coordinators = ["127.0.0.1:7460"]
     public var dataDirectory = "needletail-data/shard"
+    /// Of the process: has what backups in S3 need.
+    public var environment: [String: String] = [:]
     public var searchThreads: Int
+    /// Searches and reads that may wait for a thread.
+    public var searchQueue = 4096
     public var buildThreads: Int
     public var transportThreads = 1
     /// A log's segment that reached this size is followed by another; whole segments that a checkpoint holds are removed.
@@ -61,7 +66,8 @@ public final class ShardWorker: Service {
         var replicas = ReplicaConfiguration()
         replicas.log.segmentBytes = configuration.logSegmentBytes
         let resources = NodeResources(
-            searchThreads: configuration.searchThreads, buildThreads: configuration.buildThreads, configuration: replicas)
+            searchThreads: configuration.searchThreads, buildThreads: configuration.buildThreads, searchQueue: configuration.searchQueue,
+            configuration: replicas)
         let node = LocalNode(directory: configuration.dataDirectory, resources: resources)
         let health = HealthService()
         health.set(.notServing, for: "")
@@ -78,7 +84,7 @@ public final class ShardWorker: Service {
             node: NodeID(folder.nodeID), settings: ReplicationSettings(), startedAt: Self.microseconds(), began: .now, lease: lease,
             peer: { RemotePeer(client: try peers.client($0)) }, leader: coordinators, nudge: { nudges.nudge() },
             local: node, reopened: { _ in nudges.nudge() }, logger: logger)
-        let replication = ReplicatedNode(node, world: world)
+        let replication = ReplicatedNode(node, world: world, backups: BackupPlaces(environment: configuration.environment))
         let server = makeServer(replication, health, threads)
         let port = try await server.listen()
         logger.info("shard worker listens", metadata: ["port": "\(port)", "node": "\(Incarnation(folder.nodeID))"])
@@ -122,6 +128,7 @@ public final class ShardWorker: Service {
         var router = GRPCRouter()
         router.registerShardWorker(node)
         router.registerReplication(node) { try await node.follow($0, $1) }
+        router.registerBackupWorker(node)
         router.registerHealth(health)
         router.registerReflection(services: router.services())
         var server = GRPCServerConfiguration()

@@ -43,22 +43,27 @@ struct CoordinatorCommand: AsyncParsableCommand {
     @Option(help: "Seconds that requests under way may take at shutdown.") var drainSeconds = 10
     @Option(help: "trace, debug, info, notice, warning or error.") var logLevel = "info"
     @Option(help: "File to write the port and the admin port to once the coordinator listens.") var portFile: String?
+    @Flag(help: "Stop when the standard input ends, with whatever started this.") var endWithInput = false
 
     func run() async throws {
+        try Flags.check(logLevel: logLevel, drainSeconds: drainSeconds, advertise: advertise)
         let logger = Logs.start(label: "needletail-coordinator", level: logLevel)
         var configuration = CoordinatorConfiguration()
         (configuration.host, configuration.port) = try Endpoint.parse(listen)
         configuration.adminPort = try AdminPort.parse(admin)
         configuration.advertised = advertise
         configuration.metadata = try metadataStore()
-        configuration.leaseLength = .milliseconds(max(500, leaderLease))
+        configuration.leaseLength = .milliseconds(try Flags.check("--leader-lease", leaderLease, in: 500...600_000))
         configuration.dataDirectory = data
-        configuration.moves.limits = MoveLimits(atOnce: max(1, moves), perNode: max(1, movesPerNode))
-        configuration.moves.lostAfter = .seconds(max(5, lostAfter))
-        configuration.moves.stableFor = .seconds(max(0, rebalanceAfter))
-        configuration.moves.rest = .seconds(max(0, rest))
+        configuration.environment = ProcessInfo.processInfo.environment
+        configuration.moves.limits = MoveLimits(
+            atOnce: try Flags.check("--moves", moves, in: 1...1_024), perNode: try Flags.check("--moves-per-node", movesPerNode, in: 1...1_024))
+        configuration.moves.lostAfter = .seconds(try Flags.check("--lost-after", lostAfter, in: 5...10_000_000))
+        configuration.moves.stableFor = .seconds(try Flags.check("--rebalance-after", rebalanceAfter, in: 0...10_000_000))
+        configuration.moves.rest = .seconds(try Flags.check("--rest", rest, in: 0...10_000_000))
         configuration.moves.splitAboveBytes = splitAbove
         configuration.drainTime = .seconds(drainSeconds)
+        if endWithInput { ParentProcess.stopWithInput() }
         let portFile = portFile
         let service = CoordinatorService(configuration: configuration, logger: logger) { port, adminPort in
             if let portFile { try? "\(port) \(adminPort)\n".write(toFile: portFile, atomically: true, encoding: .utf8) }
@@ -69,7 +74,10 @@ struct CoordinatorCommand: AsyncParsableCommand {
 
     /// nil: in the data folder.
     private func metadataStore() throws -> EtcdMetadataStore? {
-        if metadata == "embedded" { return nil }
+        if metadata == "embedded" {
+            guard etcdPasswordFile == nil else { throw NeedletailError(.invalidArgument, "--etcd-password-file goes with --metadata etcd://…") }
+            return nil
+        }
         var address = try EtcdAddress(metadata)
         if let file = etcdPasswordFile {
             guard let text = try? String(contentsOfFile: file, encoding: .utf8) else {

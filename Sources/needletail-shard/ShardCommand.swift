@@ -11,6 +11,7 @@ struct ShardCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "needletail-shard",
         abstract: "A shard worker: hosts shard replicas and serves coordinators.",
+        discussion: "`needletail-shard serve --help` explains the worker's flags; \"serve\" may be left out.",
         version: NeedletailVersion.current,
         subcommands: [Serve.self, Repair.self], defaultSubcommand: Serve.self)
 
@@ -57,6 +58,8 @@ struct Serve: AsyncParsableCommand {
     @Option(help: "Address of a coordinator; may be given several times, or several with commas between them. They name the others.")
     var coordinator = ["127.0.0.1:7460"]
     @Option(help: "Threads that search; all processors when left out.") var searchThreads: Int?
+    @Option(help: "Searches and reads that may wait for a thread; more are refused, with the time after which to come again.")
+    var searchQueue = 4096
     @Option(help: "Threads that build graphs; all processors when left out.") var buildThreads: Int?
     @Option(help: "MiB that a segment of a replica's log has at least: what replicas that were away can catch up from without a whole copy.")
     var logSegment = 64
@@ -67,6 +70,7 @@ struct Serve: AsyncParsableCommand {
     @Option(help: "Seconds that requests under way may take at shutdown.") var drainSeconds = 10
     @Option(help: "trace, debug, info, notice, warning or error.") var logLevel = "info"
     @Option(help: "File to write the port to once the worker listens.") var portFile: String?
+    @Flag(help: "Stop when the standard input ends, with whatever started this.") var endWithInput = false
 
     /// "48GiB", "500 MB", or a plain number.
     private static func bytes(_ text: String) throws -> UInt64 {
@@ -83,20 +87,24 @@ struct Serve: AsyncParsableCommand {
     }
 
     func run() async throws {
+        try Flags.check(logLevel: logLevel, drainSeconds: drainSeconds, advertise: advertise)
         let logger = Logs.start(label: "needletail-shard", level: logLevel)
         var configuration = ShardWorkerConfiguration(cores: ProcessInfo.processInfo.activeProcessorCount)
         (configuration.host, configuration.port) = try Endpoint.parse(listen)
         configuration.coordinators = coordinator.flatMap { $0.split(separator: ",").map(String.init) }
         configuration.advertised = advertise
         configuration.dataDirectory = data
+        configuration.environment = ProcessInfo.processInfo.environment
         configuration.drainTime = .seconds(drainSeconds)
         guard weight > 0, weight < 1e6 else { throw ValidationError("--weight must be above 0.") }
         (configuration.zone, configuration.weight) = (zone, weight)
         configuration.memoryLimitBytes = try memoryLimit.map(Self.bytes)
         configuration.diskLimitBytes = try diskLimit.map(Self.bytes)
-        configuration.logSegmentBytes = max(1, logSegment) << 20
-        if let searchThreads { configuration.searchThreads = max(1, searchThreads) }
-        if let buildThreads { configuration.buildThreads = max(1, buildThreads) }
+        configuration.logSegmentBytes = try Flags.check("--log-segment", logSegment, in: 1...65_536) << 20
+        if let searchThreads { configuration.searchThreads = try Flags.check("--search-threads", searchThreads, in: 1...1_024) }
+        configuration.searchQueue = try Flags.check("--search-queue", searchQueue, in: 1...1_000_000)
+        if let buildThreads { configuration.buildThreads = try Flags.check("--build-threads", buildThreads, in: 1...1_024) }
+        if endWithInput { ParentProcess.stopWithInput() }
         let portFile = portFile
         let worker = ShardWorker(configuration: configuration, logger: logger) { port in
             if let portFile { try? "\(port)\n".write(toFile: portFile, atomically: true, encoding: .utf8) }

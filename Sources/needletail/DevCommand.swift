@@ -26,11 +26,13 @@ struct DevCommand: AsyncParsableCommand {
     @Option(help: "File to write the port and the admin port to once the cluster listens.") var portFile: String?
 
     func run() async throws {
+        try Logs.check(logLevel)
         let logger = Logs.start(label: "needletail", level: logLevel)
         var coordinator = CoordinatorConfiguration()
         (coordinator.host, coordinator.port) = try Endpoint.parse(listen)
         coordinator.adminPort = try AdminPort.parse(admin)
         coordinator.dataDirectory = data + "/coordinator"
+        coordinator.environment = ProcessInfo.processInfo.environment
         let (ports, found) = AsyncStream<Int>.makeStream()
         let portFile = portFile
         let door = CoordinatorService(configuration: coordinator, logger: logger) { port, adminPort in
@@ -58,6 +60,7 @@ private struct WorkerOfCoordinator: Service {
         let reachable = host == "0.0.0.0" || host == "::" ? "127.0.0.1" : host
         configuration.coordinators = [reachable.contains(":") ? "[\(reachable)]:\(port)" : "\(reachable):\(port)"]
         configuration.dataDirectory = data + "/shard"
+        configuration.environment = ProcessInfo.processInfo.environment
         try await ShardWorker(configuration: configuration, logger: logger).run()
     }
 }

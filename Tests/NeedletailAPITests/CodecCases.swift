@@ -47,7 +47,7 @@ struct CodecCase: Sendable, CustomStringConvertible {
         return String(describing: value)
     }
 
-    static let all = collections + writes + reads + searches + cluster + shards + membership
+    static let all = collections + writes + reads + searches + cluster + shards + membership + backups
 
     static let collections = [
         CodecCase("createCollection", PublicMessages.createCollection) { $0.spec() },

@@ -158,6 +158,19 @@ import Testing
         #expect(membership.placeable(now: start) == [], "nothing is placed on a node that drains")
     }
 
+    @Test func sizesCanBeAddedUpWhateverANodeSays() {
+        var membership = Membership(lease: .seconds(5))
+        let huge = (0..<1_000).map {
+            ReplicaStatus(
+                shard: ShardID(incarnation: Incarnation(1), number: $0), state: .ready, pointCount: .max, memoryBytes: .max, diskBytes: .max)
+        }
+        for node in UInt64(1)...100 {
+            _ = membership.heartbeat(from: NodeID(node), address: "\(node)", status: NodeStatus(replicas: huge), isDraining: false, now: .now)
+        }
+        let replicas = membership.nodes.values.flatMap(\.replicas.values)
+        #expect(replicas.reduce(0) { $0 + $1.pointCount + $1.memoryBytes + $1.diskBytes } > 0)
+    }
+
     @Test func aShardThatDoesNotAnswerCountsAsLoadingUntilTheNextHeartbeat() {
         var membership = Membership(lease: .seconds(5))
         let now = ContinuousClock.now

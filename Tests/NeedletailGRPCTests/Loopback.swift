@@ -8,6 +8,7 @@ import Testing
 enum Methods {
     static let echo = GRPCMethod(service: "test.Echo", name: "Echo")
     static let fail = GRPCMethod(service: "test.Echo", name: "Fail")
+    static let busy = GRPCMethod(service: "test.Echo", name: "Busy")
     static let sleep = GRPCMethod(service: "test.Echo", name: "Sleep")
     static let metadata = GRPCMethod(service: "test.Echo", name: "Metadata")
     static let count = GRPCMethod(service: "test.Echo", name: "Count")
@@ -57,6 +58,9 @@ extension GRPCRouter {
         var router = GRPCRouter()
         router.unary(Methods.echo) { message, _ in message }
         router.unary(Methods.fail) { message, _ in throw NeedletailError(.notFound, String(buffer: message)) }
+        router.unary(Methods.busy) { message, _ in
+            throw NeedletailError(.resourceExhausted, "busy", retryAfter: .milliseconds(Int(String(buffer: message)) ?? 0))
+        }
         router.unary(Methods.sleep) { message, _ in
             try await Task.sleep(for: .milliseconds(Int(String(buffer: message)) ?? 0))
             return message

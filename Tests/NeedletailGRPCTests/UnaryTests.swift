@@ -50,6 +50,15 @@ import Testing
         }
     }
 
+    @Test func saysWhenToComeAgain() async throws {
+        try await Loopback.run { loop in
+            let error = await failure { _ = try await loop.client.unary(Methods.busy, ByteBuffer(string: "1500")) }
+            #expect(error?.code == .resourceExhausted && error?.retryAfter == .milliseconds(1500))
+            let other = await failure { _ = try await loop.client.unary(Methods.fail, ByteBuffer(string: "x")) }
+            #expect(other != nil && other?.retryAfter == nil)
+        }
+    }
+
     @Test func keepsDeadlines() async throws {
         try await Loopback.run { loop in
             let start = ContinuousClock.now

@@ -52,7 +52,7 @@ struct FaultPlan {
 
     /// - Parameter bug: one that shows in a narrow window only gets the aim that opens it, with every seed.
     init(_ random: inout SeededGenerator, bug: Bug?) {
-        let aims: [Bug: [Kind]] = [.ignoresFences: [.fromCoordinators], .grantsWithoutLeading: [.split]]
+        let aims: [Bug: [Kind]] = [.ignoresFences: [.fromCoordinators], .grantsWithoutLeading: [.split], .comparesSets: [.slowDisk, .pair]]
         let aim = bug.flatMap { aims[$0] }
         end = (aim == nil ? Int.random(in: 8...24, using: &random) : 40) * 1_000_000
         loss = [0, 0, 0.005, 0.05].randomElement(using: &random) ?? 0

@@ -116,6 +116,7 @@ final class SimulatedDisk {
     /// A checkpoint of what is applied, and maybe a shorter log.
     func checkpoint(applied: Int) {
         checkpointed = max(checkpointed, min(applied, durable))
+        onEvent(.checkpointed(through: UInt64(checkpointed)))
         guard simulation.chance(0.7), base < checkpointed else { return }
         base = simulation.pick(base...checkpointed)
         onEvent(.trimmed(through: UInt64(base)))

@@ -36,6 +36,7 @@ class Process:
         """`prefix`: words before the command, which must in the end be the process itself."""
         self.executable, self.folder, self.arguments = executable, pathlib.Path(folder), arguments
         self.host, self.prefix = host, prefix
+        self.binaries = BINARIES
         self.folder.mkdir(parents=True, exist_ok=True)
         self.process, self.port, self.stopped = None, 0, False
 
@@ -45,7 +46,7 @@ class Process:
         port_file.unlink(missing_ok=True)
         self.log = open(self.folder / "log", "ab")
         # A restarted process keeps its port, so that nobody has to look for it.
-        command = [*self.prefix, str(BINARIES / self.executable), *self.arguments, "--data", str(self.folder / "data"),
+        command = [*self.prefix, str(self.binaries / self.executable), *self.arguments, "--data", str(self.folder / "data"),
                    "--listen", f"{self.host}:{self.port}", "--port-file", str(port_file)]
         self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL)
 

@@ -2,7 +2,9 @@
 
 import json
 import os
+import pathlib
 import signal
+import stat
 import subprocess
 import time
 
@@ -232,3 +234,55 @@ def test_tuning_finds_a_spec_for_the_sample(tmp_path):
     assert "0 dimensions" in tune(tmp_path / "short.fvecs", "--metric", "l2", code=1)
     write_matrix(tmp_path / "few.fbin", np.ones((2, 5), "f4"))
     assert "at least one of each" in tune(tmp_path / "few.fbin", "--metric", "l2", code=1)
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGKILL])
+def test_a_demo_that_is_stopped_leaves_no_process(tmp_path, signal_number):
+    demo = subprocess.Popen([BINARIES / "needletail", "demo"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
+                            env={**os.environ, "TMPDIR": str(tmp_path)})
+
+    def servers():
+        found = []
+        for folder in pathlib.Path("/proc").iterdir():
+            if folder.name.isdigit():
+                try:
+                    words = (folder / "cmdline").read_bytes()
+                except OSError:
+                    continue
+                if str(tmp_path).encode() in words:
+                    found.append(words)
+        return found
+
+    wait_for(lambda: len(servers()) >= 2 or demo.poll() is not None, "the first processes")
+    demo.send_signal(signal_number)
+    assert demo.wait(timeout=30) != 0
+    wait_for(lambda: not servers(), "all processes ending", 30)
+    # Whoever is killed cannot clean up.
+    assert signal_number == signal.SIGKILL or not list(tmp_path.iterdir())
+
+
+def test_output_that_cannot_be_written_is_an_error(cluster, cli, name, tmp_path):
+    cli("collection", "create", name, "--field", "v:4:l2")
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps({"id": i, "vectors": {"v": [i, 0, 0, 1]}}) + "\n" for i in range(2_000)))
+    cli("import", name, "in.jsonl")
+    assert "No space left" in cli("export", name, "/dev/full", code=1)
+    assert stat.S_ISCHR(os.stat("/dev/full").st_mode)
+    for arguments in (["export", name, "-"], ["collection", "list"], ["status"], ["search", name, "--id", "1"]):
+        with open("/dev/full", "w") as full:
+            run = subprocess.run([BINARIES / "needletail", *arguments, "--endpoint", cluster.coordinator.address], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        assert run.returncode == 1 and "No space left" in run.stderr, (arguments, run)
+
+
+def test_flags_out_of_range_are_refused(tmp_path):
+    for program, *flags in (["needletail-shard", "--search-threads", "100000"], ["needletail-shard", "--log-level", "loud"],
+                            ["needletail-shard", "--log-segment", "0"], ["needletail-shard", "--advertise", "foo"],
+                            ["needletail-coordinator", "--leader-lease", "1"], ["needletail-coordinator", "--drain-seconds=-1"],
+                            ["needletail-coordinator", "--etcd-password-file", "/nonexistent"]):
+        run = subprocess.run([BINARIES / program, *flags, "--data", tmp_path / "data", "--listen", "127.0.0.1:0"], capture_output=True, text=True, timeout=60)
+        assert run.returncode != 0 and (flags[0].split("=")[0] in run.stderr or flags[-1] in run.stderr), (flags, run)
+
+
+def test_more_replicas_than_workers_are_refused(cli, name):
+    cli("collection", "create", name, "--field", "v:4:l2")
+    assert "shard workers" in cli("collection", "update", name, "--replicas", 7, code=1)
+    assert "replicas    1" in cli("collection", "show", name)

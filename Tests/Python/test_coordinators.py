@@ -28,8 +28,9 @@ DIMENSIONS = 8
 class Door:
     """A coordinator and the stubs of its services."""
 
-    def __init__(self, folder, etcd):
+    def __init__(self, folder, etcd, binaries=BINARIES):
         self.process = Process("needletail-coordinator", folder, ["--admin", "0", "--metadata", f"etcd://127.0.0.1:{etcd.port}/test"])
+        self.process.binaries = binaries
         self.connect()
 
     def connect(self):

@@ -2,8 +2,10 @@
 
 import itertools
 
+import grpc
 import numpy as np
 import pytest
+from harness import Cluster
 from needletail.v1 import collections_pb2 as c
 from needletail.v1 import common_pb2 as common
 from needletail.v1 import points_pb2 as p
@@ -105,3 +107,22 @@ def test_recall_of_inner_product_with_unequal_norms(cluster, rng):
     at256 = recall(cluster, name, queries, 256)
     print(f"recall@10: {at256} at ef 256")
     assert at256 >= 0.90
+
+
+def test_an_overload_is_refused_with_the_time_to_come_again():
+    with Cluster(workers=1, worker_arguments=["--search-threads", "1", "--search-queue", "2"]) as cluster:
+        name = create(cluster, 64, "l2", shards=1)
+        rows = np.random.default_rng(1).standard_normal((20_000, 64)).astype("f4")
+        load(cluster, name, rows)
+        request = p.SearchRequest(collection=name, query=p.Query(vector=common.Vector(data=rows[7].tobytes()), limit=3, exact=True))
+        calls = [cluster.points.Search.future(request, timeout=60) for _ in range(200)]
+        refused = 0
+        for call in calls:
+            if call.code() == grpc.StatusCode.OK:
+                assert call.result().points[0].id.number == 7
+                continue
+            assert call.code() == grpc.StatusCode.RESOURCE_EXHAUSTED and "requests wait" in call.details(), call.details()
+            assert int(dict(call.trailing_metadata())["grpc-retry-pushback-ms"]) >= 1
+            refused += 1
+        assert 0 < refused < len(calls)
+        assert cluster.points.Search(request, timeout=60).points[0].id.number == 7

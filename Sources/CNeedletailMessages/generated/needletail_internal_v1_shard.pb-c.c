@@ -2032,6 +2032,366 @@ void   needletail__internal__v1__end_copy_request__free_unpacked
   assert(message->base.descriptor == &needletail__internal__v1__end_copy_request__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   needletail__internal__v1__hold_request__init
+                     (Needletail__Internal__V1__HoldRequest         *message)
+{
+  static const Needletail__Internal__V1__HoldRequest init_value = NEEDLETAIL__INTERNAL__V1__HOLD_REQUEST__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__hold_request__get_packed_size
+                     (const Needletail__Internal__V1__HoldRequest *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__hold_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__hold_request__pack
+                     (const Needletail__Internal__V1__HoldRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__hold_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__hold_request__pack_to_buffer
+                     (const Needletail__Internal__V1__HoldRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__hold_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__HoldRequest *
+       needletail__internal__v1__hold_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__HoldRequest *)
+     protobuf_c_message_unpack (&needletail__internal__v1__hold_request__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__hold_request__free_unpacked
+                     (Needletail__Internal__V1__HoldRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__hold_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__internal__v1__hold_reply__init
+                     (Needletail__Internal__V1__HoldReply         *message)
+{
+  static const Needletail__Internal__V1__HoldReply init_value = NEEDLETAIL__INTERNAL__V1__HOLD_REPLY__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__hold_reply__get_packed_size
+                     (const Needletail__Internal__V1__HoldReply *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__hold_reply__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__hold_reply__pack
+                     (const Needletail__Internal__V1__HoldReply *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__hold_reply__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__hold_reply__pack_to_buffer
+                     (const Needletail__Internal__V1__HoldReply *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__hold_reply__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__HoldReply *
+       needletail__internal__v1__hold_reply__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__HoldReply *)
+     protobuf_c_message_unpack (&needletail__internal__v1__hold_reply__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__hold_reply__free_unpacked
+                     (Needletail__Internal__V1__HoldReply *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__hold_reply__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__internal__v1__release_request__init
+                     (Needletail__Internal__V1__ReleaseRequest         *message)
+{
+  static const Needletail__Internal__V1__ReleaseRequest init_value = NEEDLETAIL__INTERNAL__V1__RELEASE_REQUEST__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__release_request__get_packed_size
+                     (const Needletail__Internal__V1__ReleaseRequest *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__release_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__release_request__pack
+                     (const Needletail__Internal__V1__ReleaseRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__release_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__release_request__pack_to_buffer
+                     (const Needletail__Internal__V1__ReleaseRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__release_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__ReleaseRequest *
+       needletail__internal__v1__release_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__ReleaseRequest *)
+     protobuf_c_message_unpack (&needletail__internal__v1__release_request__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__release_request__free_unpacked
+                     (Needletail__Internal__V1__ReleaseRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__release_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__internal__v1__release_reply__init
+                     (Needletail__Internal__V1__ReleaseReply         *message)
+{
+  static const Needletail__Internal__V1__ReleaseReply init_value = NEEDLETAIL__INTERNAL__V1__RELEASE_REPLY__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__release_reply__get_packed_size
+                     (const Needletail__Internal__V1__ReleaseReply *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__release_reply__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__release_reply__pack
+                     (const Needletail__Internal__V1__ReleaseReply *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__release_reply__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__release_reply__pack_to_buffer
+                     (const Needletail__Internal__V1__ReleaseReply *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__release_reply__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__ReleaseReply *
+       needletail__internal__v1__release_reply__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__ReleaseReply *)
+     protobuf_c_message_unpack (&needletail__internal__v1__release_reply__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__release_reply__free_unpacked
+                     (Needletail__Internal__V1__ReleaseReply *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__release_reply__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__internal__v1__store_request__init
+                     (Needletail__Internal__V1__StoreRequest         *message)
+{
+  static const Needletail__Internal__V1__StoreRequest init_value = NEEDLETAIL__INTERNAL__V1__STORE_REQUEST__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__store_request__get_packed_size
+                     (const Needletail__Internal__V1__StoreRequest *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__store_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__store_request__pack
+                     (const Needletail__Internal__V1__StoreRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__store_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__store_request__pack_to_buffer
+                     (const Needletail__Internal__V1__StoreRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__store_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__StoreRequest *
+       needletail__internal__v1__store_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__StoreRequest *)
+     protobuf_c_message_unpack (&needletail__internal__v1__store_request__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__store_request__free_unpacked
+                     (Needletail__Internal__V1__StoreRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__store_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__internal__v1__piece__init
+                     (Needletail__Internal__V1__Piece         *message)
+{
+  static const Needletail__Internal__V1__Piece init_value = NEEDLETAIL__INTERNAL__V1__PIECE__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__piece__get_packed_size
+                     (const Needletail__Internal__V1__Piece *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__piece__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__piece__pack
+                     (const Needletail__Internal__V1__Piece *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__piece__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__piece__pack_to_buffer
+                     (const Needletail__Internal__V1__Piece *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__piece__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__Piece *
+       needletail__internal__v1__piece__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__Piece *)
+     protobuf_c_message_unpack (&needletail__internal__v1__piece__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__piece__free_unpacked
+                     (Needletail__Internal__V1__Piece *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__piece__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__internal__v1__store_reply__init
+                     (Needletail__Internal__V1__StoreReply         *message)
+{
+  static const Needletail__Internal__V1__StoreReply init_value = NEEDLETAIL__INTERNAL__V1__STORE_REPLY__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__store_reply__get_packed_size
+                     (const Needletail__Internal__V1__StoreReply *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__store_reply__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__store_reply__pack
+                     (const Needletail__Internal__V1__StoreReply *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__store_reply__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__store_reply__pack_to_buffer
+                     (const Needletail__Internal__V1__StoreReply *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__store_reply__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__StoreReply *
+       needletail__internal__v1__store_reply__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__StoreReply *)
+     protobuf_c_message_unpack (&needletail__internal__v1__store_reply__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__store_reply__free_unpacked
+                     (Needletail__Internal__V1__StoreReply *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__store_reply__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__internal__v1__restore_request__init
+                     (Needletail__Internal__V1__RestoreRequest         *message)
+{
+  static const Needletail__Internal__V1__RestoreRequest init_value = NEEDLETAIL__INTERNAL__V1__RESTORE_REQUEST__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__restore_request__get_packed_size
+                     (const Needletail__Internal__V1__RestoreRequest *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__restore_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__restore_request__pack
+                     (const Needletail__Internal__V1__RestoreRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__restore_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__restore_request__pack_to_buffer
+                     (const Needletail__Internal__V1__RestoreRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__restore_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__RestoreRequest *
+       needletail__internal__v1__restore_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__RestoreRequest *)
+     protobuf_c_message_unpack (&needletail__internal__v1__restore_request__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__restore_request__free_unpacked
+                     (Needletail__Internal__V1__RestoreRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__restore_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   needletail__internal__v1__follow_request__init
                      (Needletail__Internal__V1__FollowRequest         *message)
 {
@@ -5756,6 +6116,518 @@ const ProtobufCMessageDescriptor needletail__internal__v1__end_copy_request__des
   (ProtobufCMessageInit) needletail__internal__v1__end_copy_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
+static const ProtobufCFieldDescriptor needletail__internal__v1__hold_request__field_descriptors[4] =
+{
+  {
+    "shard",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__HoldRequest, shard),
+    &needletail__internal__v1__shard_id__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "epoch",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__HoldRequest, epoch),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "token",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__HoldRequest, token),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "limit_milliseconds",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__HoldRequest, limit_milliseconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__hold_request__field_indices_by_name[] = {
+  1,   /* field[1] = epoch */
+  3,   /* field[3] = limit_milliseconds */
+  0,   /* field[0] = shard */
+  2,   /* field[2] = token */
+};
+static const ProtobufCIntRange needletail__internal__v1__hold_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__hold_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.HoldRequest",
+  "HoldRequest",
+  "Needletail__Internal__V1__HoldRequest",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__HoldRequest),
+  4,
+  needletail__internal__v1__hold_request__field_descriptors,
+  needletail__internal__v1__hold_request__field_indices_by_name,
+  1,  needletail__internal__v1__hold_request__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__hold_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__hold_reply__field_descriptors[1] =
+{
+  {
+    "sequence",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__HoldReply, sequence),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__hold_reply__field_indices_by_name[] = {
+  0,   /* field[0] = sequence */
+};
+static const ProtobufCIntRange needletail__internal__v1__hold_reply__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__hold_reply__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.HoldReply",
+  "HoldReply",
+  "Needletail__Internal__V1__HoldReply",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__HoldReply),
+  1,
+  needletail__internal__v1__hold_reply__field_descriptors,
+  needletail__internal__v1__hold_reply__field_indices_by_name,
+  1,  needletail__internal__v1__hold_reply__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__hold_reply__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__release_request__field_descriptors[3] =
+{
+  {
+    "shard",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__ReleaseRequest, shard),
+    &needletail__internal__v1__shard_id__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "epoch",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__ReleaseRequest, epoch),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "token",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__ReleaseRequest, token),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__release_request__field_indices_by_name[] = {
+  1,   /* field[1] = epoch */
+  0,   /* field[0] = shard */
+  2,   /* field[2] = token */
+};
+static const ProtobufCIntRange needletail__internal__v1__release_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__release_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.ReleaseRequest",
+  "ReleaseRequest",
+  "Needletail__Internal__V1__ReleaseRequest",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__ReleaseRequest),
+  3,
+  needletail__internal__v1__release_request__field_descriptors,
+  needletail__internal__v1__release_request__field_indices_by_name,
+  1,  needletail__internal__v1__release_request__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__release_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__release_reply__field_descriptors[1] =
+{
+  {
+    "held_microseconds",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__ReleaseReply, held_microseconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__release_reply__field_indices_by_name[] = {
+  0,   /* field[0] = held_microseconds */
+};
+static const ProtobufCIntRange needletail__internal__v1__release_reply__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__release_reply__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.ReleaseReply",
+  "ReleaseReply",
+  "Needletail__Internal__V1__ReleaseReply",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__ReleaseReply),
+  1,
+  needletail__internal__v1__release_reply__field_descriptors,
+  needletail__internal__v1__release_reply__field_indices_by_name,
+  1,  needletail__internal__v1__release_reply__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__release_reply__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__store_request__field_descriptors[4] =
+{
+  {
+    "shard",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__StoreRequest, shard),
+    &needletail__internal__v1__shard_id__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "copy",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__StoreRequest, copy),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "cut",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__StoreRequest, cut),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "target",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__StoreRequest, target),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__store_request__field_indices_by_name[] = {
+  1,   /* field[1] = copy */
+  2,   /* field[2] = cut */
+  0,   /* field[0] = shard */
+  3,   /* field[3] = target */
+};
+static const ProtobufCIntRange needletail__internal__v1__store_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__store_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.StoreRequest",
+  "StoreRequest",
+  "Needletail__Internal__V1__StoreRequest",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__StoreRequest),
+  4,
+  needletail__internal__v1__store_request__field_descriptors,
+  needletail__internal__v1__store_request__field_indices_by_name,
+  1,  needletail__internal__v1__store_request__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__store_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__piece__field_descriptors[2] =
+{
+  {
+    "checksum",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__Piece, checksum),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "size_bytes",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__Piece, size_bytes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__piece__field_indices_by_name[] = {
+  0,   /* field[0] = checksum */
+  1,   /* field[1] = size_bytes */
+};
+static const ProtobufCIntRange needletail__internal__v1__piece__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__piece__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.Piece",
+  "Piece",
+  "Needletail__Internal__V1__Piece",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__Piece),
+  2,
+  needletail__internal__v1__piece__field_descriptors,
+  needletail__internal__v1__piece__field_indices_by_name,
+  1,  needletail__internal__v1__piece__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__piece__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__store_reply__field_descriptors[6] =
+{
+  {
+    "index",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__StoreReply, index),
+    &needletail__internal__v1__piece__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "epoch",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__StoreReply, epoch),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "pieces",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__StoreReply, pieces),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "bytes",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__StoreReply, bytes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "new_pieces",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__StoreReply, new_pieces),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "new_bytes",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__StoreReply, new_bytes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__store_reply__field_indices_by_name[] = {
+  3,   /* field[3] = bytes */
+  1,   /* field[1] = epoch */
+  0,   /* field[0] = index */
+  5,   /* field[5] = new_bytes */
+  4,   /* field[4] = new_pieces */
+  2,   /* field[2] = pieces */
+};
+static const ProtobufCIntRange needletail__internal__v1__store_reply__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 6 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__store_reply__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.StoreReply",
+  "StoreReply",
+  "Needletail__Internal__V1__StoreReply",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__StoreReply),
+  6,
+  needletail__internal__v1__store_reply__field_descriptors,
+  needletail__internal__v1__store_reply__field_indices_by_name,
+  1,  needletail__internal__v1__store_reply__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__store_reply__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__restore_request__field_descriptors[3] =
+{
+  {
+    "assignment",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__RestoreRequest, assignment),
+    &needletail__internal__v1__replica_assignment__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "target",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__RestoreRequest, target),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "index",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__RestoreRequest, index),
+    &needletail__internal__v1__piece__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__restore_request__field_indices_by_name[] = {
+  0,   /* field[0] = assignment */
+  2,   /* field[2] = index */
+  1,   /* field[1] = target */
+};
+static const ProtobufCIntRange needletail__internal__v1__restore_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__restore_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.RestoreRequest",
+  "RestoreRequest",
+  "Needletail__Internal__V1__RestoreRequest",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__RestoreRequest),
+  3,
+  needletail__internal__v1__restore_request__field_descriptors,
+  needletail__internal__v1__restore_request__field_indices_by_name,
+  1,  needletail__internal__v1__restore_request__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__restore_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
 static const ProtobufCFieldDescriptor needletail__internal__v1__follow_request__field_descriptors[2] =
 {
   {
@@ -7250,6 +8122,79 @@ void needletail__internal__v1__replication__init (Needletail__Internal__V1__Repl
 {
   protobuf_c_service_generated_init (&service->base,
                                      &needletail__internal__v1__replication__descriptor,
+                                     (ProtobufCServiceDestroy) destroy);
+}
+static const ProtobufCMethodDescriptor needletail__internal__v1__backup__method_descriptors[5] =
+{
+  { "Hold", &needletail__internal__v1__hold_request__descriptor, &needletail__internal__v1__hold_reply__descriptor },
+  { "Release", &needletail__internal__v1__release_request__descriptor, &needletail__internal__v1__release_reply__descriptor },
+  { "BeginCopy", &needletail__internal__v1__shard_id__descriptor, &needletail__internal__v1__copy_description__descriptor },
+  { "Store", &needletail__internal__v1__store_request__descriptor, &needletail__internal__v1__store_reply__descriptor },
+  { "Restore", &needletail__internal__v1__restore_request__descriptor, &needletail__internal__v1__empty__descriptor },
+};
+const unsigned needletail__internal__v1__backup__method_indices_by_name[] = {
+  2,        /* BeginCopy */
+  0,        /* Hold */
+  1,        /* Release */
+  4,        /* Restore */
+  3         /* Store */
+};
+const ProtobufCServiceDescriptor needletail__internal__v1__backup__descriptor =
+{
+  PROTOBUF_C__SERVICE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.Backup",
+  "Backup",
+  "Needletail__Internal__V1__Backup",
+  "needletail.internal.v1",
+  5,
+  needletail__internal__v1__backup__method_descriptors,
+  needletail__internal__v1__backup__method_indices_by_name
+};
+void needletail__internal__v1__backup__hold(ProtobufCService *service,
+                                            const Needletail__Internal__V1__HoldRequest *input,
+                                            Needletail__Internal__V1__HoldReply_Closure closure,
+                                            void *closure_data)
+{
+  assert(service->descriptor == &needletail__internal__v1__backup__descriptor);
+  service->invoke(service, 0, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void needletail__internal__v1__backup__release(ProtobufCService *service,
+                                               const Needletail__Internal__V1__ReleaseRequest *input,
+                                               Needletail__Internal__V1__ReleaseReply_Closure closure,
+                                               void *closure_data)
+{
+  assert(service->descriptor == &needletail__internal__v1__backup__descriptor);
+  service->invoke(service, 1, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void needletail__internal__v1__backup__begin_copy(ProtobufCService *service,
+                                                  const Needletail__Internal__V1__ShardId *input,
+                                                  Needletail__Internal__V1__CopyDescription_Closure closure,
+                                                  void *closure_data)
+{
+  assert(service->descriptor == &needletail__internal__v1__backup__descriptor);
+  service->invoke(service, 2, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void needletail__internal__v1__backup__store(ProtobufCService *service,
+                                             const Needletail__Internal__V1__StoreRequest *input,
+                                             Needletail__Internal__V1__StoreReply_Closure closure,
+                                             void *closure_data)
+{
+  assert(service->descriptor == &needletail__internal__v1__backup__descriptor);
+  service->invoke(service, 3, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void needletail__internal__v1__backup__restore(ProtobufCService *service,
+                                               const Needletail__Internal__V1__RestoreRequest *input,
+                                               Needletail__Internal__V1__Empty_Closure closure,
+                                               void *closure_data)
+{
+  assert(service->descriptor == &needletail__internal__v1__backup__descriptor);
+  service->invoke(service, 4, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void needletail__internal__v1__backup__init (Needletail__Internal__V1__Backup_Service *service,
+                                             Needletail__Internal__V1__Backup_ServiceDestroy destroy)
+{
+  protobuf_c_service_generated_init (&service->base,
+                                     &needletail__internal__v1__backup__descriptor,
                                      (ProtobufCServiceDestroy) destroy);
 }
 static const ProtobufCMethodDescriptor needletail__internal__v1__membership__method_descriptors[3] =

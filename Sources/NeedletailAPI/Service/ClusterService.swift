@@ -8,6 +8,7 @@ extension GRPCRouter {
         registerWrites(operations)
         registerReads(operations)
         registerStatus(operations)
+        registerBackups(operations)
         registerMoves(operations)
     }
 

@@ -25,6 +25,15 @@ public enum PublicMethods {
     public static let search = GRPCMethod(service: points, name: "Search")
     public static let searchBatch = GRPCMethod(service: points, name: "SearchBatch")
 
+    public static let backups = "needletail.v1.Backups"
+    public static let createBackup = GRPCMethod(service: backups, name: "Create")
+    public static let restoreBackup = GRPCMethod(service: backups, name: "Restore")
+    public static let deleteBackup = GRPCMethod(service: backups, name: "Delete")
+    public static let listBackups = GRPCMethod(service: backups, name: "List")
+    public static let verifyBackup = GRPCMethod(service: backups, name: "Verify")
+    public static let backupOperations = GRPCMethod(service: backups, name: "Operations")
+    public static let cancelBackup = GRPCMethod(service: backups, name: "Cancel")
+
     public static let status = GRPCMethod(service: cluster, name: "Status")
     public static let nodes = GRPCMethod(service: cluster, name: "Nodes")
     public static let shards = GRPCMethod(service: cluster, name: "Shards")
@@ -66,6 +75,13 @@ public enum InternalMethods {
     public static let readCopy = GRPCMethod(service: replication, name: "ReadCopy")
     public static let digest = GRPCMethod(service: replication, name: "Digest")
     public static let endCopy = GRPCMethod(service: replication, name: "EndCopy")
+
+    public static let backup = "needletail.internal.v1.Backup"
+    public static let hold = GRPCMethod(service: backup, name: "Hold")
+    public static let release = GRPCMethod(service: backup, name: "Release")
+    public static let beginBackup = GRPCMethod(service: backup, name: "BeginCopy")
+    public static let store = GRPCMethod(service: backup, name: "Store")
+    public static let restore = GRPCMethod(service: backup, name: "Restore")
 
     public static let heartbeat = GRPCMethod(service: membership, name: "Heartbeat")
     public static let changeInSync = GRPCMethod(service: membership, name: "ChangeInSync")

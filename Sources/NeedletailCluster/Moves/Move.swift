@@ -73,7 +73,8 @@ public struct Move: Sendable, Hashable {
 }
 
 extension Move {
-    private static let format: UInt8 = 1
+    /// It tells moves from the other operations as well.
+    private static let format = OperationKind.move.rawValue
 
     public var encoded: [UInt8] {
         var writer = ByteWriter()

@@ -59,6 +59,7 @@ public struct BackupMachine: Sendable {
             log.lose(after: lastKept)
             leave(now: now, &actions)
         case .trimmed(let sequence): log.history.trim(through: sequence)
+        case .checkpointed(let sequence): log.checkpointed = sequence
         case .transferred(let stream, let history):
             if case .transferring(stream) = state { install(stream, history, now: now, &actions) }
         case .transferFailed(let stream):

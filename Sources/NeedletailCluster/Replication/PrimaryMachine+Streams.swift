@@ -29,6 +29,8 @@ extension PrimaryMachine {
             return actions.append(.answer(stream, .refused(epoch: epoch)))
         }
         guard let agreed else { return actions.append(.answer(stream, .transfer)) }
+        // Who has nothing takes a copy, although the log may still have everything: a graph is copied far more quickly than it is built again.
+        if follow.history.end == 0, log.checkpointed > 0, !effectiveSet.contains(id) { return actions.append(.answer(stream, .transfer)) }
         var follower = Follower(stream: stream, sent: agreed, toldAt: now, progressAt: now, goal: log.end, goalAt: now)
         if place.inSync.contains(id) { follower.standing = .member }
         followers[id] = follower

@@ -144,6 +144,7 @@ public struct PrimaryMachine: Sendable {
         case .commitFailed(let lastKept): lose(after: lastKept, now: now, &actions)
         // Another member can take writes. Alone it stays, for those who read.
         case .logBroken: if place.inSync.count > 1 { resign(now: now, &actions) }
+        case .checkpointed(let sequence): log.checkpointed = sequence
         case .trimmed(let sequence): trim(through: sequence, now: now, &actions)
         case .follow(let follow): answer(follow, now: now, &actions)
         case .sent(let stream, let last, let sizeBytes): noteSent(stream, last: last, sizeBytes: sizeBytes)

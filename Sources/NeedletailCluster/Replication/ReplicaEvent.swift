@@ -24,6 +24,8 @@ public enum ReplicaEvent: Sendable {
     case logBroken
     /// The records up to this one were dropped since a checkpoint has them.
     case trimmed(through: UInt64)
+    /// The newest checkpoint has everything up to here. May be told again and again.
+    case checkpointed(through: UInt64)
     /// The last `cut` or `install` is done and durable, and no `durable` of a commit before it is still to come.
     case changed
 

@@ -7,6 +7,8 @@ public struct ReplicaLogState: Sendable, Hashable {
     /// A sequence known to be committed: on the disks of every member of the in-sync set. What is really committed may be more. Never
     /// beyond `durable`.
     public internal(set) var committed: UInt64
+    /// The newest checkpoint has everything up to here; 0 when there is none.
+    public internal(set) var checkpointed: UInt64 = 0
     /// The log is being cut or replaced. Nothing is appended, promised or followed meanwhile, so that what is told of commits made
     /// before is not taken for news of the records that come after.
     public internal(set) var isChanging = false

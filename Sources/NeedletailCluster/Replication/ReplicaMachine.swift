@@ -105,6 +105,7 @@ public struct ReplicaMachine: Sendable {
             case .durable(let sequence): log.becomeDurable(through: sequence)
             case .commitFailed(let lastKept): log.lose(after: lastKept)
             case .trimmed(let sequence): log.history.trim(through: sequence)
+            case .checkpointed(let sequence): log.checkpointed = sequence
             case .changed: log.isChanging = false
             default: break
             }

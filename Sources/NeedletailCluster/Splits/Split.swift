@@ -77,13 +77,11 @@ public struct Split: Sendable, Hashable {
 }
 
 extension Split {
-    /// What distinguishes it from the other operations under the same prefix: their first byte is their format, 1.
-    private static let format: UInt8 = 0x21
-
-    public static func isEncoded(_ bytes: [UInt8]) -> Bool { bytes.first.map { $0 >> 4 == format >> 4 } ?? false }
+    private static let format: UInt8 = 1
 
     public var encoded: [UInt8] {
         var writer = ByteWriter()
+        writer.u8(OperationKind.split.rawValue)
         writer.u8(Self.format)
         writer.u64(id)
         writer.string(collection)
@@ -109,6 +107,7 @@ extension Split {
 
     public init(encoded bytes: [UInt8]) throws(NeedletailError) {
         var reader = ByteReader(bytes)
+        _ = try reader.u8()
         let format = try reader.u8()
         guard format == Self.format else {
             throw NeedletailError(.unimplemented, "a split has format \(format), this build reads \(Self.format); upgrade the coordinator")

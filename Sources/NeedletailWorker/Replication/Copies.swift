@@ -15,13 +15,14 @@ final class Copies: Sendable {
 
     private let entries = Mutex<[UInt64: Entry]>([:])
 
-    func begin(_ hosted: HostedReplica) async throws -> CopyDescription {
-        let (copy, id) = (try await hosted.copy(), UInt64.random(in: 1...UInt64.max))
+    func begin(_ hosted: HostedReplica, mayBeEmpty: Bool = false) async throws -> CopyDescription {
+        let (copy, id) = (try await hosted.copy(mayBeEmpty: mayBeEmpty), UInt64.random(in: 1...UInt64.max))
         entries.withLock { $0[id] = Entry(copy: copy) }
         return CopyDescription(id: id, sequence: copy.sequence, epoch: copy.epoch, files: copy.files)
     }
 
-    private func used(_ id: UInt64) throws(NeedletailError) -> ReplicaCopy {
+    /// The copy, for which that counts as being read from.
+    func used(_ id: UInt64) throws(NeedletailError) -> ReplicaCopy {
         let copy = entries.withLock { entries in
             entries[id]?.lastUse = .now
             return entries[id]?.copy

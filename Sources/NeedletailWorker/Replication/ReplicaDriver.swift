@@ -120,6 +120,7 @@ final class ReplicaDriver: ReplicationObserver {
     func tick() {
         let first = hosted.logEnd.first
         if first > 1 { receive(.trimmed(through: first - 1)) }
+        receive(.checkpointed(through: hosted.checkpointedSequence))
         if hosted.brokenLog != nil { receive(.logBroken) }
         receive(.tick)
         compareIfDue()

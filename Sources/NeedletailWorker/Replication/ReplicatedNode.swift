@@ -1,5 +1,6 @@
 internal import Logging
 internal import NeedletailAPI
+internal import NeedletailBackup
 internal import NeedletailCluster
 internal import NeedletailCore
 internal import NeedletailGRPC
@@ -13,12 +14,15 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
     private let drivers = Mutex<[ShardID: ReplicaDriver]>([:])
     /// Shards whose driver is being made or ended.
     private let busy = Mutex<Set<ShardID>>([])
-    private let copies = Copies()
+    let copies = Copies()
+    /// Opens places for backups.
+    let backups: BackupPlaces
     private let parts: PartFeeds
 
-    init(_ local: LocalNode, world: ReplicationWorld) {
+    init(_ local: LocalNode, world: ReplicationWorld, backups: BackupPlaces = BackupPlaces()) {
         self.local = local
         self.world = world
+        self.backups = backups
         parts = PartFeeds(world)
     }
 

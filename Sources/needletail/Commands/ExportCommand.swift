@@ -15,7 +15,8 @@ struct ExportCommand: AsyncParsableCommand {
         try await options.withCluster { cluster in
             let fields = try await cluster.collection(collection, deadline: options.deadline).spec.fields
             let total = try await cluster.count(collection, read: ReadOptions(), deadline: options.deadline).count
-            let part = file + ".part"
+            // A pipe or a device is written to as it is; nothing takes its place.
+            let part = isStream ? file : file + ".part"
             let handle = try open(part)
             var progress = Progress(isShown: !options.json && file != "-")
             var rows = 0
@@ -39,8 +40,20 @@ struct ExportCommand: AsyncParsableCommand {
         }
     }
 
+    /// Whether it is something else than a file, or the name of a file to be.
+    private var isStream: Bool {
+        var status = stat()
+        return file == "-" || (stat(file, &status) == 0 && status.st_mode & S_IFMT != S_IFREG)
+    }
+
     private func open(_ part: String) throws -> FileHandle {
         if file == "-" { return .standardOutput }
+        if isStream {
+            guard let handle = FileHandle(forWritingAtPath: file) else {
+                throw NeedletailError(.failedPrecondition, "cannot write \(file): \(String(cString: strerror(errno)))")
+            }
+            return handle
+        }
         guard FileManager.default.createFile(atPath: part, contents: nil), let handle = FileHandle(forWritingAtPath: part) else {
             throw NeedletailError(.failedPrecondition, "cannot write \(part): \(String(cString: strerror(errno)))")
         }
@@ -51,17 +64,24 @@ struct ExportCommand: AsyncParsableCommand {
         do {
             try handle.write(contentsOf: Data(text.utf8))
         } catch {
-            throw NeedletailError(.resourceExhausted, "cannot write \(file): \(error.localizedDescription)", cause: error)
+            throw failed(error)
         }
+    }
+
+    private func failed(_ error: any Error) -> NeedletailError {
+        let reason = ((error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError).map { String(cString: strerror(Int32($0.code))) }
+        return NeedletailError(
+            .resourceExhausted, "cannot write \(file == "-" ? "standard output" : file): \(reason ?? error.localizedDescription)", cause: error)
     }
 
     private func finish(_ handle: FileHandle, _ part: String) throws {
         do {
-            try handle.synchronize()
+            if !isStream { try handle.synchronize() }
             try handle.close()
         } catch {
-            throw NeedletailError(.resourceExhausted, "cannot write \(part): \(error.localizedDescription)", cause: error)
+            throw failed(error)
         }
+        if isStream { return }
         guard rename(part, file) == 0 else {
             throw NeedletailError(.failedPrecondition, "cannot rename \(part) to \(file): \(String(cString: strerror(errno)))")
         }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import NeedletailClient
+import NeedletailTelemetry
 
 struct SearchCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -90,7 +91,7 @@ struct SearchCommand: AsyncParsableCommand {
             } else {
                 "recall expected: \(percent), by \(basis)"
             }
-        FileHandle.standardError.write(Data("needletail: \(text)\n".utf8))
+        StandardStreams.say("needletail: \(text)\n")
     }
 
     private func show(_ answer: SearchAnswer, _ fields: [VectorField], took: Duration) throws {
@@ -118,7 +119,7 @@ struct SearchCommand: AsyncParsableCommand {
         if let recall, let estimate = answer.estimates.first ?? nil { show(estimate, target: recall) }
         let missing = answer.coverage.shards.count - answer.coverage.answeredCount
         if missing > 0 {
-            FileHandle.standardError.write(Data("needletail: \(missing) shards did not answer; their points are missing\n".utf8))
+            StandardStreams.say("needletail: \(missing) shards did not answer; their points are missing\n")
         }
     }
 }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import NeedletailCore
+import NeedletailTelemetry
 import NeedletailTuning
 
 struct TuneCommand: AsyncParsableCommand {
@@ -86,7 +87,7 @@ struct TuneCommand: AsyncParsableCommand {
         return (try drawn(file, all.filter { $0 % step != step / 2 }, sample), try drawn(file, held, maxQueries))
     }
 
-    private func say(_ text: String) { FileHandle.standardError.write(Data((text + "\n").utf8)) }
+    private func say(_ text: String) { StandardStreams.say(text + "\n") }
 
     private func printTable(_ report: TuningReport) {
         var table = Table("", "SPEC", "EF", "RECALL", "QPS", "MEMORY/VECTOR", "FILE/VECTOR")

@@ -3,6 +3,7 @@ import Foundation
 import NeedletailAPI
 import NeedletailClient
 import NeedletailCore
+import UnixSignals
 
 struct DemoCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -22,6 +23,19 @@ struct DemoCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
+        let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                for await signal in signals { throw NeedletailError(.cancelled, "stopped by \(signal)") }
+            }
+            group.addTask { try await demonstrate() }
+            // Whichever ends first; the other is waited for, so that nothing is left running.
+            try await group.next()
+            group.cancelAll()
+        }
+    }
+
+    private func demonstrate() async throws {
         let data = try SampleData()
         let local = try LocalCluster()
         defer { local.stop() }

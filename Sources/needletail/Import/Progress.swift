@@ -1,4 +1,5 @@
 import Foundation
+import NeedletailTelemetry
 
 /// A bar with rate and time left, on a terminal only.
 struct Progress {
@@ -28,8 +29,8 @@ struct Progress {
             let left = seconds * (1 - fraction) / (fraction - fractionBefore)
             text = "[\(bar)] \(Int(fraction * 100)) %  \(text), \(Readable.duration(left)) left"
         }
-        FileHandle.standardError.write(Data("\r\(text)\u{1B}[K".utf8))
+        StandardStreams.say("\r\(text)\u{1B}[K")
     }
 
-    func end() { if isShown { FileHandle.standardError.write(Data("\r\u{1B}[K".utf8)) } }
+    func end() { if isShown { StandardStreams.say("\r\u{1B}[K") } }
 }

@@ -19,7 +19,7 @@ private func split(_ place: ShardPlace) -> Split {
     var one = split(place(nodes))
     (one.step, one.sealEpoch, one.isCancelled, one.problem) = (.sealing, 6, true, "why")
     #expect(try Split(encoded: one.encoded) == one)
-    #expect(Split.isEncoded(one.encoded))
+    #expect(OperationKind(one.encoded) == .split)
     for length in 0..<one.encoded.count { #expect(throws: NeedletailError.self) { try Split(encoded: Array(one.encoded.prefix(length))) } }
 }
 

@@ -69,7 +69,7 @@ typedef enum _Needletail__V1__Metric {
 typedef enum _Needletail__V1__RescoreSource {
   NEEDLETAIL__V1__RESCORE_SOURCE__RESCORE_SOURCE_MEMORY = 0,
   /*
-   * A memory-mapped file. UNIMPLEMENTED in this version of the cluster.
+   * A memory-mapped file: memory holds codes and links only.
    */
   NEEDLETAIL__V1__RESCORE_SOURCE__RESCORE_SOURCE_FILE = 1
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(NEEDLETAIL__V1__RESCORE_SOURCE)
@@ -126,7 +126,8 @@ struct  Needletail__V1__GraphParameters
 /*
  * How the vectors of a field are indexed: transform, graph, codec, rescore. The graph walks on codes of transformed vectors, and the
  * nearest of what it finds are measured again in full precision: scores are exact whatever the codec.
- * Say it as text in `spec`, or in the other parts. Answers have both. A request that has both must mean the same by them.
+ * Say it as text in `spec`, or in the other parts. Answers have both. A request that has both must mean the same by them; what equals a
+ * default counts as left out.
  */
 struct  Needletail__V1__IndexSpec
 {
@@ -134,7 +135,8 @@ struct  Needletail__V1__IndexSpec
   /*
    * Stages in this order, each optional, with commas between them:
    *   prefix64 · centre · rotate, rotate(seed=7), pca160, leanvec160, leanvec160(queries), whiten160 or fft160 ·
-   *   hnsw or hnsw(m=16,ef_construction=200,seed=1) · none, f32, f16, lvq8, lvq4 or lvq4x8 · rescore50
+   *   hnsw or hnsw(m=16,ef_construction=200,seed=1) · none, f32, f16, lvq8, lvq4, lvq4x8, rabitq1 to rabitq4, pqN, pqNx4 or rqN ·
+   *   rescore50, rescore(file) or rescore(50,file)
    * For example "leanvec160,hnsw(m=16),lvq8,rescore50". At most 1024 bytes.
    */
   char *spec;

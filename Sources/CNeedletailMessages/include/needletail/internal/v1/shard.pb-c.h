@@ -60,6 +60,14 @@ typedef struct Needletail__Internal__V1__CopiedFile Needletail__Internal__V1__Co
 typedef struct Needletail__Internal__V1__ReadCopyRequest Needletail__Internal__V1__ReadCopyRequest;
 typedef struct Needletail__Internal__V1__CopyPiece Needletail__Internal__V1__CopyPiece;
 typedef struct Needletail__Internal__V1__EndCopyRequest Needletail__Internal__V1__EndCopyRequest;
+typedef struct Needletail__Internal__V1__HoldRequest Needletail__Internal__V1__HoldRequest;
+typedef struct Needletail__Internal__V1__HoldReply Needletail__Internal__V1__HoldReply;
+typedef struct Needletail__Internal__V1__ReleaseRequest Needletail__Internal__V1__ReleaseRequest;
+typedef struct Needletail__Internal__V1__ReleaseReply Needletail__Internal__V1__ReleaseReply;
+typedef struct Needletail__Internal__V1__StoreRequest Needletail__Internal__V1__StoreRequest;
+typedef struct Needletail__Internal__V1__Piece Needletail__Internal__V1__Piece;
+typedef struct Needletail__Internal__V1__StoreReply Needletail__Internal__V1__StoreReply;
+typedef struct Needletail__Internal__V1__RestoreRequest Needletail__Internal__V1__RestoreRequest;
 typedef struct Needletail__Internal__V1__FollowRequest Needletail__Internal__V1__FollowRequest;
 typedef struct Needletail__Internal__V1__FollowStart Needletail__Internal__V1__FollowStart;
 typedef struct Needletail__Internal__V1__FollowReply Needletail__Internal__V1__FollowReply;
@@ -779,6 +787,123 @@ struct  Needletail__Internal__V1__EndCopyRequest
 #define NEEDLETAIL__INTERNAL__V1__END_COPY_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__end_copy_request__descriptor) \
     , 0 }
+
+
+struct  Needletail__Internal__V1__HoldRequest
+{
+  ProtobufCMessage base;
+  Needletail__Internal__V1__ShardId *shard;
+  uint64_t epoch;
+  /*
+   * The same in Release.
+   */
+  uint64_t token;
+  uint32_t limit_milliseconds;
+};
+#define NEEDLETAIL__INTERNAL__V1__HOLD_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__hold_request__descriptor) \
+    , NULL, 0, 0, 0 }
+
+
+struct  Needletail__Internal__V1__HoldReply
+{
+  ProtobufCMessage base;
+  uint64_t sequence;
+};
+#define NEEDLETAIL__INTERNAL__V1__HOLD_REPLY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__hold_reply__descriptor) \
+    , 0 }
+
+
+struct  Needletail__Internal__V1__ReleaseRequest
+{
+  ProtobufCMessage base;
+  Needletail__Internal__V1__ShardId *shard;
+  uint64_t epoch;
+  uint64_t token;
+};
+#define NEEDLETAIL__INTERNAL__V1__RELEASE_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__release_request__descriptor) \
+    , NULL, 0, 0 }
+
+
+struct  Needletail__Internal__V1__ReleaseReply
+{
+  ProtobufCMessage base;
+  uint64_t held_microseconds;
+};
+#define NEEDLETAIL__INTERNAL__V1__RELEASE_REPLY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__release_reply__descriptor) \
+    , 0 }
+
+
+struct  Needletail__Internal__V1__StoreRequest
+{
+  ProtobufCMessage base;
+  Needletail__Internal__V1__ShardId *shard;
+  uint64_t copy;
+  /*
+   * The last write.
+   */
+  uint64_t cut;
+  /*
+   * file:// or s3://
+   */
+  char *target;
+};
+#define NEEDLETAIL__INTERNAL__V1__STORE_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__store_request__descriptor) \
+    , NULL, 0, 0, (char *)protobuf_c_empty_string }
+
+
+/*
+ * An object of a backup.
+ */
+struct  Needletail__Internal__V1__Piece
+{
+  ProtobufCMessage base;
+  /*
+   * SHA-256.
+   */
+  ProtobufCBinaryData checksum;
+  uint64_t size_bytes;
+};
+#define NEEDLETAIL__INTERNAL__V1__PIECE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__piece__descriptor) \
+    , {0,NULL}, 0 }
+
+
+struct  Needletail__Internal__V1__StoreReply
+{
+  ProtobufCMessage base;
+  Needletail__Internal__V1__Piece *index;
+  /*
+   * Of the last write.
+   */
+  uint64_t epoch;
+  uint64_t pieces;
+  uint64_t bytes;
+  /*
+   * Those that were not there before.
+   */
+  uint64_t new_pieces;
+  uint64_t new_bytes;
+};
+#define NEEDLETAIL__INTERNAL__V1__STORE_REPLY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__store_reply__descriptor) \
+    , NULL, 0, 0, 0, 0, 0 }
+
+
+struct  Needletail__Internal__V1__RestoreRequest
+{
+  ProtobufCMessage base;
+  Needletail__Internal__V1__ReplicaAssignment *assignment;
+  char *target;
+  Needletail__Internal__V1__Piece *index;
+};
+#define NEEDLETAIL__INTERNAL__V1__RESTORE_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__restore_request__descriptor) \
+    , NULL, (char *)protobuf_c_empty_string, NULL }
 
 
 struct  Needletail__Internal__V1__FollowRequest
@@ -1936,6 +2061,158 @@ Needletail__Internal__V1__EndCopyRequest *
 void   needletail__internal__v1__end_copy_request__free_unpacked
                      (Needletail__Internal__V1__EndCopyRequest *message,
                       ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__HoldRequest methods */
+void   needletail__internal__v1__hold_request__init
+                     (Needletail__Internal__V1__HoldRequest         *message);
+size_t needletail__internal__v1__hold_request__get_packed_size
+                     (const Needletail__Internal__V1__HoldRequest   *message);
+size_t needletail__internal__v1__hold_request__pack
+                     (const Needletail__Internal__V1__HoldRequest   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__hold_request__pack_to_buffer
+                     (const Needletail__Internal__V1__HoldRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__HoldRequest *
+       needletail__internal__v1__hold_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__hold_request__free_unpacked
+                     (Needletail__Internal__V1__HoldRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__HoldReply methods */
+void   needletail__internal__v1__hold_reply__init
+                     (Needletail__Internal__V1__HoldReply         *message);
+size_t needletail__internal__v1__hold_reply__get_packed_size
+                     (const Needletail__Internal__V1__HoldReply   *message);
+size_t needletail__internal__v1__hold_reply__pack
+                     (const Needletail__Internal__V1__HoldReply   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__hold_reply__pack_to_buffer
+                     (const Needletail__Internal__V1__HoldReply   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__HoldReply *
+       needletail__internal__v1__hold_reply__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__hold_reply__free_unpacked
+                     (Needletail__Internal__V1__HoldReply *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__ReleaseRequest methods */
+void   needletail__internal__v1__release_request__init
+                     (Needletail__Internal__V1__ReleaseRequest         *message);
+size_t needletail__internal__v1__release_request__get_packed_size
+                     (const Needletail__Internal__V1__ReleaseRequest   *message);
+size_t needletail__internal__v1__release_request__pack
+                     (const Needletail__Internal__V1__ReleaseRequest   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__release_request__pack_to_buffer
+                     (const Needletail__Internal__V1__ReleaseRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__ReleaseRequest *
+       needletail__internal__v1__release_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__release_request__free_unpacked
+                     (Needletail__Internal__V1__ReleaseRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__ReleaseReply methods */
+void   needletail__internal__v1__release_reply__init
+                     (Needletail__Internal__V1__ReleaseReply         *message);
+size_t needletail__internal__v1__release_reply__get_packed_size
+                     (const Needletail__Internal__V1__ReleaseReply   *message);
+size_t needletail__internal__v1__release_reply__pack
+                     (const Needletail__Internal__V1__ReleaseReply   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__release_reply__pack_to_buffer
+                     (const Needletail__Internal__V1__ReleaseReply   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__ReleaseReply *
+       needletail__internal__v1__release_reply__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__release_reply__free_unpacked
+                     (Needletail__Internal__V1__ReleaseReply *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__StoreRequest methods */
+void   needletail__internal__v1__store_request__init
+                     (Needletail__Internal__V1__StoreRequest         *message);
+size_t needletail__internal__v1__store_request__get_packed_size
+                     (const Needletail__Internal__V1__StoreRequest   *message);
+size_t needletail__internal__v1__store_request__pack
+                     (const Needletail__Internal__V1__StoreRequest   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__store_request__pack_to_buffer
+                     (const Needletail__Internal__V1__StoreRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__StoreRequest *
+       needletail__internal__v1__store_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__store_request__free_unpacked
+                     (Needletail__Internal__V1__StoreRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__Piece methods */
+void   needletail__internal__v1__piece__init
+                     (Needletail__Internal__V1__Piece         *message);
+size_t needletail__internal__v1__piece__get_packed_size
+                     (const Needletail__Internal__V1__Piece   *message);
+size_t needletail__internal__v1__piece__pack
+                     (const Needletail__Internal__V1__Piece   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__piece__pack_to_buffer
+                     (const Needletail__Internal__V1__Piece   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__Piece *
+       needletail__internal__v1__piece__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__piece__free_unpacked
+                     (Needletail__Internal__V1__Piece *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__StoreReply methods */
+void   needletail__internal__v1__store_reply__init
+                     (Needletail__Internal__V1__StoreReply         *message);
+size_t needletail__internal__v1__store_reply__get_packed_size
+                     (const Needletail__Internal__V1__StoreReply   *message);
+size_t needletail__internal__v1__store_reply__pack
+                     (const Needletail__Internal__V1__StoreReply   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__store_reply__pack_to_buffer
+                     (const Needletail__Internal__V1__StoreReply   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__StoreReply *
+       needletail__internal__v1__store_reply__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__store_reply__free_unpacked
+                     (Needletail__Internal__V1__StoreReply *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__RestoreRequest methods */
+void   needletail__internal__v1__restore_request__init
+                     (Needletail__Internal__V1__RestoreRequest         *message);
+size_t needletail__internal__v1__restore_request__get_packed_size
+                     (const Needletail__Internal__V1__RestoreRequest   *message);
+size_t needletail__internal__v1__restore_request__pack
+                     (const Needletail__Internal__V1__RestoreRequest   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__restore_request__pack_to_buffer
+                     (const Needletail__Internal__V1__RestoreRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__RestoreRequest *
+       needletail__internal__v1__restore_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__restore_request__free_unpacked
+                     (Needletail__Internal__V1__RestoreRequest *message,
+                      ProtobufCAllocator *allocator);
 /* Needletail__Internal__V1__FollowRequest methods */
 void   needletail__internal__v1__follow_request__init
                      (Needletail__Internal__V1__FollowRequest         *message);
@@ -2339,6 +2616,30 @@ typedef void (*Needletail__Internal__V1__CopyPiece_Closure)
 typedef void (*Needletail__Internal__V1__EndCopyRequest_Closure)
                  (const Needletail__Internal__V1__EndCopyRequest *message,
                   void *closure_data);
+typedef void (*Needletail__Internal__V1__HoldRequest_Closure)
+                 (const Needletail__Internal__V1__HoldRequest *message,
+                  void *closure_data);
+typedef void (*Needletail__Internal__V1__HoldReply_Closure)
+                 (const Needletail__Internal__V1__HoldReply *message,
+                  void *closure_data);
+typedef void (*Needletail__Internal__V1__ReleaseRequest_Closure)
+                 (const Needletail__Internal__V1__ReleaseRequest *message,
+                  void *closure_data);
+typedef void (*Needletail__Internal__V1__ReleaseReply_Closure)
+                 (const Needletail__Internal__V1__ReleaseReply *message,
+                  void *closure_data);
+typedef void (*Needletail__Internal__V1__StoreRequest_Closure)
+                 (const Needletail__Internal__V1__StoreRequest *message,
+                  void *closure_data);
+typedef void (*Needletail__Internal__V1__Piece_Closure)
+                 (const Needletail__Internal__V1__Piece *message,
+                  void *closure_data);
+typedef void (*Needletail__Internal__V1__StoreReply_Closure)
+                 (const Needletail__Internal__V1__StoreReply *message,
+                  void *closure_data);
+typedef void (*Needletail__Internal__V1__RestoreRequest_Closure)
+                 (const Needletail__Internal__V1__RestoreRequest *message,
+                  void *closure_data);
 typedef void (*Needletail__Internal__V1__FollowRequest_Closure)
                  (const Needletail__Internal__V1__FollowRequest *message,
                   void *closure_data);
@@ -2579,6 +2880,63 @@ void needletail__internal__v1__replication__digest(ProtobufCService *service,
                                                    const Needletail__Internal__V1__DigestRequest *input,
                                                    Needletail__Internal__V1__DigestReply_Closure closure,
                                                    void *closure_data);
+typedef struct Needletail__Internal__V1__Backup_Service Needletail__Internal__V1__Backup_Service;
+struct Needletail__Internal__V1__Backup_Service
+{
+  ProtobufCService base;
+  void (*hold)(Needletail__Internal__V1__Backup_Service *service,
+               const Needletail__Internal__V1__HoldRequest *input,
+               Needletail__Internal__V1__HoldReply_Closure closure,
+               void *closure_data);
+  void (*release)(Needletail__Internal__V1__Backup_Service *service,
+                  const Needletail__Internal__V1__ReleaseRequest *input,
+                  Needletail__Internal__V1__ReleaseReply_Closure closure,
+                  void *closure_data);
+  void (*begin_copy)(Needletail__Internal__V1__Backup_Service *service,
+                     const Needletail__Internal__V1__ShardId *input,
+                     Needletail__Internal__V1__CopyDescription_Closure closure,
+                     void *closure_data);
+  void (*store)(Needletail__Internal__V1__Backup_Service *service,
+                const Needletail__Internal__V1__StoreRequest *input,
+                Needletail__Internal__V1__StoreReply_Closure closure,
+                void *closure_data);
+  void (*restore)(Needletail__Internal__V1__Backup_Service *service,
+                  const Needletail__Internal__V1__RestoreRequest *input,
+                  Needletail__Internal__V1__Empty_Closure closure,
+                  void *closure_data);
+};
+typedef void (*Needletail__Internal__V1__Backup_ServiceDestroy)(Needletail__Internal__V1__Backup_Service *);
+void needletail__internal__v1__backup__init (Needletail__Internal__V1__Backup_Service *service,
+                                             Needletail__Internal__V1__Backup_ServiceDestroy destroy);
+#define NEEDLETAIL__INTERNAL__V1__BACKUP__BASE_INIT \
+    { &needletail__internal__v1__backup__descriptor, protobuf_c_service_invoke_internal, NULL }
+#define NEEDLETAIL__INTERNAL__V1__BACKUP__INIT(function_prefix__) \
+    { NEEDLETAIL__INTERNAL__V1__BACKUP__BASE_INIT,\
+      function_prefix__ ## hold,\
+      function_prefix__ ## release,\
+      function_prefix__ ## begin_copy,\
+      function_prefix__ ## store,\
+      function_prefix__ ## restore  }
+void needletail__internal__v1__backup__hold(ProtobufCService *service,
+                                            const Needletail__Internal__V1__HoldRequest *input,
+                                            Needletail__Internal__V1__HoldReply_Closure closure,
+                                            void *closure_data);
+void needletail__internal__v1__backup__release(ProtobufCService *service,
+                                               const Needletail__Internal__V1__ReleaseRequest *input,
+                                               Needletail__Internal__V1__ReleaseReply_Closure closure,
+                                               void *closure_data);
+void needletail__internal__v1__backup__begin_copy(ProtobufCService *service,
+                                                  const Needletail__Internal__V1__ShardId *input,
+                                                  Needletail__Internal__V1__CopyDescription_Closure closure,
+                                                  void *closure_data);
+void needletail__internal__v1__backup__store(ProtobufCService *service,
+                                             const Needletail__Internal__V1__StoreRequest *input,
+                                             Needletail__Internal__V1__StoreReply_Closure closure,
+                                             void *closure_data);
+void needletail__internal__v1__backup__restore(ProtobufCService *service,
+                                               const Needletail__Internal__V1__RestoreRequest *input,
+                                               Needletail__Internal__V1__Empty_Closure closure,
+                                               void *closure_data);
 typedef struct Needletail__Internal__V1__Membership_Service Needletail__Internal__V1__Membership_Service;
 struct Needletail__Internal__V1__Membership_Service
 {
@@ -2666,6 +3024,14 @@ extern const ProtobufCMessageDescriptor needletail__internal__v1__copied_file__d
 extern const ProtobufCMessageDescriptor needletail__internal__v1__read_copy_request__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__copy_piece__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__end_copy_request__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__hold_request__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__hold_reply__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__release_request__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__release_reply__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__store_request__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__piece__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__store_reply__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__restore_request__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__follow_request__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__follow_start__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__follow_reply__descriptor;
@@ -2682,6 +3048,7 @@ extern const ProtobufCMessageDescriptor needletail__internal__v1__leased_epoch__
 extern const ProtobufCMessageDescriptor needletail__internal__v1__heartbeat_reply__descriptor;
 extern const ProtobufCServiceDescriptor needletail__internal__v1__shard_worker__descriptor;
 extern const ProtobufCServiceDescriptor needletail__internal__v1__replication__descriptor;
+extern const ProtobufCServiceDescriptor needletail__internal__v1__backup__descriptor;
 extern const ProtobufCServiceDescriptor needletail__internal__v1__membership__descriptor;
 
 PROTOBUF_C__END_DECLS

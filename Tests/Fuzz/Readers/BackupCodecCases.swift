@@ -1,0 +1,1 @@
+../../NeedletailAPITests/BackupCodecCases.swift

@@ -1,0 +1,59 @@
+import NeedletailCore
+import NeedletailShard
+import Synchronization
+import Testing
+
+@Suite(.timeLimit(.minutes(1))) struct WorkerPoolTests {
+    /// Runs `body` while the pool's one thread is at work until `body` has returned.
+    private static func whileBusy(_ pool: WorkerPool, _ body: () throws -> Void) throws {
+        let gate = Mutex(true)
+        let isRunning = Atomic(false)
+        try pool.submit { _ in
+            isRunning.store(true, ordering: .releasing)
+            while gate.withLock({ $0 }) {}
+        }
+        while !isRunning.load(ordering: .acquiring) {}
+        defer { gate.withLock { $0 = false } }
+        try body()
+    }
+
+    private static func refusal(_ body: () throws(NeedletailError) -> Void) -> NeedletailError? {
+        do { try body() } catch { return error }
+        return nil
+    }
+
+    @Test func refusesWhatDoesNotFit() throws {
+        let pool = WorkerPool(threads: 1, queueLimit: 3)
+        defer { pool.close() }
+        let done = Atomic(0)
+        try Self.whileBusy(pool) {
+            for _ in 0..<3 { try pool.submit { _ in done.add(1, ordering: .relaxed) } }
+            let refused = Self.refusal { () throws(NeedletailError) in try pool.submit { _ in done.add(100, ordering: .relaxed) } }
+            #expect(refused?.code == .resourceExhausted && refused?.retryAfter != nil)
+        }
+        pool.close()
+        #expect(done.load(ordering: .relaxed) == 3)
+    }
+
+    @Test func refusesWhatWouldBeginTooLate() throws {
+        let pool = WorkerPool(threads: 1)
+        defer { pool.close() }
+        // So that the pool knows what a job takes: a hundredth of a second at least.
+        for _ in 0..<100 {
+            try pool.submit { _ in
+                let end = ContinuousClock.now + .milliseconds(10)
+                while ContinuousClock.now < end {}
+            }
+        }
+        let settled = Atomic(false)
+        try pool.submit { _ in settled.store(true, ordering: .releasing) }
+        while !settled.load(ordering: .acquiring) {}
+        try Self.whileBusy(pool) {
+            for _ in 0..<1_000 { try pool.submit { _ in } }
+            let refused = Self.refusal { () throws(NeedletailError) in try pool.submit(deadline: .after(.seconds(1))) { _ in } }
+            #expect(refused?.code == .resourceExhausted)
+            #expect(try #require(refused?.retryAfter) > .seconds(1))
+            try pool.submit(deadline: .after(.seconds(3_600))) { _ in }
+        }
+    }
+}
