@@ -170,6 +170,8 @@ struct HeartbeatLoop: Sendable {
     }
 
     private func follow(_ answer: HeartbeatAnswer, reported replicas: [ReplicaStatus]) async throws {
+        // First of all: what takes long comes after it, and by then a replica may have been moved back here.
+        for shard in answer.dropped where replicas.contains(where: { $0.shard == shard }) { try await replication.dropReplica(shard, deadline: nil) }
         for assignment in answer.assignments { try await take(assignment) }
         await replication.reconcile()
         for model in answer.models {
@@ -180,7 +182,6 @@ struct HeartbeatLoop: Sendable {
                 logger.warning("a codec's model was not taken: \(error)", metadata: ["collection": "\(model.incarnation)"])
             }
         }
-        for shard in answer.dropped where replicas.contains(where: { $0.shard == shard }) { try await replication.dropReplica(shard, deadline: nil) }
         // Judged by what was reported: a replica made since then is in nobody's list yet.
         let wanted = Set(answer.assignments.map(\.shard) + answer.dropped + answer.kept)
         for replica in replicas where !wanted.contains(replica.shard) {

@@ -103,21 +103,26 @@ import Testing
         }
     }
 
+    /// How many are found differs from one draw to the next, the more so on few dimensions: judged by several draws together.
     @Test(arguments: specs) func thousandsOfCopiesCutOffNoOthers(spec: String) throws {
         var generator = SeededGenerator.fresh()
-        let copy = generator.gaussians(Self.dimensions)
-        let others = (0..<100).map { _ in generator.gaussians(Self.dimensions) }
         for metric in Self.metrics.prefix(2) {
-            // The others among the copies, and nothing but copies for most of the time.
-            let vectors = (0..<3_100).map { $0 % 31 == 30 ? others[$0 / 31] : copy }
-            let index = try Self.index(try Self.field(spec, metric), vectors)
-            // A heap of copies fills a beam that is narrower.
-            let found = try others.enumerated().count { number, other in
-                try index.search(other, ef: vectors.count).contains { $0.slot == UInt32(number * 31 + 30) }
+            var found = 0
+            let draws = 5
+            for _ in 0..<draws {
+                let copy = generator.gaussians(Self.dimensions)
+                let others = (0..<100).map { _ in generator.gaussians(Self.dimensions) }
+                // The others among the copies, and nothing but copies for most of the time.
+                let vectors = (0..<3_100).map { $0 % 31 == 30 ? others[$0 / 31] : copy }
+                let index = try Self.index(try Self.field(spec, metric), vectors)
+                // A heap of copies fills a beam that is narrower.
+                found += try others.enumerated().count { number, other in
+                    try index.search(other, ef: vectors.count).contains { $0.slot == UInt32(number * 31 + 30) }
+                }
+                let near = try index.search(copy, ef: vectors.count)
+                #expect(near.count >= 10 && near.prefix(10).allSatisfy { abs($0.distance - near[0].distance) < 1e-5 }, "\(spec) \(metric)")
             }
-            #expect(found >= (spec.hasPrefix("fft") ? 70 : 90), "\(spec) \(metric): \(found) of 100 found among copies")
-            let near = try index.search(copy, ef: vectors.count)
-            #expect(near.count >= 10 && near.prefix(10).allSatisfy { abs($0.distance - near[0].distance) < 1e-5 }, "\(spec) \(metric)")
+            #expect(found >= (spec.hasPrefix("fft") ? 80 : 90) * draws, "\(spec) \(metric): \(found) of \(100 * draws) found among copies")
         }
     }
 

@@ -190,7 +190,10 @@ def test_cancelling_undoes(cluster):
     # Held before it begins.
     cluster.cluster.Pause(cluster_pb2.PauseRequest(), timeout=10)
     begun = move(cluster, "cancelled", 0, **{"from": source, "to": target})
-    time.sleep(0.5)
+    # The leader goes through its moves several times a heartbeat.
+    for _ in range(2):
+        since = time.monotonic()
+        wait_for(lambda: all(n.heartbeat_age_milliseconds < (time.monotonic() - since) * 1000 for n in nodes(cluster)), "heartbeats", 10)
     assert operation(cluster, begun.id).step == "adding"
     with pytest.raises(grpc.RpcError) as error:
         move(cluster, "cancelled", 0, **{"from": source, "to": target})
@@ -256,8 +259,9 @@ def test_a_node_that_joins_gets_its_share():
 
             wait_for(lambda: share() >= 3 and all(one.step == "done" for one in operations(cluster)), "a share of the shards", 90,
                      lambda: f"{operations(cluster)} {cluster.describe()}")
-            # It stays so.
-            time.sleep(5)
+            # It stays so, for as many requests again.
+            count = traffic.reads
+            wait_for(lambda: traffic.reads > 2 * count, "as many reads again", 90, cluster.describe)
         traffic.check(cluster)
         done = operations(cluster)
         assert {one.step for one in done} == {"done"} and {one.move.cause for one in done} == {"balance"} and {one.move.to for one in done} == {new}
