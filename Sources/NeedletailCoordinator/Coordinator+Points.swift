@@ -74,7 +74,9 @@ extension Coordinator {
             return [PartOutcome(number: part.place.number, count: part.operations.count, result: .success(receipt))]
         } catch {
             let isUndone = error.code == .aborted || error.code == .notFound || (error.code == .unavailable && whole.operation != nil)
-            guard isUndone, whole.deadline?.isPast != true, let newer = resharded(entry), !newer.shards.contains(where: { $0.number == part.place.number })
+            let end = whole.deadline ?? .after(Self.patience)
+            guard isUndone, await isOutdated(entry, by: error, before: end), let newer = resharded(entry),
+                !newer.shards.contains(where: { $0.number == part.place.number })
             else { return [PartOutcome(number: part.place.number, count: part.operations.count, result: .failure(error))] }
             var outcomes: [PartOutcome] = []
             for part in Self.parts(of: part.operations, in: newer) { outcomes += await self.write(part, whole, of: newer) }

@@ -25,16 +25,40 @@ extension Coordinator {
             do {
                 return try await body(entry, adapted)
             } catch {
-                guard Self.mayPass(Self.wrap(error)), !end.isPast, resharded(entry) != nil else { throw error }
+                guard await isOutdated(entry, by: Self.wrap(error), before: end) else { throw error }
             }
         }
     }
 
+    /// Whether an error may come of a map that is not the newest; a shard that is not there, or takes no requests in its epoch, surely comes of
+    /// one, and then news of it are waited for.
+    func isOutdated(_ entry: CollectionEntry, by error: NeedletailError, before end: Deadline) async -> Bool {
+        guard Self.mayPass(error), !end.isPast else { return false }
+        if resharded(entry) == nil, error.code == .aborted || error.code == .notFound {
+            let patience = error.code == .aborted ? end : min(end, .after(Self.mapPatience))
+            let name = entry.spec.name
+            while state.withLock({ $0.collections[name].map { $0.isLike(entry) } ?? false }), !patience.isPast, !Task.isCancelled {
+                try? await Task.sleep(for: .milliseconds(5))
+            }
+        }
+        return resharded(entry) != nil
+    }
+
+    /// A replica may also be missing because its files are.
+    private static let mapPatience = Duration.seconds(1)
+
     /// The collection as it is now, if it has other shards than this says.
     func resharded(_ entry: CollectionEntry) -> CollectionEntry? {
         guard let now = state.withLock({ $0.collections[entry.spec.name] }), now.incarnation == entry.incarnation, now.state == .active else { return nil }
-        return now.shards.map(\.number) == entry.shards.map(\.number) ? nil : now
+        return now.isLike(entry) ? nil : now
     }
 
     func isSplitting(_ shard: ShardID) -> Bool { state.withLock { $0.isSplitting(shard) } }
+}
+
+extension CollectionEntry {
+    /// Whether it is the same collection in the same shards, wherever these are.
+    fileprivate func isLike(_ other: CollectionEntry) -> Bool {
+        incarnation == other.incarnation && state == other.state && shards.map(\.number) == other.shards.map(\.number)
+    }
 }

@@ -17,7 +17,13 @@ extension Coordinator {
         let queries = try validated(request.queries, names)
         let responses = await gather(entry, queries: queries, request)
         let reports = responses.flatMap(\.reports)
-        for case .failed(let error) in reports.map(\.outcome) where Self.mayPass(error) && resharded(entry) != nil { throw error }
+        for case .failed(let error) in reports.map(\.outcome) where Self.mayPass(error) {
+            // Whoever takes a partial answer does not wait for another map.
+            let isOutdated =
+                request.allowPartial
+                ? resharded(entry) != nil : await isOutdated(entry, by: error, before: request.deadline ?? .after(Self.patience))
+            if isOutdated { throw error }
+        }
         try CoverageVerdict.check(reports, allowPartial: request.allowPartial)
         var work = SearchWork()
         for response in responses { work += response.work }

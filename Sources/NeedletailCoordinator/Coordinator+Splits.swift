@@ -54,6 +54,12 @@ extension Coordinator {
             case .drop(let nodes):
                 await drop(split, on: nodes)
                 return nil
+            case .close:
+                if case .change(let next, let places) = Splitter.next(split, await circumstances(of: split, isClosing: true)) {
+                    return try await change(split, to: next, places, logger)
+                }
+                try await Task.sleep(for: Self.sealedPause)
+                return split
             case .wait:
                 guard split.step == .sealing else { return nil }
                 try await Task.sleep(for: Self.sealedPause)
@@ -66,12 +72,14 @@ extension Coordinator {
         }
     }
 
-    private func circumstances(of split: Split) async -> Splitter.Circumstances {
+    private func circumstances(of split: Split, isClosing: Bool = false) async -> Splitter.Circumstances {
         let known = place(of: split.parent)
         var now = Splitter.Circumstances(place: known?.1)
         now.age = .milliseconds(max(0, Self.milliseconds() - split.changedMilliseconds))
         if split.step == .preparing || split.step == .sealing, let place = known?.1 {
-            now.progress = await ask(split.order, of: place.inSync.filter(split.nodes.contains))
+            var order = split.order
+            order.isClosing = isClosing
+            now.progress = await ask(order, of: place.inSync.filter(split.nodes.contains))
         }
         state.withLock { state in
             let lost = lostNodes(state)

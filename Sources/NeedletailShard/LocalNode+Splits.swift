@@ -80,18 +80,28 @@ extension HostedReplica {
     /// Whether the points of its siblings are cut out of its graphs.
     public var isTidy: Bool { !replica.applier.isTidying.load(ordering: .acquiring) }
 
-    /// Takes no more writes of epochs before this one, nor reads that ask for the primary, also after a restart.
+    /// Takes no more writes of epochs before this one, also after a restart.
     /// - Returns: where the log ends: no write follows that in those epochs.
     public func seal(before epoch: UInt64) async throws -> UInt64 {
         let replica = replica
-        replica.operations.withLock { _ in replica.raiseSeal(to: epoch) }
+        replica.operations.withLock { _ in raiseEpoch(replica.sealedEpoch, to: epoch) }
         return try await replica.resources.modelPool.run { _ in
-            try replica.storeSeal(epoch)
+            try replica.storeSeal()
             // What was admitted before is in the queue, and then in the log or refused.
             replica.existingCommitter?.drain()
             return replica.log.lastSequence
         }
     }
+
+    /// Answers no more reads of epochs before this one, also after a restart.
+    public func close(before epoch: UInt64) async throws {
+        let replica = replica
+        raiseEpoch(replica.closedEpoch, to: epoch)
+        try await replica.resources.modelPool.run { _ in try replica.storeSeal() }
+    }
+
+    /// Whether it answers no reads of epochs before this one, whatever happens to it.
+    public func isClosed(before epoch: UInt64) -> Bool { replica.storedSeal.withLock { $0.closed >= epoch } }
 
     /// Takes over what of the parent's records, all of them committed, concerns this part of it. Their sequences are kept.
     public func follow(_ records: [LogRecord]) async throws {
@@ -120,6 +130,12 @@ extension HostedReplica {
     public var safeSequence: UInt64 { min(appliedSequence, logEnd.durable) }
 }
 
+/// Never back: two orders may come at once.
+private func raiseEpoch(_ epoch: borrowing Atomic<UInt64>, to value: UInt64) {
+    var known = epoch.load(ordering: .acquiring)
+    while known < value { (_, known) = epoch.compareExchange(expected: known, desired: value, ordering: .acquiringAndReleasing) }
+}
+
 extension Replica {
     /// Opens: what was sealed stays so.
     func restoreSeal() throws {
@@ -128,23 +144,36 @@ extension Replica {
         guard try reader.u8() == 1 else {
             throw NeedletailError(.failedPrecondition, "a replica's seal has a format that this build does not read; upgrade this node", location: sealPath)
         }
-        raiseSeal(to: try reader.u64())
+        let (sealed, closed) = (try reader.u64(), try reader.u64())
+        storedSeal.withLock { $0 = (sealed, closed) }
+        raiseEpoch(sealedEpoch, to: sealed)
+        raiseEpoch(closedEpoch, to: closed)
     }
 
     private var sealPath: String { directory + "/sealed" }
 
-    fileprivate func raiseSeal(to epoch: UInt64) { if sealedEpoch.load(ordering: .acquiring) < epoch { sealedEpoch.store(epoch, ordering: .releasing) } }
-
-    fileprivate func storeSeal(_ epoch: UInt64) throws {
-        var writer = ByteWriter()
-        writer.u8(1)
-        writer.u64(epoch)
-        try resources.disk.replaceChecked(sealPath, with: writer.bytes)
+    /// Puts on the disk what is sealed and closed, if it is not there.
+    fileprivate func storeSeal() throws {
+        try storedSeal.withLock { stored in
+            let seal = (sealed: sealedEpoch.load(ordering: .acquiring), closed: closedEpoch.load(ordering: .acquiring))
+            guard seal != stored else { return }
+            var writer = ByteWriter()
+            writer.u8(1)
+            writer.u64(seal.sealed)
+            writer.u64(seal.closed)
+            try resources.disk.replaceChecked(sealPath, with: writer.bytes)
+            stored = seal
+        }
     }
 
-    /// - Throws: `aborted` when the shard is sealed in this epoch, or has none yet: nothing was done, and the map will soon say where to turn.
-    func checkOpen(_ epoch: UInt64) throws(NeedletailError) {
-        guard epoch == 0 || epoch < sealedEpoch.load(ordering: .acquiring) else { return }
+    /// - Throws: `aborted` when the shard takes no writes in this epoch, or has none yet: nothing was done, and the map will soon say where to turn.
+    func checkOpen(_ epoch: UInt64) throws(NeedletailError) { try check(epoch, after: sealedEpoch.load(ordering: .acquiring)) }
+
+    /// - Throws: `aborted` when the shard answers no reads in its epoch, or has none yet.
+    func checkReadable() throws(NeedletailError) { try check(standing.withLock { $0.epoch }, after: closedEpoch.load(ordering: .acquiring)) }
+
+    private func check(_ epoch: UInt64, after end: UInt64) throws(NeedletailError) {
+        guard epoch == 0 || epoch < end else { return }
         throw NeedletailError(.aborted, "shard \(assignment.shard) is being split; read the cluster map again")
     }
 }

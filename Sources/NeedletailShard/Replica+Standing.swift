@@ -15,12 +15,12 @@ extension Replica {
     }
 
     /// Waits until the replica may answer a read that asks for something.
-    /// - Throws: `aborted` when it is not the primary that is asked for, `deadlineExceeded` when it does not get there in time.
+    /// - Throws: `aborted` when it is not the primary that is asked for, or its parts are to be asked, `deadlineExceeded` when it does not get there in time.
     func meet(_ condition: ReadCondition, deadline: Deadline?) async throws {
+        try checkReadable()
         if condition.isNone { return }
         var sequence = condition.sequence
         if condition.isPrimary {
-            try checkOpen(standing.withLock { $0.epoch })
             if let observer = observer.withLock({ $0 }) {
                 // The gate hears of it later than the observer decides it: a new primary's would be behind what its predecessor acknowledged.
                 sequence = max(sequence, try observer.admitPrimaryRead())

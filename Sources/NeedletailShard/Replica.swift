@@ -46,6 +46,10 @@ final class Replica: @unchecked Sendable {
     let copied = Mutex<[UInt64: UInt64]>([:])
     /// No write, and no read that asks for the primary, is taken in an epoch before this one.
     let sealedEpoch = Atomic<UInt64>(0)
+    /// Reads of earlier epochs are refused.
+    let closedEpoch = Atomic<UInt64>(0)
+    /// Both, as they are on the disk.
+    let storedSeal = Mutex((sealed: UInt64(0), closed: UInt64(0)))
     let observer = Mutex<(any ReplicationObserver)?>(nil)
     /// While a backup is cut; changed with `operations` held.
     let hold = Mutex<WriteHold?>(nil)

@@ -5285,7 +5285,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__hand_over_request__de
   (ProtobufCMessageInit) needletail__internal__v1__hand_over_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__split_request__field_descriptors[3] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__split_request__field_descriptors[4] =
 {
   {
     "shard",
@@ -5323,16 +5323,29 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__split_request__f
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "closing",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__SplitRequest, closing),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__internal__v1__split_request__field_indices_by_name[] = {
   1,   /* field[1] = children */
+  3,   /* field[3] = closing */
   2,   /* field[2] = seal_epoch */
   0,   /* field[0] = shard */
 };
 static const ProtobufCIntRange needletail__internal__v1__split_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__split_request__descriptor =
 {
@@ -5342,7 +5355,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__split_request__descri
   "Needletail__Internal__V1__SplitRequest",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__SplitRequest),
-  3,
+  4,
   needletail__internal__v1__split_request__field_descriptors,
   needletail__internal__v1__split_request__field_indices_by_name,
   1,  needletail__internal__v1__split_request__number_ranges,
@@ -5413,7 +5426,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__split_child__descript
   (ProtobufCMessageInit) needletail__internal__v1__split_child__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__split_reply__field_descriptors[3] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__split_reply__field_descriptors[4] =
 {
   {
     "end",
@@ -5451,16 +5464,29 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__split_reply__fie
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "closed",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__SplitReply, closed),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__internal__v1__split_reply__field_indices_by_name[] = {
   2,   /* field[2] = children */
+  3,   /* field[3] = closed */
   0,   /* field[0] = end */
   1,   /* field[1] = sealed */
 };
 static const ProtobufCIntRange needletail__internal__v1__split_reply__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__split_reply__descriptor =
 {
@@ -5470,7 +5496,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__split_reply__descript
   "Needletail__Internal__V1__SplitReply",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__SplitReply),
-  3,
+  4,
   needletail__internal__v1__split_reply__field_descriptors,
   needletail__internal__v1__split_reply__field_indices_by_name,
   1,  needletail__internal__v1__split_reply__number_ranges,

@@ -17,6 +17,7 @@ extension InternalMessages {
                 return part
             }
             message.pointee.seal_epoch = order.sealEpoch
+            message.pointee.closing = order.isClosing ? 1 : 0
             return message
         },
         read: { (message: UnsafePointer<Needletail__Internal__V1__SplitRequest>) throws(NeedletailError) in
@@ -25,7 +26,9 @@ extension InternalMessages {
                 guard child.first_hash <= child.last_hash else { throw NeedletailError(.invalidArgument, "a hash range runs backwards") }
                 return SplitOrder.Child(number: child.number, range: HashRange(first: child.first_hash, last: child.last_hash))
             }
-            return SplitOrder(parent: try ShardID(message.pointee.shard), children: children, sealEpoch: message.pointee.seal_epoch)
+            return SplitOrder(
+                parent: try ShardID(message.pointee.shard), children: children, sealEpoch: message.pointee.seal_epoch,
+                isClosing: message.pointee.closing != 0)
         })
 
     public static let splitProgress = MessageCodec<SplitProgress>(
@@ -33,6 +36,7 @@ extension InternalMessages {
             let message = try arena.make(Needletail__Internal__V1__SplitReply.self)
             message.pointee.end = progress.end
             message.pointee.sealed = progress.isSealed ? 1 : 0
+            message.pointee.closed = progress.isClosed ? 1 : 0
             message.pointee.n_children = progress.children.count
             message.pointee.children = try arena.list(progress.children) { child throws(NeedletailError) in
                 let part = try arena.make(Needletail__Internal__V1__SplitProgress.self)
@@ -46,6 +50,7 @@ extension InternalMessages {
             let children = try messages(message.pointee.children, message.pointee.n_children) { part in
                 SplitProgress.Child(isReady: part.pointee.ready != 0, end: part.pointee.end)
             }
-            return SplitProgress(end: message.pointee.end, isSealed: message.pointee.sealed != 0, children: children)
+            return SplitProgress(
+                end: message.pointee.end, isSealed: message.pointee.sealed != 0, isClosed: message.pointee.closed != 0, children: children)
         })
 }

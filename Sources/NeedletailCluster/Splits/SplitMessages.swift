@@ -17,11 +17,14 @@ public struct SplitOrder: Sendable, Hashable {
     public var children: [Child]
     /// The primary of the epoch before this one takes no more writes in that epoch; 0: it goes on.
     public var sealEpoch: UInt64
+    /// The replica answers no reads of epochs before the seal's either: its parts are about to take the parent's place.
+    public var isClosing: Bool
 
-    public init(parent: ShardID, children: [Child], sealEpoch: UInt64 = 0) {
+    public init(parent: ShardID, children: [Child], sealEpoch: UInt64 = 0, isClosing: Bool = false) {
         self.parent = parent
         self.children = children
         self.sealEpoch = sealEpoch
+        self.isClosing = isClosing
     }
 
     public func shard(_ child: Child) -> ShardID { ShardID(incarnation: parent.incarnation, number: child.number) }
@@ -45,12 +48,15 @@ public struct SplitProgress: Sendable, Hashable {
     public var end: UInt64
     /// This replica led the epoch before the seal, and nothing follows `end` in that epoch, whatever happens to it.
     public var isSealed: Bool
+    /// This replica answers no reads of epochs before the seal, whatever happens to it.
+    public var isClosed: Bool
     /// In the order of the children in the order.
     public var children: [Child]
 
-    public init(end: UInt64, isSealed: Bool = false, children: [Child]) {
+    public init(end: UInt64, isSealed: Bool = false, isClosed: Bool = false, children: [Child]) {
         self.end = end
         self.isSealed = isSealed
+        self.isClosed = isClosed
         self.children = children
     }
 

@@ -7,6 +7,9 @@ public import NeedletailCore
 /// record of e follows what its log ends with, F. All of it has to be committed, that is on every member of the in-sync set, before a member's
 /// child has it. Any other primary begins a later epoch, by a change of the place; the cut-over names the place's revision. So either the shard
 /// got another epoch, and the seal is broken and made once more, or the children of all members have exactly what was ever acknowledged.
+///
+/// Reads go on until the last moment: then every member puts on its disk that it answers none of epochs before the seal. So what a child
+/// has written is never missing from an answer that began later, by whatever map it was asked for.
 public enum Splitter {
     public struct Circumstances: Sendable {
         /// nil when the collection is gone.
@@ -26,6 +29,8 @@ public enum Splitter {
     public enum Order: Sendable, Equatable {
         /// Make this the split. With places: they take the parent's, in the same transaction.
         case change(Split, places: [ShardPlace])
+        /// Ask all members to answer no more reads, then decide again.
+        case close
         /// Have the parent's primary give its epoch up, for the next one.
         case resign
         /// Ask these nodes to remove the files of `Split.dropped`.
@@ -86,6 +91,9 @@ public enum Splitter {
         if let primary = now.progress[place.primary], primary.isSealed,
             place.inSync.allSatisfy({ now.progress[$0]?.hasReached(primary.end) ?? false })
         {
+            guard place.inSync.allSatisfy({ now.progress[$0]?.isClosed ?? false }) else {
+                return now.age >= patience ? at(split, .unsealing, "not all replicas stopped answering reads in time") : .close
+            }
             var next = split
             (next.step, next.problem) = (.dropping, "")
             return .change(next, places: places(split, place))

@@ -96,13 +96,15 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
         let parent = try local.hosted(order.parent)
         let mayLead = order.sealEpoch > 0 && leads(parent, before: order.sealEpoch)
         let end = mayLead ? try await parent.seal(before: order.sealEpoch) : parent.logEnd.last
+        if order.isClosing, order.sealEpoch > 0 { try await parent.close(before: order.sealEpoch) }
+        let isClosed = order.sealEpoch > 0 && parent.isClosed(before: order.sealEpoch)
         var children: [SplitProgress.Child] = []
         for child in order.children {
             children.append(await parts.progress(of: order.shard(child), child.range, from: order.parent, isLast: order.sealEpoch > 0))
         }
-        guard mayLead else { return SplitProgress(end: end, children: children) }
+        guard mayLead else { return SplitProgress(end: end, isClosed: isClosed, children: children) }
         // Asked again: whoever gave its epoch up meanwhile did not lead to the end.
-        return SplitProgress(end: end, isSealed: leads(parent, before: order.sealEpoch), children: children)
+        return SplitProgress(end: end, isSealed: leads(parent, before: order.sealEpoch), isClosed: isClosed, children: children)
     }
 
     /// Whether no other node appends in the epoch before this one, and this one has all that was.

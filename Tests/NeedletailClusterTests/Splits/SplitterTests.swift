@@ -39,8 +39,8 @@ private func split(_ place: ShardPlace) -> Split {
     var one = split(parent)
     (one.step, one.sealEpoch) = (.sealing, 6)
     var now = Splitter.Circumstances(place: parent)
-    func progress(_ end: UInt64, _ parts: [UInt64], isSealed: Bool = false, isReady: Bool = true) -> SplitProgress {
-        SplitProgress(end: end, isSealed: isSealed, children: parts.map { .init(isReady: isReady, end: $0) })
+    func progress(_ end: UInt64, _ parts: [UInt64], isSealed: Bool = false, isClosed: Bool = true, isReady: Bool = true) -> SplitProgress {
+        SplitProgress(end: end, isSealed: isSealed, isClosed: isClosed, children: parts.map { .init(isReady: isReady, end: $0) })
     }
     func isOver() -> Bool { if case .change(let next, let places) = Splitter.next(one, now) { next.step == .dropping && places.count == 2 } else { false } }
     now.progress = [nodes[0]: progress(50, [50, 50], isSealed: true), nodes[1]: progress(50, [50, 50]), nodes[2]: progress(50, [50, 50])]
@@ -65,6 +65,13 @@ private func split(_ place: ShardPlace) -> Split {
     now = good
     now.place?.epoch = 6
     #expect(!isOver())
+    // A member may still answer reads; it is asked not to, for a while.
+    now = good
+    now.progress[nodes[1]]?.isClosed = false
+    #expect(Splitter.next(one, now) == .close)
+    now.age = Splitter.patience
+    guard case .change(let given, let places) = Splitter.next(one, now) else { Issue.record("it waits without end"); return }
+    #expect(given.step == .unsealing && places.isEmpty)
 }
 
 @Test func aSessionOfTheWholeHoldsForItsParts() throws {
@@ -95,7 +102,7 @@ private func split(_ place: ShardPlace) -> Split {
     var logs = [NodeID: UInt64]()
     var parts = [NodeID: UInt64]()
     for node in parent.replicas { (logs[node], parts[node]) = (10, 0) }
-    var sealed = [NodeID: UInt64]()
+    var (sealed, closed) = ([NodeID: UInt64](), [NodeID: UInt64]())
     var acknowledged: UInt64 = 10
     var one = split(parent)
     var age = Duration.zero
@@ -134,7 +141,8 @@ private func split(_ place: ShardPlace) -> Split {
                 isSealed = true
             }
             let part = SplitProgress.Child(isReady: true, end: parts[node] ?? 0)
-            now.progress[node] = SplitProgress(end: logs[node] ?? 0, isSealed: isSealed, children: [part, part])
+            let isClosed = closed[node, default: 0] >= one.sealEpoch
+            now.progress[node] = SplitProgress(end: logs[node] ?? 0, isSealed: isSealed, isClosed: isClosed, children: [part, part])
         }
         switch Splitter.next(one, now) {
         case .change(let next, let places):
@@ -143,6 +151,7 @@ private func split(_ place: ShardPlace) -> Split {
             (one, age) = (next, .zero)
             if places.count == 1 { parent = places[0] }
             if places.count == 2 { outcome = places }
+        case .close: for node in now.progress.keys { closed[node] = one.sealEpoch }
         case .resign:
             parent.epoch += 1
             parent.version += 1
@@ -151,9 +160,10 @@ private func split(_ place: ShardPlace) -> Split {
     }
     #expect(one.step.hasEnded)
     if one.step == .done {
+        #expect(parent.inSync.allSatisfy { closed[$0, default: 0] > parent.epoch })
         for place in outcome { for node in place.inSync { #expect((parts[node] ?? 0) >= acknowledged && parts[node] == logs[parent.primary]) } }
     } else {
         #expect(one.step == .cancelled && outcome.isEmpty)
-        #expect(sealed[parent.primary, default: 0] <= parent.epoch)
+        #expect(sealed[parent.primary, default: 0] <= parent.epoch && closed[parent.primary, default: 0] <= parent.epoch)
     }
 }

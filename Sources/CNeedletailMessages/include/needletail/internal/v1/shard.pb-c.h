@@ -599,10 +599,14 @@ struct  Needletail__Internal__V1__SplitRequest
    * 0: the shard goes on taking writes.
    */
   uint64_t seal_epoch;
+  /*
+   * The replica answers no reads of epochs before the seal's either.
+   */
+  protobuf_c_boolean closing;
 };
 #define NEEDLETAIL__INTERNAL__V1__SPLIT_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__split_request__descriptor) \
-    , NULL, 0,NULL, 0 }
+    , NULL, 0,NULL, 0, 0 }
 
 
 struct  Needletail__Internal__V1__SplitChild
@@ -633,10 +637,14 @@ struct  Needletail__Internal__V1__SplitReply
    */
   size_t n_children;
   Needletail__Internal__V1__SplitProgress **children;
+  /*
+   * This replica answers no reads of epochs before the seal's.
+   */
+  protobuf_c_boolean closed;
 };
 #define NEEDLETAIL__INTERNAL__V1__SPLIT_REPLY__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__split_reply__descriptor) \
-    , 0, 0, 0,NULL }
+    , 0, 0, 0,NULL, 0 }
 
 
 struct  Needletail__Internal__V1__SplitProgress
