@@ -12,6 +12,7 @@ import time
 import grpc
 import pytest
 from harness import BINARIES, Cluster, wait_for
+from needletail.v1 import cluster_pb2
 from needletail.v1 import collections_pb2 as c
 from needletail.v1 import common_pb2 as common
 from needletail.v1 import points_pb2 as p
@@ -39,6 +40,14 @@ def split_and_wait(door, name, number, **order):
 
 def all_in_sync(door, name, replicas):
     return all(len(s.replicas) == replicas and all(r.in_sync for r in s.replicas) for s in shards(door, name))
+
+
+def rested(door):
+    return {one.step for one in operations(door)} == {"done"}
+
+
+def plan(door):
+    return door.cluster.Plan(cluster_pb2.PlanRequest(), timeout=10)
 
 
 @pytest.mark.parametrize("replicas", [1, 2])
@@ -114,14 +123,14 @@ def test_a_backup_while_shards_are_split_is_of_one_moment(folder):
 
 
 def test_parts_move_and_get_and_lose_replicas_and_leave_a_drained_node():
-    with Cluster(workers=3, coordinator_arguments=[*CALM, "--rest", "0"]) as cluster:
+    with Cluster(workers=3, coordinator_arguments=CALM) as cluster:
         create(cluster, "led", 1, 1)
         for start in range(0, 6000, 2000):
             write(cluster, "led", range(start, start + 2000))
         with Traffic([cluster], "led", set(range(6000))) as traffic:
             split_and_wait(cluster, "led", 0)
             cluster.collections.Update(c.UpdateCollectionRequest(name="led", replication_factor=2), timeout=30)
-            wait_for(lambda: all_in_sync(cluster, "led", 2), "two replicas of each part", 90, cluster.describe)
+            wait_for(lambda: all_in_sync(cluster, "led", 2) and rested(cluster), "two replicas of each part", 90, cluster.describe)
             split_and_wait(cluster, "led", 2)
             part = next(s for s in shards(cluster, "led") if s.shard == 3)
             source = next(r.node for r in part.replicas if r.primary)
@@ -137,12 +146,12 @@ def test_parts_move_and_get_and_lose_replicas_and_leave_a_drained_node():
             subprocess.run([str(BINARIES / "needletail"), "cluster", "drain", drained, "--wait", "120", "--endpoint", cluster.coordinator.address],
                            check=True, capture_output=True, timeout=150)
             assert all(drained not in holders(s) for s in shards(cluster))
-            wait_for(lambda: all_in_sync(cluster, "led", 2), "two replicas of each part", 90, cluster.describe)
+            wait_for(lambda: all_in_sync(cluster, "led", 2) and rested(cluster), "two replicas of each part", 90, cluster.describe)
             split_and_wait(cluster, "led", 3)
             cluster.collections.Update(c.UpdateCollectionRequest(name="led", replication_factor=1), timeout=30)
-            wait_for(lambda: all_in_sync(cluster, "led", 1), "one replica of each part", 90, cluster.describe)
+            wait_for(lambda: all_in_sync(cluster, "led", 1), "one replica of each part", 90, lambda: f"{operations(cluster)} {plan(cluster)} {cluster.describe()}")
         traffic.check(cluster)
-        wait_for(lambda: all(one.step == "done" for one in operations(cluster)), "the end of all operations", 60, lambda: str(operations(cluster)))
+        wait_for(lambda: rested(cluster), "the end of all operations", 60, lambda: str(operations(cluster)))
         settled(cluster, 4)
         total = count(cluster, "led")
         for process in [cluster.coordinator, *cluster.workers]:
