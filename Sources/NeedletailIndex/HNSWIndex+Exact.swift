@@ -10,29 +10,52 @@ extension HNSWIndex {
     public func exactSearch(
         _ vector: DenseVector, limit: Int, deadline: Deadline?, scratch: inout SearchScratch, precedes: (UInt32, UInt32) -> Bool
     ) throws(NeedletailError) -> WalkResult {
+        try exactSearch(batch: [vector], limit: limit, deadline: deadline, scratch: &scratch, precedes: precedes)[0]
+    }
+
+    /// As one query after the other, but rows come from memory once for all of them, which is what the time goes into.
+    /// - Returns: a result for each query.
+    public func exactSearch(
+        batch: [DenseVector], limit: Int, deadline: Deadline?, scratch: inout SearchScratch, precedes: (UInt32, UInt32) -> Bool
+    ) throws(NeedletailError) -> [WalkResult] {
         let bound = slotBound.load(ordering: .acquiring)
-        scratch.prepare(slots: 0, queryBytes: distance.scratchBytes)
-        let query = try distance.prepare(vector, field: field.name, scratch: scratch.query.pointer)
-        var result = WalkResult()
-        guard let pointers, limit > 0 else { return result }
-        var best = BestSlots(limit: limit)
-        let block = 1024
-        for (index, start) in stride(from: 0, to: bound, by: block).enumerated() {
+        let room = (distance.scratchBytes + 63) & ~63
+        scratch.prepare(slots: 0, queryBytes: batch.count * room)
+        var queries: [PreparedQuery] = []
+        for (number, vector) in batch.enumerated() {
+            queries.append(try distance.prepare(vector, field: field.name, scratch: scratch.query.pointer + number * room))
+        }
+        var results = Array(repeating: WalkResult(), count: batch.count)
+        guard let pointers, limit > 0 else { return results }
+        var best = Array(repeating: BestSlots(limit: limit), count: batch.count)
+        // A block stays in the cache from one query to the next.
+        let block = batch.count == 1 ? 1024 : min(1024, max(16, Self.blockBytes / distance.strideBytes))
+        var distances: UInt64 = 0
+        for start in stride(from: 0, to: bound, by: block) {
             let count = min(block, bound - start)
-            distance.distances(
-                query, base: pointers.row(UInt32(start)), rows: nil, count: count, out: scratch.distances)
-            for offset in 0..<count where scratch.distances[offset] <= best.threshold && live[start + offset] {
-                best.insert(SlotDistance(slot: UInt32(start + offset), distance: scratch.distances[offset]), precedes: precedes)
+            for number in queries.indices {
+                distance.distances(
+                    queries[number], base: pointers.row(UInt32(start)), rows: nil, count: count, out: scratch.distances)
+                for offset in 0..<count where scratch.distances[offset] <= best[number].threshold && live[start + offset] {
+                    best[number].insert(SlotDistance(slot: UInt32(start + offset), distance: scratch.distances[offset]), precedes: precedes)
+                }
             }
-            result.work.distances += UInt64(count)
-            if index & 7 == 7, let deadline, deadline.isPast {
-                result.isTruncated = true
+            let before = distances
+            distances += UInt64(count)
+            if before >> 13 != distances >> 13, let deadline, deadline.isPast {
+                for number in results.indices { results[number].isTruncated = true }
                 break
             }
         }
-        result.nearest = best.sorted(precedes: precedes)
-        return result
+        for number in results.indices {
+            results[number].work.distances = distances
+            results[number].nearest = best[number].sorted(precedes: precedes)
+        }
+        return results
     }
+
+    /// Half of a second-level cache, as small ones are.
+    private static let blockBytes = 128 << 10
 }
 
 /// The nearest slots seen so far: a heap with the worst on top.

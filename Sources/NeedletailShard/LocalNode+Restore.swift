@@ -90,7 +90,7 @@ extension LocalNode {
                     if disk.exists(folder) { try disk.removeTree(folder) }
                     try disk.createDirectory(folder)
                 }
-                try await fill(RestoredReplica(folder: folder, disk: disk, pool: resources.modelPool))
+                try await fill(RestoredReplica(folder: folder, disk: disk, pool: resources.copyPool))
                 try Task.checkCancellation()
                 try await resources.maintenancePool.run { _ in
                     try disk.replaceChecked(folder + "/assignment", with: assignment.encoded)

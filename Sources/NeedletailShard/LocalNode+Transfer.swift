@@ -36,13 +36,13 @@ extension LocalNode {
     public func incoming(_ shard: ShardID) throws -> IncomingReplica {
         let folder = path(shard) + Self.incomingSuffix
         try resources.disk.createDirectory(folder)
-        return IncomingReplica(shard: shard, folder: folder, disk: resources.disk, pool: resources.modelPool)
+        return IncomingReplica(shard: shard, folder: folder, disk: resources.disk, pool: resources.copyPool)
     }
 
     /// Forgets a copy that did not come to its end.
     public func abandon(_ incoming: IncomingReplica) async throws {
         let disk = resources.disk
-        try await resources.modelPool.run { _ in try disk.removeTree(incoming.folder) }
+        try await resources.copyPool.run { _ in try disk.removeTree(incoming.folder) }
     }
 
     /// Puts a copy, whole and of that sequence and epoch, in the place of the replica that is here, and opens it.

@@ -17,6 +17,8 @@ public final class NodeResources: Sendable {
     let modelPool: WorkerPool
     /// Loading and dropping, and checkpoints that take too long where they began: one replica at a time.
     let maintenancePool: WorkerPool
+    /// Reading and writing the files of replicas that are copied.
+    let copyPool: WorkerPool
     /// Asking sampled queries again exactly, and calibrating recall targets.
     let samplingPool: WorkerPool
     /// Syncing logs that are synced by interval.
@@ -36,6 +38,7 @@ public final class NodeResources: Sendable {
         maintenancePool = WorkerPool(threads: 1, queueLimit: 1 << 20, precedence: .niceness(10))
         trainingPool = WorkerPool(threads: 1, precedence: .niceness(10))
         modelPool = WorkerPool(threads: 1)
+        copyPool = WorkerPool(threads: 2, precedence: .niceness(10))
         samplingPool = WorkerPool(threads: 1, precedence: .niceness(10))
         syncPool = WorkerPool(threads: 1)
         self.configuration = configuration
@@ -57,7 +60,8 @@ public final class NodeResources: Sendable {
 
     /// Ends all threads; the replicas that used them must be closed before.
     public func close() {
-        for pool in [intakePool, buildPool, checkpointPool, maintenancePool, trainingPool, modelPool, syncPool, samplingPool, searchPool] { pool.close() }
+        let working = [intakePool, buildPool, checkpointPool, maintenancePool, trainingPool, modelPool, copyPool, syncPool]
+        for pool in working + [samplingPool, searchPool] { pool.close() }
     }
 }
 

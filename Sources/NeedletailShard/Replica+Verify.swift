@@ -61,19 +61,19 @@ extension Replica {
             chosen.append((ContentHash.value(points.id(slot), sequence: 0, vectors: 0, payload: 0), slot))
         }
         chosen.sort { $0.hash < $1.hash }
-        var (found, wanted) = (0, 0)
-        for field in fields.indices {
-            let graph = fields[field].graph
-            for (_, slot) in chosen.prefix(queries) {
-                guard graph.live[Int(slot)], let vector = graph.vector(slot: slot) else { continue }
-                var query = SearchQuery(field: field, vector: vector, limit: 10)
-                let walked = Set(try search(query, deadline: nil, scratch: &scratch).points.map(\.id))
-                query.exact = true
-                let truth = try search(query, deadline: nil, scratch: &scratch).points
-                found += truth.count { walked.contains($0.id) }
-                wanted += truth.count
+        var (hits, wanted) = (0, 0)
+        let limit = 10
+        for graph in fields.map(\.graph) {
+            let vectors = chosen.prefix(queries).compactMap { _, slot in graph.live[Int(slot)] ? graph.vector(slot: slot) : nil }
+            let precedes = { [points] in points.id($0) < points.id($1) }
+            let truths = try graph.exactSearch(batch: vectors, limit: limit, deadline: nil, scratch: &scratch, precedes: precedes)
+            for (vector, truth) in zip(vectors, truths) {
+                let walked = try graph.search(vector, limit: limit, ef: SearchQuery.defaultEf(limit: limit), deadline: nil, scratch: &scratch)
+                let found = Set(walked.nearest.prefix(limit).map(\.slot))
+                hits += truth.nearest.count { found.contains($0.slot) }
+                wanted += truth.nearest.count
             }
         }
-        return wanted == 0 ? 1 : Double(found) / Double(wanted)
+        return wanted == 0 ? 1 : Double(hits) / Double(wanted)
     }
 }

@@ -45,7 +45,7 @@ public final class ReplicaCopy: Sendable {
     public func read(_ name: String, at offset: UInt64, count: Int) async throws -> [UInt8] {
         guard files.contains(where: { $0.name == name }) else { throw NeedletailError(.notFound, "the copy has no file \"\(name)\"; begin another") }
         let (disk, path) = (replica.resources.disk, folder + "/" + name)
-        return try await replica.resources.modelPool.run { _ in try disk.readPiece(path, at: Int(offset), count: count) }
+        return try await replica.resources.copyPool.run { _ in try disk.readPiece(path, at: Int(offset), count: count) }
     }
 
     /// Gives the files to a replica that begins with them; what remains is to `end` the copy.
@@ -67,7 +67,7 @@ public final class ReplicaCopy: Sendable {
 
     /// Runs what waits for the disk on a thread that may.
     public func run<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
-        try await replica.resources.modelPool.run { _ in try body() }
+        try await replica.resources.copyPool.run { _ in try body() }
     }
 
     /// Lets go of the files.

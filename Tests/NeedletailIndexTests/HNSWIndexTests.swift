@@ -82,6 +82,23 @@ import Testing
     }
 
     /// Copies of a vector neither hide other points nor each other, whichever came first.
+    @Test(arguments: [Metric.l2, .cosine, .dot]) func exactSearchesTogetherAnswerAsEachAlone(metric: Metric) throws {
+        var generator = SeededGenerator.fresh()
+        // Not a whole number of blocks, and every tenth point twice.
+        var vectors = (0..<2_345).map { _ in generator.gaussians(100) }
+        for index in stride(from: 10, to: vectors.count, by: 10) { vectors[index] = vectors[index - 1] }
+        let index = try TestIndex(field: VectorField(name: "v", dimensions: 100, metric: metric), vectors: vectors)
+        let queries = vectors.prefix(40) + (0..<30).map { _ in generator.gaussians(100) }
+        var scratch = SearchScratch()
+        let together = try index.graph.exactSearch(batch: queries.map { DenseVector($0) }, limit: 7, deadline: nil, scratch: &scratch, precedes: <)
+        #expect(together.map(\.nearest) == (try queries.map { try index.exact($0, limit: 7) }))
+        #expect(together.allSatisfy { $0.work.distances == 2_345 })
+        let truncated = try index.graph.exactSearch(
+            batch: queries.map { DenseVector($0) }, limit: 7, deadline: .after(.seconds(-1)), scratch: &scratch, precedes: <)
+        #expect(truncated.count == queries.count)
+        #expect(try index.graph.exactSearch(batch: [], limit: 7, deadline: nil, scratch: &scratch, precedes: <).isEmpty)
+    }
+
     @Test(arguments: [Metric.l2, .cosine, .dot]) func copiesDoNotRuinTheGraph(metric: Metric) throws {
         var generator = SeededGenerator.fresh()
         let zero = [Float](repeating: 0, count: 16)

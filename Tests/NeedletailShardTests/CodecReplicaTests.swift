@@ -48,7 +48,7 @@ private final class Refusal: Sendable {
     private static func progress(_ shard: TestShard) -> CodecProgress? { shard.node.currentStatus()[0].codecs[0] }
 
     private static func untilEncoded(_ shard: TestShard, version: UInt64 = 1) async throws {
-        try await eventually { progress(shard)?.isDone == true && progress(shard)?.version == version }
+        try await eventually { progress(shard).map { $0.isDone && $0.version == version } ?? false }
     }
 
     /// The graph walks on codes; what it finds is nearly what there is, with the very scores of an exact search.
@@ -190,6 +190,13 @@ private final class Refusal: Sendable {
         return try disk.list(replicas).flatMap { try disk.list(replicas + "/" + $0) }.filter { $0.hasPrefix("codec-") }
     }
 
+    /// Whether the newest checkpoint has all the codes of a version, and no others.
+    private static func isSaved(_ version: UInt64, _ replica: Replica) throws -> Bool {
+        guard let manifest = replica.checkpoints.manifest else { return false }
+        let marks = try CheckpointState(encoded: manifest.metadata).codecs[0]
+        return marks.allSatisfy(\.isDone) && marks.map(\.version) == [version]
+    }
+
     /// From model to model while it is searched and written, with crashes at any moment; what is no longer needed goes.
     @Test(arguments: ["lvq8", "pca24,f16,rescore60"]) func laterModelsTakeOver(index: String) async throws {
         var generator = SeededGenerator.fresh()
@@ -213,6 +220,9 @@ private final class Refusal: Sendable {
             try await shard.node.take(model)
             try await Self.untilEncoded(shard, version: version)
             try await Self.check(shard, &generator)
+            // What no checkpoint holds of a version is given up when the next one comes before a crash; walks are then on vectors.
+            let replica = try shard.node.replica(TestShard.id)
+            try await eventually { replica.requestCheckpoint(); return try Self.isSaved(version, replica) }
             #expect(try shard.node.replica(TestShard.id).fields[0].walkedVersion == version)
         }
         // An older one, or the same, changes nothing.
@@ -253,7 +263,8 @@ private final class Refusal: Sendable {
         try await shard.node.take(try await Self.model(shard, spec, version: 2))
         try await Self.untilEncoded(shard, version: 2)
         await shard.node.close()
-        #expect(try Self.modelFiles(directory) == ["codec-0-2"])
+        let left = try Self.modelFiles(directory)
+        #expect(left == ["codec-0-2"])
     }
 
     /// Searches and writes on other threads while models come one after the other.

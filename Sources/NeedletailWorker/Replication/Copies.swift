@@ -31,13 +31,18 @@ final class Copies: Sendable {
         return copy
     }
 
+    /// Pieces in order; the next is read while one is sent.
     func read(_ id: UInt64, _ name: String, from offset: UInt64, _ body: (CopyPiece) async throws -> Void) async throws {
-        var offset = offset
-        while true {
+        @Sendable func piece(at offset: UInt64) async throws -> CopyPiece {
             let bytes = try await used(id).read(name, at: offset, count: Self.pieceBytes)
-            if bytes.isEmpty { return }
-            try await body(CopyPiece(offset: offset, bytes: bytes, checksum: crc32c(bytes)))
-            offset += UInt64(bytes.count)
+            return CopyPiece(offset: offset, bytes: bytes, checksum: crc32c(bytes))
+        }
+        var current = try await piece(at: offset)
+        while !current.bytes.isEmpty {
+            let end = current.offset + UInt64(current.bytes.count)
+            async let next = piece(at: end)
+            try await body(current)
+            current = try await next
         }
     }
 

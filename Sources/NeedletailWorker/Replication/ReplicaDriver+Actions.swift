@@ -99,9 +99,10 @@ extension ReplicaDriver {
                 guard let address = hosted.assignment.address(of: primary), !address.isEmpty else {
                     throw NeedletailError(.unavailable, "the address of shard worker \(primary) is not known yet")
                 }
-                let incoming = try world.local.incoming(shard)
+                let (incoming, begin) = (try world.local.incoming(shard), ContinuousClock.now)
                 do {
                     let (sequence, epoch) = try await Transfer(incoming: incoming, source: try world.peer(address).operations).run()
+                    world.logger.info("a checkpoint was fetched", metadata: ["shard": "\(shard)", "took": "\(ContinuousClock.now - begin)"])
                     let history = try EpochHistory(base: sequence, runs: sequence == 0 ? [] : [.init(epoch: epoch, first: sequence)], end: sequence)
                     state.withLock { state in
                         state.fetched = (stream, incoming, sequence, epoch)
@@ -128,8 +129,10 @@ extension ReplicaDriver {
         guard let fetched, fetched.stream == stream else { return }
         let (world, shard) = (world, shard)
         Task {
+            let begin = ContinuousClock.now
             do {
                 try await world.local.install(fetched.incoming, sequence: fetched.sequence, epoch: fetched.epoch)
+                world.logger.info("a checkpoint was put in place", metadata: ["shard": "\(shard)", "took": "\(ContinuousClock.now - begin)"])
             } catch {
                 world.logger.error("a fetched checkpoint cannot be put in place: \(error)", metadata: ["shard": "\(shard)"])
             }

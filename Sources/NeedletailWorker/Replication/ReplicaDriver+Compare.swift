@@ -15,7 +15,9 @@ extension ReplicaDriver {
     func verify(_ stream: StreamID) {
         Task {
             do {
+                let begin = ContinuousClock.now
                 let isEqual = try await isEqual(stream.node, queries: Self.queries)
+                world.logger.info("a replica was compared", metadata: ["shard": "\(shard)", "node": "\(stream.node)", "took": "\(ContinuousClock.now - begin)"])
                 if !isEqual {
                     world.logger.error(
                         "a replica that caught up holds something else than the primary; it is given a copy",
@@ -63,7 +65,8 @@ extension ReplicaDriver {
         let deadline = Deadline.after(Self.patience)
         let mark = try await hosted.mark()
         let peer = try world.peer(address).operations
-        let mine = try await hosted.digest(at: mark, queries: queries, deadline: deadline)
-        return try await peer.digest(shard, at: mark, queries: queries, deadline: deadline).agrees(with: mine)
+        async let mine = hosted.digest(at: mark, queries: queries, deadline: deadline)
+        let theirs = try await peer.digest(shard, at: mark, queries: queries, deadline: deadline)
+        return try await theirs.agrees(with: mine)
     }
 }

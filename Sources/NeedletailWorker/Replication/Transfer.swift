@@ -9,13 +9,21 @@ struct Transfer: Sendable {
 
     private static let attempts = 20
     private static let pause = Duration.milliseconds(500)
+    /// One is written while another is on its way.
+    private static let filesAtOnce = 2
 
     /// - Returns: the last record of the checkpoint, and its epoch.
     /// - Throws: what the last of several attempts threw.
     func run() async throws -> (sequence: UInt64, epoch: UInt64) {
         let copy = try await source.beginCopy(incoming.shard, deadline: .after(.seconds(60)))
         do {
-            for file in copy.files { try await fetch(file, of: copy) }
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for (number, file) in copy.files.enumerated() {
+                    if number >= Self.filesAtOnce { try await group.next() }
+                    group.addTask { try await fetch(file, of: copy) }
+                }
+                try await group.waitForAll()
+            }
         } catch {
             try? await source.endCopy(copy.id)
             throw error
