@@ -249,24 +249,26 @@ extension Replica {
     /// Makes the group visible. Of a replaced point first the new version and then the old one away: a search in between may meet
     /// both and keeps the newer; it never meets neither.
     private func publish(_ group: GroupChanges) {
-        for change in group.changes {
-            let key = change.id.orderedKey
-            if change.isDeleted {
-                payloads.delete(key)
-                if let slot = points.remove(change.id) { retire(slot) }
-                continue
-            }
-            if let payload = change.payload { payloads.put(key, payload) }
-            let payload = change.payload.map { UInt16(truncatingIfNeeded: crc32c($0)) }
-            guard let point = change.point else {
-                if let payload, let slot = points.slot(of: change.id) { points.setPayloadChecksum(payload, slot: slot) }
-                continue
-            }
-            let vectors = point.vectors.reduce(UInt32(0)) { crc32c($1.vector.bytes, seed: $0 &+ UInt32($1.field)) }
-            let old = points.assign(change.slot, id: change.id, sequence: change.sequence, vectors: vectors, payload: payload ?? 0)
-            for vector in point.vectors { fields[vector.field].graph.publish(slot: change.slot) }
-            if let old { retire(old) }
+        for change in group.changes { publication.change { publish(change) } }
+    }
+
+    private func publish(_ change: GroupChanges.Change) {
+        let key = change.id.orderedKey
+        if change.isDeleted {
+            payloads.delete(key)
+            if let slot = points.remove(change.id) { retire(slot) }
+            return
         }
+        if let payload = change.payload { payloads.put(key, payload) }
+        let payload = change.payload.map { UInt16(truncatingIfNeeded: crc32c($0)) }
+        guard let point = change.point else {
+            if let payload, let slot = points.slot(of: change.id) { points.setPayloadChecksum(payload, slot: slot) }
+            return
+        }
+        let vectors = point.vectors.reduce(UInt32(0)) { crc32c($1.vector.bytes, seed: $0 &+ UInt32($1.field)) }
+        let old = points.assign(change.slot, id: change.id, sequence: change.sequence, vectors: vectors, payload: payload ?? 0)
+        for vector in point.vectors { fields[vector.field].graph.publish(slot: change.slot) }
+        if let old { retire(old) }
     }
 
     private func retire(_ slot: UInt32) {

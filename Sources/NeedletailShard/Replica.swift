@@ -56,6 +56,7 @@ final class Replica: @unchecked Sendable {
     let holdChange = ChangeSignal()
     let appliedChange = ChangeSignal()
     let applier = Applier()
+    let publication = Publication()
     private let isClosed = Atomic<Bool>(false)
     private let lastSync = Mutex(ContinuousClock.now)
 
