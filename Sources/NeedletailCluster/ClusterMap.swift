@@ -15,6 +15,8 @@ public struct ShardPlace: Sendable, Hashable {
     /// Grows with each change of this place. Whoever wants to change it names the version that it starts from, so that of all changes
     /// wanted from one version at most one is made, and a late one never finds the sets again as it knew them.
     public var version: UInt64
+    /// The shards that it is a part of, by their numbers: its records continue theirs.
+    public var ancestors: [UInt32] = []
 
     /// - Parameters:
     ///   - replicas: the primary alone when nil.
@@ -57,13 +59,18 @@ public struct CollectionEntry: Sendable, Hashable {
     public var shards: [ShardPlace]
     /// Of the fields whose codecs are trained, at most one each.
     public var models: [FieldModel] = []
+    /// Greater than every shard number that was ever used or set aside for a split.
+    public var nextNumber: UInt32
 
     public init(spec: CollectionSpec, incarnation: Incarnation, state: State, shards: [ShardPlace]) {
         self.spec = spec
         self.incarnation = incarnation
         self.state = state
         self.shards = shards
+        nextNumber = Self.numberAfter(shards)
     }
+
+    private static func numberAfter(_ shards: [ShardPlace]) -> UInt32 { (shards.map(\.number).max() ?? 0) + 1 }
 
     public func shardID(_ place: ShardPlace) -> ShardID { ShardID(incarnation: incarnation, number: place.number) }
 
@@ -76,6 +83,25 @@ public struct CollectionEntry: Sendable, Hashable {
             if shards[middle].range.last < hash { low = middle + 1 } else { high = middle }
         }
         return shards[low]
+    }
+
+    /// A session that names shards which have been split since says as much of their parts. A session of another life says nothing.
+    public func adapted(_ read: ReadOptions) -> ReadOptions {
+        guard var session = read.session, session.incarnation == incarnation else { return read }
+        for shard in shards {
+            let seen = shard.ancestors.compactMap { session.sequences[$0] }.max() ?? 0
+            if seen > session.sequences[shard.number] ?? 0 { session.sequences[shard.number] = seen }
+        }
+        var adapted = read
+        adapted.session = session
+        return adapted
+    }
+
+    /// Whether a session names shards that are not here: this map is older than it, or the session is made up.
+    public func isOlder(than session: Session?) -> Bool {
+        guard let session, session.incarnation == incarnation else { return false }
+        let known = Set(shards.map(\.number) + shards.flatMap(\.ancestors))
+        return !session.sequences.keys.allSatisfy(known.contains)
     }
 
     public func model(field: Int) -> FieldModel? { models.first { $0.field == field } }
@@ -108,7 +134,7 @@ public struct CollectionEntry: Sendable, Hashable {
 }
 
 extension CollectionEntry {
-    /// That of the collection's definition in it. From 2 on with codec models, from 3 on with replicas beside the primary.
+    /// That of the collection's definition in it. From 2 on with codec models, from 3 on with replicas beside the primary, from 4 on with ancestors.
     private static let version = CollectionSpec.format
 
     /// The form in which the metadata store keeps it.
@@ -131,9 +157,12 @@ extension CollectionEntry {
                 writer.u8(shard.inSync.contains(node) ? 1 : 0)
             }
             writer.u64(shard.version)
+            writer.varint(UInt64(shard.ancestors.count))
+            for ancestor in shard.ancestors { writer.u32(ancestor) }
         }
         writer.varint(UInt64(models.count))
         for model in models { model.encode(to: &writer) }
+        writer.u32(nextNumber)
         return writer.bytes
     }
 
@@ -148,7 +177,7 @@ extension CollectionEntry {
         guard let state = State(rawValue: try reader.u8()) else { throw NeedletailError(.dataLoss, "collection metadata are damaged: unknown state") }
         self.state = state
         spec = try CollectionSpec(from: &reader, format: version)
-        shards = []
+        (shards, nextNumber) = ([], 0)
         for _ in 0..<(try reader.count()) {
             let number = try reader.u32()
             let (first, last) = (try reader.u64(), try reader.u64())
@@ -164,9 +193,11 @@ extension CollectionEntry {
                 }
                 place.version = try reader.u64()
             }
+            if version >= 4 { for _ in 0..<(try reader.count(minimumItemBytes: 4)) { place.ancestors.append(try reader.u32()) } }
             shards.append(place)
         }
         if version >= 2 { for _ in 0..<(try reader.count()) { models.append(try FieldModel(from: &reader)) } }
+        nextNumber = version >= 4 ? try reader.u32() : Self.numberAfter(shards)
         try reader.expectEnd()
         guard models.allSatisfy({ spec.fields.indices.contains($0.field) }) else {
             throw NeedletailError(.dataLoss, "collection metadata are damaged: a codec model is of no field")

@@ -28,7 +28,8 @@ extension Coordinator {
         let entry = try entry(operation.collection)
         let former = try await formerNodes(of: entry, in: set)
         progressed(operation, to: 0, of: UInt64(entry.shards.count))
-        let copies = try await hold(entry, former)
+        let copies: [HeldCopy]
+        do { copies = try await hold(entry, former) } catch { throw interrupted(error, entry) }
         do {
             let cut = try await cut(entry)
             let stored = try await store(copies, of: entry, cut: cut, for: operation)
@@ -41,8 +42,15 @@ extension Coordinator {
             return try await finish(operation, manifest)
         } catch {
             await end(copies)
-            throw error
+            throw interrupted(error, entry)
         }
+    }
+
+    /// What a shard says that was split meanwhile passes with the next attempt.
+    private func interrupted(_ error: any Error, _ entry: CollectionEntry) -> any Error {
+        guard resharded(entry) != nil else { return error }
+        return NeedletailError(
+            .aborted, "the shards of collection \"\(entry.spec.name)\" changed during the backup; it is begun again", cause: error)
     }
 
     private func manifest(_ name: String, in set: BackupSet) async throws -> BackupManifest? {

@@ -20,18 +20,18 @@ extension Coordinator {
                 "shard worker \(node) is alive at \(rival): this is a copy of its data folder. Stop one of them; a copy is no replica")
         }
         let term = term
-        let (actions, assignments, models, dropped) = state.withLock { state in
+        let (actions, assignments, models, dropped, kept) = state.withLock { state in
             let actions = state.membership.heartbeat(
                 from: node, address: heartbeat.address, status: heartbeat.status, isDraining: heartbeat.isDraining,
                 facts: heartbeat.facts, now: .now)
-            guard term != nil else { return (actions, [ReplicaAssignment](), [CollectionModel](), [ShardID]()) }
+            guard term != nil else { return (actions, [ReplicaAssignment](), [CollectionModel](), [ShardID](), [ShardID]()) }
             let assignments = state.collections.values.flatMap { entry in
                 entry.state == .deleting
                     ? [] : entry.shards.filter { $0.replicas.contains(node) }.map { entry.assignment($0, address: state.address) }
             }
             let models = TrainingPolicy.models(
                 for: node, of: state.collections.values, replicas: state.membership.nodes[node]?.replicas ?? [:])
-            return (actions, assignments, models, state.dropped(on: node))
+            return (actions, assignments, models, state.dropped(on: node), state.kept(on: node))
         }
         for action in actions {
             switch action {
@@ -53,7 +53,7 @@ extension Coordinator {
         guard let term, term == self.term, let epochs else { return HeartbeatAnswer(cluster: clusterID, leadership: nil, coordinators: addresses) }
         return HeartbeatAnswer(
             cluster: clusterID, leadership: .init(term: term, lease: Self.lease, epochs: epochs), coordinators: addresses, assignments: assignments,
-            models: models, dropped: dropped)
+            models: models, dropped: dropped, kept: kept)
     }
 
     /// A node lives and its replica does not: nobody but us can say that the shard needs another primary.

@@ -17,6 +17,8 @@ struct MetadataCopy {
     var backups = MapCopy<BackupOperation>()
     /// Moves, those that ended lately included.
     var operations = MapCopy<Move>()
+    /// Under the same prefix.
+    var splits = MapCopy<Split>()
     var events = MapCopy<ClusterEvent>()
     /// One at most.
     var moveSettings = MapCopy<MoveSettings>()
@@ -48,8 +50,9 @@ struct MetadataCopy {
         coordinators.reset(to: try parsed(Self.coordinatorsPrefix, CoordinatorEntry.init), revision: snapshot.revision)
         nodes.reset(to: try parsed(Self.nodesPrefix, NodeEntry.init), revision: snapshot.revision)
         leader.reset(to: try parsed(Self.leaderKey, LeaderEntry.init), revision: snapshot.revision)
-        operations.reset(to: try parsed(Self.operationsPrefix, Move.init) { !OperationKind.isBackup($0) }, revision: snapshot.revision)
-        backups.reset(to: try parsed(Self.operationsPrefix, BackupOperation.init, where: OperationKind.isBackup), revision: snapshot.revision)
+        operations.reset(to: try parsed(Self.operationsPrefix, Move.init) { OperationKind($0) == .move }, revision: snapshot.revision)
+        backups.reset(to: try parsed(Self.operationsPrefix, BackupOperation.init) { OperationKind($0) == .backup }, revision: snapshot.revision)
+        splits.reset(to: try parsed(Self.operationsPrefix, Split.init) { OperationKind($0) == .split }, revision: snapshot.revision)
         events.reset(to: try parsed(Self.eventsPrefix, ClusterEvent.init), revision: snapshot.revision)
         moveSettings.reset(to: try parsed(Self.moveSettingsKey, MoveSettings.init), revision: snapshot.revision)
     }
@@ -67,6 +70,7 @@ struct MetadataCopy {
         leader.advance(to: revision)
         backups.advance(to: revision)
         operations.advance(to: revision)
+        splits.advance(to: revision)
         events.advance(to: revision)
         moveSettings.advance(to: revision)
         return problems
@@ -86,11 +90,12 @@ struct MetadataCopy {
         try take(Self.nodesPrefix, into: &nodes) { bytes throws(NeedletailError) in try NodeEntry(encoded: bytes) }
         try take(Self.leaderKey, into: &leader) { bytes throws(NeedletailError) in try LeaderEntry(encoded: bytes) }
         // Of one that was removed it is not told what it was.
-        let isBackup = change.value.map(OperationKind.isBackup)
-        if isBackup != false {
+        let kind = change.value.map(OperationKind.init)
+        if kind == nil || kind == .backup {
             try take(Self.operationsPrefix, into: &backups) { bytes throws(NeedletailError) in try BackupOperation(encoded: bytes) }
         }
-        if isBackup != true { try take(Self.operationsPrefix, into: &operations) { bytes throws(NeedletailError) in try Move(encoded: bytes) } }
+        if kind == nil || kind == .split { try take(Self.operationsPrefix, into: &splits) { bytes throws(NeedletailError) in try Split(encoded: bytes) } }
+        if kind == nil || kind == .move { try take(Self.operationsPrefix, into: &operations) { bytes throws(NeedletailError) in try Move(encoded: bytes) } }
         try take(Self.eventsPrefix, into: &events) { bytes throws(NeedletailError) in try ClusterEvent(encoded: bytes) }
         try take(Self.moveSettingsKey, into: &moveSettings) { bytes throws(NeedletailError) in try MoveSettings(encoded: bytes) }
     }

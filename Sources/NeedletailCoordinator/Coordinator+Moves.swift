@@ -198,7 +198,8 @@ extension Coordinator.State {
 
     /// Replicas whose files a node may remove.
     func dropped(on node: NodeID) -> [ShardID] {
-        copy.operations.values.values.filter { $0.dropped == node }.map(\.shard).sorted()
+        let split = copy.splits.values.values.filter { $0.nodes.contains(node) }.flatMap(\.dropped)
+        return (copy.operations.values.values.filter { $0.dropped == node }.map(\.shard) + split).sorted()
     }
 }
 

@@ -87,7 +87,8 @@ extension Coordinator {
                     id: shard, collection: entry.spec.name, replicationFactor: entry.spec.replicationFactor, place: after,
                     memoryBytes: statuses.map(\.memoryBytes).max() ?? 0, diskBytes: statuses.map(\.diskBytes).max() ?? 0,
                     bytes: statuses.map { $0.dataBytes == 0 ? $0.memoryBytes : $0.dataBytes }.max() ?? 0,
-                    isResting: resting.contains(shard), isBusy: move != nil || !state.membership.isAlive(place.primary, now: now))
+                    isResting: resting.contains(shard),
+                    isBusy: move != nil || state.isSplitting(shard) || !state.membership.isAlive(place.primary, now: now))
             }
         }
         return ClusterPicture(nodes: nodes, shards: shards)
@@ -119,8 +120,8 @@ extension Coordinator {
         }
         let shard = entry.shardID(place)
         let planned = try state.withLock { state in
-            if state.copy.operations.values.values.contains(where: { $0.shard == shard && !$0.step.hasEnded }) {
-                throw NeedletailError(.aborted, "shard \(order.shard) is being moved already; see `needletail cluster operations`")
+            if state.isUnderWay(shard) {
+                throw NeedletailError(.aborted, "shard \(order.shard) is being moved or split already; see `needletail cluster operations`")
             }
             try check(order, place, entry, state)
             let bytes = picture(state).shards.first { $0.id == shard }?.bytes ?? 0
@@ -158,6 +159,7 @@ extension Coordinator {
 
     public func cancelMove(_ id: UInt64, deadline: Deadline?) async throws -> OperationInfo {
         if let leader = try leaderElsewhere() { return try await leader.cancelMove(id, deadline: deadline) }
+        if let split = try await cancelSplit(id) { return split }
         // It may take a step at the same time.
         for _ in 0..<20 {
             guard let move = state.withLock({ $0.copy.operations.values[Incarnation(id).description] }) else {
@@ -204,8 +206,9 @@ extension Coordinator {
 
     public func operations(deadline: Deadline?) async throws -> OperationList {
         state.withLock { state in
-            let moves = state.copy.operations.values.values.sorted { ($0.createdMilliseconds, $0.id) < ($1.createdMilliseconds, $1.id) }
-            return OperationList(isPaused: state.isPaused, operations: moves.map(Self.info))
+            let all = state.copy.operations.values.values.map(Self.info) + state.copy.splits.values.values.map(Self.info)
+            return OperationList(
+                isPaused: state.isPaused, operations: all.sorted { ($0.createdMilliseconds, $0.id) < ($1.createdMilliseconds, $1.id) })
         }
     }
 

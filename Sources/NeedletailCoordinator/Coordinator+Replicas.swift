@@ -10,6 +10,7 @@ extension Coordinator {
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await self.failover.run(self, logger: logger) }
             group.addTask { await self.runMoves(logger: logger) }
+            group.addTask { await self.runSplits(logger: logger) }
             group.addTask {
                 while !Task.isCancelled {
                     self.tellLeadership()
@@ -111,7 +112,7 @@ extension Coordinator {
     /// Waits a little after a failure. nil when another attempt would come too late, or is in vain: the shard has one replica and is as it was.
     func newer(than place: ShardPlace, of shard: ShardID, _ pause: inout RetryPause, before end: Deadline) async -> ShardPlace? {
         guard await pause.wait(before: end) else { return nil }
-        guard place.replicas.count == 1 else { return self.place(of: shard)?.1 }
+        guard place.replicas.count == 1, !isSplitting(shard) else { return self.place(of: shard)?.1 }
         // One that had fellows may not know yet that they have left.
         if place.version > 1, pause.age < Self.lease { return self.place(of: shard)?.1 }
         // News of a move may have come to its nodes before they come here.

@@ -5,11 +5,25 @@ internal import Synchronization
 
 extension Coordinator {
     public func search(_ request: PointsSearch) async throws -> SearchAnswer {
-        let entry = try entry(request.collection)
+        try await onOneMap(request.collection, request.read, request.deadline) { entry, read in
+            var adapted = request
+            adapted.read = read
+            return try await search(adapted, entry)
+        }
+    }
+
+    private func search(_ request: PointsSearch, _ entry: CollectionEntry) async throws -> SearchAnswer {
         let names = FieldNames(entry.spec)
         let queries = try validated(request.queries, names)
         let responses = await gather(entry, queries: queries, request)
         let reports = responses.flatMap(\.reports)
+        for case .failed(let error) in reports.map(\.outcome) where Self.mayPass(error) {
+            // Whoever takes a partial answer does not wait for another map.
+            let isOutdated =
+                request.allowPartial
+                ? resharded(entry) != nil : await isOutdated(entry, by: error, before: request.deadline ?? .after(Self.patience))
+            if isOutdated { throw error }
+        }
         try CoverageVerdict.check(reports, allowPartial: request.allowPartial)
         var work = SearchWork()
         for response in responses { work += response.work }
@@ -75,11 +89,13 @@ extension Coordinator {
                 return readers.first { tried[shard]?.contains($0) != true }.map { (shard, $0) }
             }
             if choices.isEmpty {
+                // Then it is asked of the shards that there are now.
+                if resharded(entry) != nil { break }
                 // Every replica was asked. A shard that has several may have another primary soon; who takes a partial answer need not wait for it,
                 // and nodes that have too much to do are not asked again by those who could wait.
                 let hopeful = open.filter { shard, place in
                     !request.allowPartial && !Self.isOverload(failed[shard])
-                        && (place.replicas.count > 1 || (place.version > 1 && pause.age < Self.lease)
+                        && (place.replicas.count > 1 || isSplitting(shard) || (place.version > 1 && pause.age < Self.lease)
                             || self.place(of: shard)?.1.version != place.version)
                 }
                 guard !hopeful.isEmpty, await pause.wait(before: end) else { break }

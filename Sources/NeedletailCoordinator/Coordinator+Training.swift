@@ -160,6 +160,9 @@ extension Coordinator {
                 },
                 replica: { state.membership.replica(entry.shardID($0), on: $0.primary) })
         }
-        return CollectionInfo(spec: entry.spec, incarnation: entry.incarnation, codecs: codecs)
+        var spec = entry.spec
+        // There may be more by now than it was made with.
+        spec.shardCount = entry.shards.count
+        return CollectionInfo(spec: spec, incarnation: entry.incarnation, codecs: codecs)
     }
 }

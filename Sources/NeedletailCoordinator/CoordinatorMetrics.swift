@@ -60,6 +60,7 @@ extension Coordinator.State {
         report.add(.shards, ["missing"], shardCount - readyShards)
         for entry in active { self.report(entry, now: now, to: &report) }
         report.add(.operations, ["move"], copy.operations.values.values.count { !$0.step.hasEnded })
+        report.add(.operations, ["split"], copy.splits.values.values.count { !$0.step.hasEnded })
         report.add(.operations, ["backup"], copy.backups.values.values.count { !$0.step.hasEnded })
     }
 

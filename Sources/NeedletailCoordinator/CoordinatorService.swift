@@ -156,6 +156,7 @@ public final class CoordinatorService: Service {
                 while !Task.isCancelled {
                     await coordinator.cleanUp()
                     await coordinator.planMoves()
+                    await coordinator.planSplits()
                     try? await Task.sleep(for: .seconds(1))
                 }
             }

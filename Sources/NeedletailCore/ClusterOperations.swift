@@ -484,10 +484,12 @@ public struct HeartbeatAnswer: Sendable {
     public var models: [CollectionModel]
     /// Replicas that have left their shard for good: their files may go.
     public var dropped: [ShardID]
+    /// Replicas that belong to no collection yet, and stay: of parts of shards that are being split.
+    public var kept: [ShardID]
 
     public init(
         cluster: UInt64, leadership: Leadership?, coordinators: [String] = [], assignments: [ReplicaAssignment] = [], models: [CollectionModel] = [],
-        dropped: [ShardID] = []
+        dropped: [ShardID] = [], kept: [ShardID] = []
     ) {
         self.cluster = cluster
         self.leadership = leadership
@@ -495,5 +497,6 @@ public struct HeartbeatAnswer: Sendable {
         self.assignments = assignments
         self.models = models
         self.dropped = dropped
+        self.kept = kept
     }
 }

@@ -3,6 +3,8 @@ public protocol MoveOperations: Sendable {
     /// What would be moved now, and why.
     func plan(deadline: Deadline?) async throws -> MovePlan
     func move(_ order: MoveOrder, deadline: Deadline?) async throws -> OperationInfo
+    func split(_ order: ShardSplitOrder, deadline: Deadline?) async throws -> OperationInfo
+    /// Ends a move or a split.
     func cancelMove(_ id: UInt64, deadline: Deadline?) async throws -> OperationInfo
     /// Has a node emptied and kept empty, or no longer.
     func drain(_ node: UInt64, isDrained: Bool, deadline: Deadline?) async throws -> NodeInfo
@@ -50,6 +52,20 @@ public struct MoveOrder: Sendable, Hashable {
     }
 }
 
+/// A shard that somebody wants cut in two.
+public struct ShardSplitOrder: Sendable, Hashable {
+    public var collection: String
+    public var shard: UInt32
+    /// The last hash of the first part; the middle of the shard's range when nil.
+    public var at: UInt64?
+
+    public init(collection: String, shard: UInt32, at: UInt64? = nil) {
+        self.collection = collection
+        self.shard = shard
+        self.at = at
+    }
+}
+
 /// One move with what it costs, and why.
 public struct MoveInfo: Sendable, Hashable {
     public var order: MoveOrder
@@ -78,9 +94,11 @@ public struct MovePlan: Sendable, Hashable {
     }
 }
 
-/// A move, from when it was asked for or planned.
+/// A move or a split, from when it was asked for or planned.
 public struct OperationInfo: Sendable, Hashable {
     public var id: UInt64
+    /// "move" or "split"; of a split `move` names the collection and the shard.
+    public var kind: String
     public var move: MoveInfo
     public var step: String
     public var problem: String
@@ -88,8 +106,11 @@ public struct OperationInfo: Sendable, Hashable {
     public var createdMilliseconds: Int64
     public var changedMilliseconds: Int64
 
-    public init(id: UInt64, move: MoveInfo, step: String, problem: String, createdMilliseconds: Int64, changedMilliseconds: Int64) {
+    public init(
+        id: UInt64, kind: String = "move", move: MoveInfo, step: String, problem: String, createdMilliseconds: Int64, changedMilliseconds: Int64
+    ) {
         self.id = id
+        self.kind = kind
         self.move = move
         self.step = step
         self.problem = problem

@@ -46,6 +46,10 @@ public struct ReplicaAssignment: Sendable, Hashable {
 
     public func address(of node: NodeID) -> String? { members.first { $0.node == node }.map(\.address) }
 
-    /// Whether a replica opened under `other` has to be opened anew under this.
-    public func redefines(_ other: ReplicaAssignment) -> Bool { range != other.range || collection != other.collection }
+    /// Whether a replica opened under `other` has to be opened anew under this. How many replicas there are, and what writes wait for, it need not know.
+    public func redefines(_ other: ReplicaAssignment) -> Bool {
+        var known = other.collection
+        (known.replicationFactor, known.writeConsistency, known.minInSync) = (collection.replicationFactor, collection.writeConsistency, collection.minInSync)
+        return range != other.range || collection != known
+    }
 }

@@ -31,7 +31,9 @@ extension HNSWIndex {
     ///
     /// `isLive` says for each slot below `slots` whether its point is current; nodes that are not live stay retired.
     /// - Throws: `dataLoss` when the lists or the state name slots that do not exist.
-    public func restore(_ state: IndexState, slots: Int, isLive: (Int) -> Bool) throws(NeedletailError) {
+    public func restore(
+        _ state: IndexState, slots: Int, isLeaving: (Int) -> Bool = { _ in false }, isLive: (Int) -> Bool
+    ) throws(NeedletailError) {
         guard slots > 0 else {
             // Nothing was ever stored, so the memories hold nothing and have no addresses yet.
             guard state.entry == 0 else { throw damaged(0) }
@@ -48,6 +50,8 @@ extension HNSWIndex {
             if isLive(slot) {
                 linkable.set(slot)
                 live.set(slot)
+            } else if isLeaving(slot) {
+                linkable.set(slot)
             }
         }
         let top = Int(UInt32(truncatingIfNeeded: state.entry)) - 1

@@ -72,11 +72,10 @@ public struct HostedReplica: Sendable {
         let batches = try await replica.resources.intakePool.run { _ in
             try records.map { record in
                 let logged = try LoggedWrite(encoded: record.payload)
-                return (
-                    logged.operation,
-                    try PreparedBatch(
-                        encoded: logged.batch, collection: replica.assignment.collection, layouts: replica.layouts, range: replica.assignment.range)
-                )
+                var batch = try PreparedBatch(
+                    encoded: logged.batch, collection: replica.assignment.collection, layouts: replica.layouts, range: replica.assignment.range)
+                if logged.isPart { batch.isMark = false }
+                return (logged.operation, batch)
             }
         }
         for (record, (operation, batch)) in zip(records, batches) {

@@ -133,6 +133,7 @@ private final class NodeSearch: Sendable {
             var found: [ShardHits] = []
             var work = SearchWork()
             var isTruncated = false
+            try replica.checkReadable()
             for query in request.queries {
                 // Looked at between two queries; a walk takes less than a cancellation does.
                 if cancellation.isCancelled.load(ordering: .relaxed) { throw NeedletailError(.cancelled, "the search was cancelled") }

@@ -206,7 +206,7 @@ public final class LocalNode: ShardOperations {
         }
     }
 
-    private func store(_ assignment: ReplicaAssignment) async throws {
+    func store(_ assignment: ReplicaAssignment) async throws {
         let (disk, directory) = (resources.disk, path(assignment.shard))
         try await resources.modelPool.run { _ in
             try disk.createDirectory(directory)

@@ -104,17 +104,25 @@ final class PointTable: @unchecked Sendable {
 
     func remove(_ id: PointID) -> UInt32? { map.withLock { $0.remove(id, idAt: self.id) } }
 
-    /// Takes up a table loaded from a checkpoint; returns the retired slots.
+    /// Takes up a table loaded from a checkpoint; returns the retired slots, and those of points outside the range, which belong to other
+    /// parts of a shard that was split, and count as retired from now on.
     /// - Throws: `dataLoss` when two slots claim the same point.
-    func restore() throws -> [UInt32] {
+    func restore(keeping range: HashRange) throws -> (retired: [UInt32], foreign: [UInt32]) {
         slotBound = slab.slotCount
         var retired: [UInt32] = []
+        var foreign: [UInt32] = []
         for slot in 0..<UInt32(slotBound) {
             switch state(slot) {
             case .free: freeSlots.append(slot)
             case .retired: retired.append(slot)
             case .current:
                 let id = id(slot)
+                guard range.contains(id.placementHash) else {
+                    slab.willWrite(slot: Int(slot))
+                    record(slot).storeBytes(of: State.retired.rawValue, as: UInt8.self)
+                    foreign.append(slot)
+                    continue
+                }
                 contents.add(id, contentValue(slot))
                 guard map.withLock({ $0.set(id, to: slot, idAt: self.id) }) == nil else {
                     throw NeedletailError(.dataLoss, "the point table is damaged: point \(id) stands twice; \(NeedletailError.damagedReplicaAdvice)")
@@ -122,6 +130,6 @@ final class PointTable: @unchecked Sendable {
             }
         }
         freeSlots.reverse()
-        return retired
+        return (retired, foreign)
     }
 }

@@ -6,13 +6,19 @@ internal import NeedletailVectors
 struct PreparedBatch: Sendable {
     var operations: [PointOperation]
 
-    init(operations: [PointOperation]) { self.operations = operations }
+    /// Nothing is written: what the replica holds then is remembered.
+    var isMark: Bool
+
+    init(operations: [PointOperation]) {
+        self.operations = operations
+        isMark = operations.isEmpty
+    }
 
     /// - Parameters:
     ///   - range: the shard's part of the hash space; an id outside it means that the sender's map is old.
     /// - Throws: `invalidArgument` naming the point and field; `notFound` for an id of another shard.
     init(encoded: [UInt8], collection: CollectionSpec, layouts: [VectorLayout], range: HashRange) throws(NeedletailError) {
-        operations = try WriteBatch(encoded: encoded).operations
+        self.init(operations: try WriteBatch(encoded: encoded).operations)
         for index in operations.indices {
             let id = operations[index].id
             guard range.contains(id.placementHash) else {

@@ -9,6 +9,10 @@ final class Applier: @unchecked Sendable {
     /// Points written since the last checkpoint began.
     private let changes = Atomic<Int>(0)
     let isCheckpointing = Atomic<Bool>(false)
+    /// The graphs have many points of other parts of a split shard, until a repair has cut them out.
+    let isTidying = Atomic<Bool>(false)
+    /// Slots of those points, in the groups in which they are cut out; the last group goes first.
+    var leaving: [[UInt32]] = []
     private let shared = Mutex(Shared())
     /// Retired slots that the graph still links to.
     var retired: [UInt32] = []
@@ -22,6 +26,18 @@ final class Applier: @unchecked Sendable {
     var changeCount: Int { changes.load(ordering: .relaxed) }
     func noteChanges(_ count: Int) { changes.wrappingAdd(count, ordering: .relaxed) }
     func takeChanges() -> Int { changes.exchange(0, ordering: .relaxed) }
+
+    /// Half the points cut out at once leave a poorer graph than the same ones bit by bit: a list is mended from its neighbours' lists, and those should
+    /// be mostly whole. 100,000 random points of 64 dimensions split in two: recall@10 from 0.779 to 0.769 with one round, to 0.818 with eight.
+    private static let tidyingRounds = 8
+
+    func beginTidying(_ slots: [UInt32], roundAtLeast least: Int) {
+        isTidying.store(true, ordering: .releasing)
+        let size = max(least, (slots.count + Self.tidyingRounds - 1) / Self.tidyingRounds)
+        // Neighbouring slots may lie together in space: each round takes some of everywhere.
+        let rounds = (slots.count + size - 1) / size
+        leaving = (0..<rounds).map { first in stride(from: first, to: slots.count, by: rounds).map { slots[$0] } }
+    }
 
     private struct Shared {
         var failure: NeedletailError?
@@ -75,7 +91,8 @@ extension Replica {
         apply(group, scratch: &scratch)
         maintain(wantsCheckpoint: wantsCheckpoint, scratch: &scratch)
         let waiters: [CheckedContinuation<Void, Never>]? = queue.withLock { queue in
-            if !queue.batches.isEmpty || !queue.models.isEmpty || queue.wantsCheckpoint || applier.repair != nil || isEncoding || applier.formerCodes != nil {
+            if !queue.batches.isEmpty || !queue.models.isEmpty || queue.wantsCheckpoint || applier.repair != nil || !applier.leaving.isEmpty
+                ||  isEncoding || applier.formerCodes != nil {
                 return nil
             }
             queue.isRunning = false
@@ -94,7 +111,7 @@ extension Replica {
                 points += queue.batches[count].operations.count
                 count += 1
                 // A mark ends its group: what the replica holds then is what it holds after that very write.
-                if queue.batches[count - 1].operations.isEmpty { break }
+                if queue.batches[count - 1].isMark { break }
             }
             let group = Array(queue.batches.prefix(count))
             queue.batches.removeFirst(count)
@@ -128,7 +145,7 @@ extension Replica {
             appliedSequence.store(last.sequence, ordering: .releasing)
             applier.noteChanges(group.reduce(0) { $0 + $1.operations.count })
             applier.appliedEpoch = last.epoch
-            if last.operations.isEmpty { contents.mark(last.sequence) }
+            if last.isMark { contents.mark(last.sequence) }
             appliedChange.signal()
             for (batch, outcome) in zip(group, outcomes) { tellApplied(batch, outcome) }
         } catch {
@@ -232,24 +249,26 @@ extension Replica {
     /// Makes the group visible. Of a replaced point first the new version and then the old one away: a search in between may meet
     /// both and keeps the newer; it never meets neither.
     private func publish(_ group: GroupChanges) {
-        for change in group.changes {
-            let key = change.id.orderedKey
-            if change.isDeleted {
-                payloads.delete(key)
-                if let slot = points.remove(change.id) { retire(slot) }
-                continue
-            }
-            if let payload = change.payload { payloads.put(key, payload) }
-            let payload = change.payload.map { UInt16(truncatingIfNeeded: crc32c($0)) }
-            guard let point = change.point else {
-                if let payload, let slot = points.slot(of: change.id) { points.setPayloadChecksum(payload, slot: slot) }
-                continue
-            }
-            let vectors = point.vectors.reduce(UInt32(0)) { crc32c($1.vector.bytes, seed: $0 &+ UInt32($1.field)) }
-            let old = points.assign(change.slot, id: change.id, sequence: change.sequence, vectors: vectors, payload: payload ?? 0)
-            for vector in point.vectors { fields[vector.field].graph.publish(slot: change.slot) }
-            if let old { retire(old) }
+        for change in group.changes { publication.change { publish(change) } }
+    }
+
+    private func publish(_ change: GroupChanges.Change) {
+        let key = change.id.orderedKey
+        if change.isDeleted {
+            payloads.delete(key)
+            if let slot = points.remove(change.id) { retire(slot) }
+            return
         }
+        if let payload = change.payload { payloads.put(key, payload) }
+        let payload = change.payload.map { UInt16(truncatingIfNeeded: crc32c($0)) }
+        guard let point = change.point else {
+            if let payload, let slot = points.slot(of: change.id) { points.setPayloadChecksum(payload, slot: slot) }
+            return
+        }
+        let vectors = point.vectors.reduce(UInt32(0)) { crc32c($1.vector.bytes, seed: $0 &+ UInt32($1.field)) }
+        let old = points.assign(change.slot, id: change.id, sequence: change.sequence, vectors: vectors, payload: payload ?? 0)
+        for vector in point.vectors { fields[vector.field].graph.publish(slot: change.slot) }
+        if let old { retire(old) }
     }
 
     private func retire(_ slot: UInt32) {

@@ -89,9 +89,21 @@ extension Replica {
         applier.endCheckpoint()
     }
 
+    /// Whether there are enough retired slots to go through all links for.
+    var mustRepair: Bool { applier.retired.count >= max(resources.configuration.repairPoints, points.count / 20) }
+
+    /// The next of the other parts' points whose turn it is to be cut out.
+    private func takeLeaving() -> Bool {
+        guard let slots = applier.leaving.popLast() else { return false }
+        for slot in slots { for field in fields { field.graph.retire(slot: slot) } }
+        applier.retired += slots
+        return true
+    }
+
     private func stepRepair(scratch: inout SearchScratch) {
         if applier.repair == nil {
-            guard applier.retired.count >= max(resources.configuration.repairPoints, points.count / 20) else { return }
+            let leaves = takeLeaving()
+            guard mustRepair || leaves else { return }
             for field in fields { field.graph.replaceRetiredEntry() }
             applier.repair = GraphRepair(retired: applier.retired, bound: points.slotBound, capacity: points.slab.capacity)
             applier.retired = []
@@ -115,6 +127,7 @@ extension Replica {
                 points.giveBack(slot)
             }
             repair.isDone = true
+            if applier.leaving.isEmpty { applier.isTidying.store(false, ordering: .releasing) }
         } else {
             repair.mark = resources.markReaders()
         }

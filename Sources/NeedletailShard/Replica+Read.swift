@@ -39,14 +39,12 @@ extension Replica {
 
     /// The point as it is now; nil when there is none.
     func read(_ id: PointID, parts: PointParts) throws -> StoredPoint? {
-        while let slot = points.slot(of: id) {
+        try publication.read {
+            guard let slot = points.slot(of: id) else { return nil }
             let vectors = parts.vectors ? vectors(of: slot) : []
             let payload = parts.payload ? try payloads.get(id.orderedKey) ?? [] : []
-            let sequence = points.sequence(slot)
-            // Replaced meanwhile: what was read may be half of each version.
-            if points.slot(of: id) == slot { return StoredPoint(id: id, vectors: vectors, payload: payload, sequence: sequence) }
+            return StoredPoint(id: id, vectors: vectors, payload: payload, sequence: points.sequence(slot))
         }
-        return nil
     }
 
     private func vectors(of slot: UInt32) -> [FieldVector] {

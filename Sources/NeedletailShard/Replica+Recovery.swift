@@ -22,8 +22,11 @@ extension Replica {
             assignment: assignment, directory: directory, resources: resources, log: log, recovery: recovery, checkpoints: checkpoints,
             payloads: payloads)
         try replica.removeCopies()
+        try replica.restoreSeal()
         try replica.recover(scratch: &scratch)
         replica.resumeEncoding()
+        // Of a part that has just begun: cuts the others' points out of the graphs and keeps that.
+        if replica.applier.isTidying.load(ordering: .acquiring) { replica.requestCheckpoint() }
         return replica
     }
 
@@ -70,9 +73,20 @@ extension Replica {
         }
         let codes = SavedCodes(manifest, state: state, fields: fields, models: models)
         try checkpoints.load(into: slabs + codes.slabs)
-        applier.retired = try points.restore()
+        let foreign: [UInt32]
+        (applier.retired, foreign) = try points.restore(keeping: assignment.range)
+        let leaving = SlotBits(capacity: foreign.isEmpty ? 0 : points.slotBound)
+        if !foreign.isEmpty {
+            for slot in foreign {
+                payloads.delete(points.id(slot).orderedKey)
+                leaving.set(Int(slot))
+            }
+            applier.noteChanges(foreign.count)
+            applier.beginTidying(foreign, roundAtLeast: resources.configuration.repairPoints)
+        }
         for (field, index) in zip(fields, state.indexes) {
-            try field.graph.restore(index, slots: points.slotBound) { points.state(UInt32($0)) == .current }
+            try field.graph.restore(
+                index, slots: points.slotBound, isLeaving: { !foreign.isEmpty && leaving[$0] }, isLive: { points.state(UInt32($0)) == .current })
         }
         for (trained, slab, mark) in codes.wanted {
             guard mark.bound <= points.slotBound else {
@@ -98,7 +112,8 @@ extension Replica {
             if let operation = logged.operation { operations.withLock { $0.note(operation, sequence: sequence, now: .now) } }
             let released = gate.withLock { gate in
                 let durable = gate.becameDurable(
-                    DurableBatch(sequence: sequence, epoch: epoch, operation: logged.operation, operations: batch.operations))
+                    DurableBatch(
+                        sequence: sequence, epoch: epoch, operation: logged.operation, operations: batch.operations, isMark: batch.isMark && !logged.isPart))
                 return durable.batches + gate.commit(through: logged.committed).batches
             }
             group += released

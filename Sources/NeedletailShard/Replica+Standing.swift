@@ -15,8 +15,9 @@ extension Replica {
     }
 
     /// Waits until the replica may answer a read that asks for something.
-    /// - Throws: `aborted` when it is not the primary that is asked for, `deadlineExceeded` when it does not get there in time.
+    /// - Throws: `aborted` when it is not the primary that is asked for, or its parts are to be asked, `deadlineExceeded` when it does not get there in time.
     func meet(_ condition: ReadCondition, deadline: Deadline?) async throws {
+        try checkReadable()
         if condition.isNone { return }
         var sequence = condition.sequence
         if condition.isPrimary {

@@ -40,6 +40,7 @@ extension Replica {
         }
         let record = LoggedWrite(committed: gate.withLock { $0.committed }, operation: nil, batch: WriteBatch([]).encoded).encoded
         try operations.withLock { _ in
+            try checkOpen(epoch)
             try observer.admitMark(epoch: epoch)
             _ = try withCommitter { committer in
                 try committer.append(epoch: epoch, payload: record) { [self] result in

@@ -42,6 +42,7 @@ extension Replica {
             throw NeedletailError(
                 .aborted, "shard \(assignment.shard) is at epoch \(epoch), the write is for \(request.epoch); read the cluster map again")
         }
+        try checkOpen(epoch)
         if let observer = observer.withLock({ $0 }) {
             try observer.admit(request)
         } else if !isAlone {
@@ -87,7 +88,7 @@ extension Replica {
     func logged(_ result: Result<UInt64, NeedletailError>, epoch: UInt64, operation: OperationID?, _ batch: PreparedBatch) {
         switch result {
         case .success(let sequence):
-            pass { $0.becameDurable(DurableBatch(sequence: sequence, epoch: epoch, operation: operation, operations: batch.operations)) }
+            pass { $0.becameDurable(DurableBatch(sequence: sequence, epoch: epoch, operation: operation, operations: batch.operations, isMark: batch.isMark)) }
             observer.withLock { $0 }?.durable(through: sequence)
         case .failure(let error):
             let kept = log.lastSequence

@@ -44,12 +44,19 @@ final class Replica: @unchecked Sendable {
     let operations = Mutex(OperationTable())
     /// The last sequences of checkpoints that are being copied: the log keeps what follows them.
     let copied = Mutex<[UInt64: UInt64]>([:])
+    /// No write, and no read that asks for the primary, is taken in an epoch before this one.
+    let sealedEpoch = Atomic<UInt64>(0)
+    /// Reads of earlier epochs are refused.
+    let closedEpoch = Atomic<UInt64>(0)
+    /// Both, as they are on the disk.
+    let storedSeal = Mutex((sealed: UInt64(0), closed: UInt64(0)))
     let observer = Mutex<(any ReplicationObserver)?>(nil)
     /// While a backup is cut; changed with `operations` held.
     let hold = Mutex<WriteHold?>(nil)
     let holdChange = ChangeSignal()
     let appliedChange = ChangeSignal()
     let applier = Applier()
+    let publication = Publication()
     private let isClosed = Atomic<Bool>(false)
     private let lastSync = Mutex(ContinuousClock.now)
 
@@ -74,6 +81,8 @@ final class Replica: @unchecked Sendable {
         let epoch: UInt64
         let operation: OperationID?
         let operations: [PointOperation]
+        /// What the replica holds after it is remembered, to be compared.
+        let isMark: Bool
     }
 
     init(

@@ -48,6 +48,9 @@ public final class ReplicaCopy: Sendable {
         return try await replica.resources.copyPool.run { _ in try disk.readPiece(path, at: Int(offset), count: count) }
     }
 
+    /// Gives the files to a replica that begins with them; what remains is to `end` the copy.
+    func move(to target: String) throws { try replica.resources.disk.renameDirectory(folder, to: target) }
+
     public var hosted: HostedReplica { HostedReplica(replica: replica) }
 
     /// The checkpoint, to be read slab by slab; nil when there is none.

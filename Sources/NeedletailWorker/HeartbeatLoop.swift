@@ -183,7 +183,7 @@ struct HeartbeatLoop: Sendable {
             }
         }
         // Judged by what was reported: a replica made since then is in nobody's list yet.
-        let wanted = Set(answer.assignments.map(\.shard) + answer.dropped)
+        let wanted = Set(answer.assignments.map(\.shard) + answer.dropped + answer.kept)
         for replica in replicas where !wanted.contains(replica.shard) {
             let folder = try await node.setAside(replica.shard)
             logger.warning(
@@ -196,6 +196,7 @@ struct HeartbeatLoop: Sendable {
         if replication.isToBeFilled(assignment) {
             try await node.createReplica(assignment, deadline: nil)
         } else {
+            try await replication.prepare(assignment)
             try await node.update(assignment)
         }
     }

@@ -35,6 +35,8 @@ struct CoordinatorCommand: AsyncParsableCommand {
     @Option(help: "Seconds for which a shard that was moved for balance, or by hand, is left alone.") var rest = 600
     @Option(help: "Moves of replicas at one time.") var moves = 2
     @Option(help: "Moves at one time that a shard worker takes part in.") var movesPerNode = 1
+    @Option(help: "Split shards of which a replica takes more than so many bytes (memory and disk together); never when left out.")
+    var splitAbove: UInt64?
     @Option(help: "Address to listen on; port 0 takes any free one.") var listen = "127.0.0.1:7460"
     @Option(help: "Address at which workers and other coordinators reach this one, when it is not the one it listens on.") var advertise: String?
     @Option(help: "Port for HTTP probes and metrics (/healthz, /readyz, /metrics) on the same host; 0 takes any free one, \"off\" has none.") var admin = "7461"
@@ -59,6 +61,7 @@ struct CoordinatorCommand: AsyncParsableCommand {
         configuration.moves.lostAfter = .seconds(try Flags.check("--lost-after", lostAfter, in: 5...10_000_000))
         configuration.moves.stableFor = .seconds(try Flags.check("--rebalance-after", rebalanceAfter, in: 0...10_000_000))
         configuration.moves.rest = .seconds(try Flags.check("--rest", rest, in: 0...10_000_000))
+        configuration.moves.splitAboveBytes = splitAbove
         configuration.drainTime = .seconds(drainSeconds)
         if endWithInput { ParentProcess.stopWithInput() }
         let portFile = portFile

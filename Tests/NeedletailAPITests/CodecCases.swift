@@ -226,6 +226,14 @@ struct CodecCase: Sendable, CustomStringConvertible {
                 coordinators: generator.some(3) { $0.text() }, assignments: generator.some(3) { $0.assignment() },
                 models: generator.some(3) { $0.collectionModel() })
         },
+        CodecCase("split", InternalMessages.split) { generator in
+            let children = generator.some(3) { SplitOrder.Child(number: UInt32($0.below(1 << 20)), range: HashRange(first: $0.number() / 2, last: .max)) }
+            return SplitOrder(parent: generator.shard(), children: children, sealEpoch: generator.number(), isClosing: generator.bool())
+        },
+        CodecCase("splitProgress", InternalMessages.splitProgress) { generator in
+            let children = generator.some(3) { SplitProgress.Child(isReady: $0.bool(), end: $0.number()) }
+            return SplitProgress(end: generator.number(), isSealed: generator.bool(), isClosed: generator.bool(), children: children)
+        },
         CodecCase("fence", InternalMessages.fence) { (shard: $0.shard(), fence: Fence(epoch: $0.number(), term: $0.number())) },
         CodecCase("fenced", InternalMessages.fenced) {
             FenceAnswer(fence: Fence(epoch: 0, term: 0), node: NodeID($0.next()), lastEpoch: $0.number(), end: $0.number())

@@ -164,6 +164,9 @@ final class FakeCluster: ClusterOperations {
         MovePlan(moves: [echo(MoveOrder(collection: "c", shard: 3, to: 4)).move], held: "paused")
     }
     func move(_ order: MoveOrder, deadline: Deadline?) async throws -> OperationInfo { echo(order) }
+    func split(_ order: ShardSplitOrder, deadline: Deadline?) async throws -> OperationInfo {
+        echo(MoveOrder(collection: order.collection, shard: order.shard, from: order.at))
+    }
     func cancelMove(_ id: UInt64, deadline: Deadline?) async throws -> OperationInfo { echo(MoveOrder(collection: "\(id)", shard: 0)) }
     func drain(_ node: UInt64, isDrained: Bool, deadline: Deadline?) async throws -> NodeInfo {
         NodeInfo(

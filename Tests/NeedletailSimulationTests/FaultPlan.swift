@@ -24,6 +24,26 @@ enum Bug: String, CaseIterable {
     case promotesOutsider
     /// The leader promotes the living member whose log is shortest.
     case promotesStale
+    /// A primary says that it takes no more writes, and takes them.
+    case sealsNothing
+    /// Where the whole takes no more writes, and answers no more reads, is forgotten in a crash.
+    case forgetsSeals
+    /// Reads are answered after a replica said that it answers none.
+    case answersAfterTheEnd
+    /// A part begins with all that the whole's checkpoint has.
+    case keepsOthersPoints
+    /// A part takes records over before they are committed.
+    case followsUncommitted
+    /// The leader asks the primary only how far the parts are.
+    case asksPrimariesOnly
+
+    /// Whether it shows in splits only.
+    var isOfSplits: Bool {
+        switch self {
+        case .sealsNothing, .forgetsSeals, .answersAfterTheEnd, .keepsOthersPoints, .followsUncommitted, .asksPrimariesOnly: true
+        default: false
+        }
+    }
 }
 
 /// What goes wrong in one run, and how often. Each seed has some kinds of faults and not others, since faults hide each other (Groce et al.,
@@ -116,20 +136,20 @@ struct FaultPlan {
         case .fromMetadata: cut(simulation, .coordinator(coordinator.index), from: [.metadata], time, direction: simulation.pick(0...2))
         case .split: split(simulation, time)
         case .lateChange: break
-        case .replicas: simulation.metadata.toggleReplica(worker.id)
+        case .replicas: simulation.metadata.toggleReplica(worker.id, of: simulation.metadata.place)
         case .slowDisk:
             slow(simulation, target, time)
         case .fullDisk:
-            worker.disk.isFull = true
-            simulation.after(time) { worker.disk.isFull = false }
+            worker.health.isFull = true
+            simulation.after(time) { worker.health.isFull = false }
         case .handOver: coordinator.handOver(to: other.id)
-        case .checkpoint: if worker.isUp { worker.disk.checkpoint(applied: worker.applied) }
+        case .checkpoint: for replica in worker.hosted where replica.isUp { replica.disk.checkpoint(applied: replica.applied) }
         }
     }
 
     private func slow(_ simulation: Simulation, _ worker: SimulatedWorker, _ time: Int) {
-        worker.disk.isSlow = true
-        simulation.after(time) { worker.disk.isSlow = false }
+        worker.health.isSlow = true
+        simulation.after(time) { worker.health.isSlow = false }
     }
 
     /// News of the shard's place do not reach a worker, though all else does.
@@ -211,12 +231,15 @@ struct FaultPlan {
     static func heal(_ simulation: Simulation) {
         simulation.network.healAll()
         for worker in simulation.workers {
-            (worker.disk.isSlow, worker.disk.isFull, worker.isDeaf) = (false, false, false)
+            (worker.health.isSlow, worker.health.isFull, worker.isDeaf) = (false, false, false)
             worker.start()
         }
         for coordinator in simulation.coordinators where !coordinator.isUp { coordinator.start() }
-        for worker in simulation.workers where !simulation.metadata.place.replicas.contains(worker.id) {
-            simulation.metadata.toggleReplica(worker.id)
+        for shard in simulation.living {
+            for worker in simulation.workers {
+                guard let place = simulation.metadata.places[shard.number], !place.replicas.contains(worker.id) else { continue }
+                simulation.metadata.toggleReplica(worker.id, of: place)
+            }
         }
     }
 }

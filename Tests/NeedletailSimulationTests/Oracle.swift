@@ -1,12 +1,14 @@
 import NeedletailCluster
 import NeedletailCore
 
-/// Knows everything, and says when something is not as it must be.
+/// Knows everything of one shard, and says when something is not as it must be.
 final class Oracle {
+    private let number: UInt32
+    /// Its parts have its place.
+    private(set) var isOver = false
     /// What was committed, by sequence, as the first replica that knew said.
     private(set) var truth: [Record] = []
     private var committedOperations: Set<Int> = []
-    private var operations = 0
     /// Acknowledged by a majority and maybe not committed: with the epoch in which they were.
     private var majority: [(record: Record, sequence: Int, epoch: UInt64)] = []
     /// Acknowledged to a client by all in sync.
@@ -18,15 +20,14 @@ final class Oracle {
     private var lastPlaces: [UInt64: ShardPlace] = [:]
     private var livingAtPromotion: [UInt64: [NodeID]] = [:]
 
-    func newOperation() -> Int {
-        operations += 1
-        return operations
-    }
+    init(_ number: UInt32) { self.number = number }
+
+    private func replica(_ simulation: Simulation, _ node: NodeID) -> SimulatedReplica? { simulation.workers[Int(node.value) - 1].replicas[number] }
 
     // MARK: While it runs
 
     /// A replica takes everything up to a sequence for committed.
-    func commits(_ simulation: Simulation, _ worker: SimulatedWorker, through sequence: Int) {
+    func commits(_ simulation: Simulation, _ worker: SimulatedReplica, through sequence: Int) {
         var next = worker.applied
         while next < sequence {
             let record = worker.disk.records[next]
@@ -36,7 +37,10 @@ final class Oracle {
                     return simulation.fail("worker \(worker.id.value) takes \(record) at \(next) for committed, which is \(truth[next - 1])")
                 }
             } else {
+                if isOver { return simulation.fail("worker \(worker.id.value) commits \(record) at \(next) after the parts took the shard's place") }
                 truth.append(record)
+                // What a part has of a record that concerns others.
+                if record.operation == 0 { continue }
                 sequenceOf[record.operation] = next
                 if !committedOperations.insert(record.operation).inserted {
                     return simulation.fail("operation \(record.operation) is applied twice, again at \(next)")
@@ -46,9 +50,9 @@ final class Oracle {
     }
 
     /// A replica begins to lead.
-    func leads(_ simulation: Simulation, _ worker: SimulatedWorker) {
+    func leads(_ simulation: Simulation, _ worker: SimulatedReplica) {
         // Who takes up an epoch that is over cannot harm; should it commit something, `commits` tells.
-        guard let epoch = worker.machine.primary?.epoch, epoch == simulation.metadata.place.epoch else { return }
+        guard let epoch = worker.machine.primary?.epoch, epoch == simulation.metadata.places[number]?.epoch else { return }
         if worker.disk.end < truth.count { return simulation.fail("worker \(worker.id.value) leads in \(epoch) without \(worker.disk.end + 1)") }
         for (index, record) in truth.enumerated() where worker.disk.records[index] != record {
             return simulation.fail("worker \(worker.id.value) leads in \(epoch) with another \(index + 1)")
@@ -56,7 +60,7 @@ final class Oracle {
     }
 
     /// A primary acknowledges a write.
-    func acknowledges(_ simulation: Simulation, _ waiter: SimulatedWorker.Waiter, by worker: SimulatedWorker, epoch: UInt64) {
+    func acknowledges(_ simulation: Simulation, _ waiter: SimulatedReplica.Waiter, by worker: SimulatedReplica, epoch: UInt64) {
         switch waiter.consistency {
         case .allInSync:
             guard waiter.sequence <= truth.count, truth[waiter.sequence - 1] == waiter.record else {
@@ -69,10 +73,9 @@ final class Oracle {
 
     /// A primary that was replaced may still acknowledge what it and other lost members have, but nothing that one has who lived and was
     /// asked before its successor was promoted.
-    private func acknowledgesMajority(_ simulation: Simulation, _ waiter: SimulatedWorker.Waiter, _ epoch: UInt64) {
+    private func acknowledgesMajority(_ simulation: Simulation, _ waiter: SimulatedReplica.Waiter, _ epoch: UInt64) {
         majority.append((waiter.record, waiter.sequence, epoch))
-        let place = simulation.metadata.place
-        guard place.epoch == epoch + 1, let living = livingAtPromotion[place.epoch] else { return }
+        guard let place = simulation.metadata.places[number], place.epoch == epoch + 1, let living = livingAtPromotion[place.epoch] else { return }
         let holders = living.filter { holds(simulation, $0, waiter.record, waiter.sequence, durable: true) }
         if !holders.isEmpty, !holds(simulation, place.primary, waiter.record, waiter.sequence, durable: false) {
             simulation.fail("operation \(waiter.record.operation) was acknowledged in epoch \(epoch) with \(holders.map(\.value)), who had been fenced")
@@ -88,7 +91,7 @@ final class Oracle {
 
     /// A client learns what a primary read found. Since every state is a prefix of the one truth, reads are linearizable when each sees
     /// what was acknowledged, or seen by another read, before it began.
-    func reads(_ simulation: Simulation, key: Int, _ result: SimulatedClient.ReadResult, floor: Int, from worker: SimulatedWorker) {
+    func reads(_ simulation: Simulation, key: Int, _ result: SimulatedClient.ReadResult, floor: Int, from worker: SimulatedReplica) {
         simulation.counts.note("read")
         guard result.sequence >= floor else {
             return simulation.fail("a read at worker \(worker.id.value) saw \(result.sequence) after \(floor) was acknowledged or seen")
@@ -101,14 +104,13 @@ final class Oracle {
         readFloor = max(readFloor, result.sequence)
     }
 
+    func isRead(through sequence: Int) { readFloor = max(readFloor, sequence) }
+
     // MARK: Changes of the shard's place
 
     func changed(_ simulation: Simulation, from old: ShardPlace, to new: ShardPlace) {
         for member in new.inSync where member != new.primary || new.epoch == old.epoch {
-            let disk = simulation.workers[Int(member.value) - 1].disk
-            if disk.durable < truth.count || !zip(truth, disk.records).allSatisfy({ $0 == $1 }) {
-                return simulation.fail("worker \(member.value) is in sync with \(disk.durable) records, and \(truth.count) are committed")
-            }
+            if !hasAll(simulation, member) { return }
         }
         if places.isEmpty { places[Int(old.version)] = old }
         places[Int(new.version)] = new
@@ -116,6 +118,12 @@ final class Oracle {
         let (before, after) = (Set(old.inSync), Set(new.inSync))
         if new.epoch != old.epoch {
             simulation.counts.note("promotion")
+            // Acknowledged since the promotion was decided, by a primary and others that were taken for lost.
+            let living = livingAtPromotion[new.epoch] ?? []
+            majority.removeAll { write in
+                write.epoch < new.epoch
+                    && !([new.primary] + living).contains { holds(simulation, $0, write.record, write.sequence, durable: $0 != new.primary) }
+            }
             return
         }
         simulation.counts.note("shrink", before.subtracting(after).count)
@@ -133,7 +141,7 @@ final class Oracle {
 
     /// What a majority acknowledged is lost only when all members that have it are.
     func promoting(_ simulation: Simulation, _ new: ShardPlace, from old: ShardPlace, living: [NodeID]) {
-        guard simulation.metadata.place.version == old.version else { return }
+        guard simulation.metadata.places[number]?.version == old.version else { return }
         livingAtPromotion[new.epoch] = old.inSync.filter(living.contains)
         forgetCommitted()
         for write in majority where !holds(simulation, new.primary, write.record, write.sequence, durable: false) {
@@ -151,25 +159,71 @@ final class Oracle {
     private func forgetCommitted() { majority.removeAll { $0.sequence <= truth.count && truth[$0.sequence - 1] == $0.record } }
 
     private func holds(_ simulation: Simulation, _ node: NodeID, _ record: Record, _ sequence: Int, durable: Bool) -> Bool {
-        let disk = simulation.workers[Int(node.value) - 1].disk
+        guard let disk = replica(simulation, node)?.disk else { return false }
         return sequence <= (durable ? disk.durable : disk.end) && disk.records[sequence - 1] == record
     }
 
     /// A place that was, as somebody may believe in who was away.
     func somePlace(_ simulation: Simulation) -> ShardPlace {
-        let present = simulation.metadata.place
+        let present = lastPlace ?? simulation.metadata.places[number]!
         let version = Int(present.version) - simulation.pick(0...4)
         return (simulation.chance(0.5) ? lastPlaces[present.epoch - 1] : places[version]) ?? present
+    }
+
+    // MARK: Splits
+
+    private var lastPlace: ShardPlace?
+
+    private func hasAll(_ simulation: Simulation, _ member: NodeID) -> Bool {
+        guard let disk = replica(simulation, member)?.disk, disk.durable >= truth.count, zip(truth, disk.records).allSatisfy({ $0 == $1 }) else {
+            let durable = replica(simulation, member)?.disk.durable ?? 0
+            simulation.fail("worker \(member.value) is in sync in shard \(number) with \(durable) records, and \(truth.count) are committed")
+            return false
+        }
+        return true
+    }
+
+    /// The parts take the shard's place.
+    func ends(_ place: ShardPlace) { (isOver, lastPlace) = (true, place) }
+
+    /// A part takes the place of the whole: every member has all that was ever committed, of its own keys, and nothing else.
+    func begins(_ simulation: Simulation, _ shard: SimulatedShard, _ place: ShardPlace, after whole: Oracle) {
+        truth = whole.truth.map(shard.part)
+        for (index, record) in truth.enumerated() where record.operation != 0 {
+            sequenceOf[record.operation] = index + 1
+            committedOperations.insert(record.operation)
+        }
+        readFloor = whole.readFloor
+        answeredAll = whole.answeredAll.filter { shard.keys.contains($0.key) }
+        majority = whole.majority.filter { shard.keys.contains($0.record.key) }
+        places[Int(place.version)] = place
+        lastPlaces[place.epoch] = place
+        for member in place.inSync {
+            guard hasAll(simulation, member) else { return }
+            if let end = replica(simulation, member)?.disk.end, end > truth.count {
+                return simulation.fail("worker \(member.value) has \(end) records of part \(number), and \(truth.count) are committed")
+            }
+        }
+    }
+
+    /// A client learns what any replica in sync answered. One of the whole may be behind, but not answer at all once a part has something that it
+    /// has not.
+    func readsHere(_ simulation: Simulation, _ result: SimulatedClient.ReadResult, floor: Int, from worker: SimulatedReplica) {
+        simulation.counts.note("read of any replica")
+        // One that had left the set is as old as the map by which it is asked, as in any shard.
+        guard isOver, lastPlace?.inSync.contains(worker.id) == true else { return }
+        if floor > truth.count { simulation.fail("worker \(worker.id.value) answered for the whole, at \(result.sequence), after a part had \(floor)") }
     }
 
     // MARK: At the end
 
     /// Why not all is well again, or nil.
     func unhealed(_ simulation: Simulation) -> String? {
-        let place = simulation.metadata.place
+        guard let place = simulation.metadata.places[number] else { return "the shard has no place" }
         if place.inSync != place.replicas { return "in sync are \(place.inSync.map(\.value)) of \(place.replicas.map(\.value))" }
         for client in simulation.clients where !client.isIdle { return "client \(client.index) waits for its write" }
         for worker in simulation.workers {
+            guard let worker = worker.replicas[number] else { return "worker \(worker.id.value) has no replica of \(number)" }
             if worker.disk.records.count != truth.count { return "worker \(worker.id.value) has \(worker.disk.end) of \(truth.count)" }
             if worker.applied != truth.count { return "worker \(worker.id.value) sees \(worker.applied) of \(truth.count)" }
         }
@@ -177,7 +231,7 @@ final class Oracle {
     }
 
     func judgeEnd(_ simulation: Simulation) {
-        for worker in simulation.workers where worker.disk.records != truth {
+        for worker in simulation.workers where worker.replicas[number]?.disk.records != truth {
             return simulation.fail("the log of worker \(worker.id.value) is not what was committed")
         }
         for record in answeredAll where sequenceOf[record.operation] == nil {

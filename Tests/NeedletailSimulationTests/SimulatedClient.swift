@@ -16,12 +16,12 @@ final class SimulatedClient {
     let index: Int
     private(set) var isIdle = true
     private var attempts = 0
-    private var place: ShardPlace
+    private var map: [UInt32: ShardPlace]
 
     init(_ simulation: Simulation, _ index: Int) {
         self.simulation = simulation
         self.index = index
-        place = simulation.metadata.place
+        map = simulation.metadata.places
     }
 
     func start() { simulation.after(simulation.pick(1...300_000)) { [self] in next() } }
@@ -35,7 +35,7 @@ final class SimulatedClient {
             isIdle = false
             let consistency: WriteConsistency =
                 simulation.chance(simulation.faults.majorities) ? .majority : simulation.chance(0.1) ? .primary : .allInSync
-            let operation = simulation.oracle.newOperation()
+            let operation = simulation.newOperation()
             write(Record(epoch: 0, operation: operation, key: simulation.pick(1...4)), consistency)
         }
     }
@@ -50,42 +50,81 @@ final class SimulatedClient {
             attempts += 1
             if result == .done {
                 isIdle = true
-                simulation.oracle.answered(record, consistency)
+                simulation.shard(of: record.key).oracle.answered(record, consistency)
                 pause()
             } else {
-                place = simulation.chance(0.8) ? simulation.metadata.place : place
+                map = simulation.chance(0.8) ? simulation.metadata.places : map
                 simulation.after(simulation.pick(5_000...150_000)) { [self] in write(record, consistency) }
             }
         }
+        let place = place(of: record.key)
         let (worker, epoch) = (simulation.workers[Int(place.primary.value) - 1], place.epoch)
         simulation.network.send(from: .client(index), to: worker.endpoint) { [self] in
-            worker.write(record, consistency, epoch: epoch) { [self] result in
+            worker.replicas[place.number]?.write(record, consistency, epoch: epoch) { [self] result in
                 simulation.network.send(from: worker.endpoint, to: .client(index)) { over(result) }
             }
         }
         simulation.after(800_000) { over(.failed) }
     }
 
+    /// By the map that it has.
+    private func place(of key: Int) -> ShardPlace {
+        map.values.first { simulation.shards[Int($0.number)].keys.contains(key) }!
+    }
+
     private func read(_ key: Int) {
+        if simulation.isSplitting, simulation.chance(0.3) { return readAnywhere(key) }
         attempts += 1
         let attempt = attempts
-        let floor = simulation.oracle.readFloor
+        let floor = simulation.shard(of: key).oracle.readFloor
         func over() {
             guard attempt == attempts else { return }
             attempts += 1
-            place = simulation.chance(0.8) ? simulation.metadata.place : place
+            map = simulation.chance(0.8) ? simulation.metadata.places : map
             pause()
         }
         // Sometimes an older primary is asked on purpose, by the epoch that it knows.
-        let target = simulation.chance(0.4) ? simulation.oracle.somePlace(simulation) : place
+        var target = place(of: key)
+        if simulation.chance(0.4) { target = (isWhole ? simulation.shards[0] : simulation.shard(of: key)).oracle.somePlace(simulation) }
         let worker = simulation.workers[Int(target.primary.value) - 1]
         simulation.network.send(from: .client(index), to: worker.endpoint) { [self] in
-            worker.read(key, epoch: target.epoch) { [self] result in
+            guard let replica = worker.replicas[target.number] else { return }
+            replica.read(key, epoch: target.epoch) { [self] result in
                 simulation.network.send(from: worker.endpoint, to: .client(index)) { [self] in
                     guard attempt == attempts else { return }
-                    if let result { simulation.oracle.reads(simulation, key: key, result, floor: floor, from: worker) }
+                    if let result {
+                        replica.shard.oracle.reads(simulation, key: key, result, floor: floor, from: replica)
+                        simulation.shard(of: key).oracle.isRead(through: result.sequence)
+                    }
                     over()
                 }
+            }
+        }
+        simulation.after(800_000, over)
+    }
+
+    /// Whether the shard is asked that there was before it was split.
+    private var isWhole: Bool { !simulation.isSplitting || simulation.metadata.places[0] != nil || simulation.chance(0.5) }
+
+    /// Reads from any replica in sync, by the map that it has: maybe one of long ago.
+    private func readAnywhere(_ key: Int) {
+        attempts += 1
+        let attempt = attempts
+        let floor = simulation.shard(of: key).oracle.readFloor
+        func over() {
+            guard attempt == attempts else { return }
+            attempts += 1
+            map = simulation.chance(simulation.bug == .forgetsSeals ? 0.05 : 0.3) ? simulation.metadata.places : map
+            pause()
+        }
+        let place = place(of: key)
+        let worker = simulation.workers[Int(place.inSync[simulation.pick(0...place.inSync.count - 1)].value) - 1]
+        simulation.network.send(from: .client(index), to: worker.endpoint) { [self] in
+            guard let replica = worker.replicas[place.number], let result = replica.readHere(key) else { return }
+            simulation.network.send(from: worker.endpoint, to: .client(index)) { [self] in
+                guard attempt == attempts else { return }
+                replica.shard.oracle.readsHere(simulation, result, floor: floor, from: replica)
+                over()
             }
         }
         simulation.after(800_000, over)

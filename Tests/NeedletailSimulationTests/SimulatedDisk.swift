@@ -8,6 +8,12 @@ struct Record: Hashable {
     var key: Int
 }
 
+/// The disk under all replicas of a worker.
+final class DiskHealth {
+    var isSlow = false
+    var isFull = false
+}
+
 /// A replica's log as `GroupCommitter` keeps it, and the promise beside it. A crash loses what was not synced, or only some of it; a commit
 /// that fails takes back all that was not.
 final class SimulatedDisk {
@@ -23,11 +29,15 @@ final class SimulatedDisk {
     private var isCommitting = false
     /// Grows when what is under way no longer counts.
     private var generation = 0
-    var isSlow = false
-    var isFull = false
+    private let health: DiskHealth
+    private var isSlow: Bool { health.isSlow }
+    private var isFull: Bool { health.isFull }
     var onEvent: (ReplicaEvent) -> Void = { _ in }
 
-    init(_ simulation: Simulation) { self.simulation = simulation }
+    init(_ simulation: Simulation, _ health: DiskHealth) {
+        self.simulation = simulation
+        self.health = health
+    }
 
     var end: Int { records.count }
 
@@ -46,7 +56,7 @@ final class SimulatedDisk {
         commit()
     }
 
-    private var latency: Int {
+    var latency: Int {
         isSlow ? simulation.pick(100_000...1_500_000) : simulation.pick(200...6_000)
     }
 
@@ -120,6 +130,13 @@ final class SimulatedDisk {
         guard simulation.chance(0.7), base < checkpointed else { return }
         base = simulation.pick(base...checkpointed)
         onEvent(.trimmed(through: UInt64(base)))
+    }
+
+    /// What was under way ends here, and nobody hears of it: a part of a shard that is being split is opened as a replica of its own.
+    func settle() {
+        generation += 1
+        isCommitting = false
+        records.removeLast(records.count - durable)
     }
 
     func crash() {

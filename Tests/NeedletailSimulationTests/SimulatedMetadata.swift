@@ -4,7 +4,11 @@ import NeedletailCore
 /// The metadata store: linearizable, with the leader's lease. What is asked of it, and what it answers, goes over the network.
 final class SimulatedMetadata {
     private unowned let simulation: Simulation
-    private(set) var place: ShardPlace
+    /// By shard number.
+    private(set) var places: [UInt32: ShardPlace]
+    private(set) var split: Split?
+    /// Grows with each change of which shards there are, or of the split.
+    private(set) var revision = 0
     private(set) var term: UInt64 = 0
     private var leader: (coordinator: Int, life: Int)?
     private var leaseEnd: Duration = .zero
@@ -12,11 +16,17 @@ final class SimulatedMetadata {
 
     init(_ simulation: Simulation, place: ShardPlace) {
         self.simulation = simulation
-        self.place = place
+        places = [0: place]
         clock = SkewedClock(&simulation.random)
     }
 
     private var now: Duration { clock.local(simulation.now) }
+
+    /// Of the shard, or of one of its parts.
+    var place: ShardPlace {
+        let numbers = places.keys.sorted()
+        return places[numbers[simulation.now % numbers.count]]!
+    }
 
     /// Makes the caller the leader or renews its lease. Returns the term when it leads.
     func acquire(_ coordinator: Int, life: Int) -> UInt64? {
@@ -32,9 +42,10 @@ final class SimulatedMetadata {
     }
 
     /// Compare-and-swap under the leader's term.
-    func swap(_ swap: FailoverMachine.Swap) -> Bool {
-        guard leader != nil, now < leaseEnd, swap.term == term else {
-            simulation.counts.note("change refused for its term")
+    func swap(_ number: UInt32, _ swap: FailoverMachine.Swap) -> Bool {
+        guard isLed(by: swap.term) else { return false }
+        guard let place = places[number] else {
+            simulation.counts.note("change of a shard that is no more")
             return false
         }
         var next = swap.place
@@ -45,7 +56,7 @@ final class SimulatedMetadata {
             next.version = place.version + 1
         case .comparesSets:
             // As if a proposal named the set that it starts from: it is made whenever the set is like that again.
-            let from = simulation.oracle.places[Int(swap.version)] ?? place
+            let from = simulation.shards[Int(number)].oracle.places[Int(swap.version)] ?? place
             guard next.epoch == place.epoch || swap.version == place.version, from.inSync == place.inSync, from.epoch == place.epoch else {
                 return false
             }
@@ -60,8 +71,45 @@ final class SimulatedMetadata {
         return true
     }
 
+    func isLed(by term: UInt64) -> Bool {
+        let isLed = leader != nil && now < leaseEnd && term == self.term
+        if !isLed { simulation.counts.note("change refused for its term") }
+        return isLed
+    }
+
+    /// Makes this the split if it is `old` still; with places, they take the parent's if that has its version still.
+    func change(_ old: Split?, to split: Split, version: UInt64, _ next: [ShardPlace] = []) -> Bool {
+        guard self.split == old, next.isEmpty || places[split.parent.number]?.version == version else {
+            simulation.counts.note("step refused for what changed meanwhile")
+            return false
+        }
+        revision += 1
+        self.split = split
+        simulation.trace("metadata: the split is \(split.step), sealed before \(split.sealEpoch) \(split.problem)")
+        simulation.counts.note("split \(split.step)")
+        if next.count == 1 {
+            change(to: next[0])
+        } else if !next.isEmpty, let parent = places.removeValue(forKey: split.parent.number) {
+            for place in next { places[place.number] = place }
+            simulation.cutOver(parent, to: next)
+        }
+        for coordinator in simulation.coordinators {
+            let map = map
+            simulation.network.send(from: .metadata, to: .coordinator(coordinator.index)) { coordinator.learn(map) }
+        }
+        return true
+    }
+
+    struct Map {
+        var places: [ShardPlace]
+        var split: Split?
+        var revision: Int
+    }
+
+    var map: Map { Map(places: places.keys.sorted().compactMap { places[$0] }, split: split, revision: revision) }
+
     /// An operator takes a replica that is not in sync away, or gives the shard another one.
-    func toggleReplica(_ node: NodeID) {
+    func toggleReplica(_ node: NodeID, of place: ShardPlace) {
         guard !place.inSync.contains(node) else { return }
         var next = place
         next.version += 1
@@ -75,10 +123,10 @@ final class SimulatedMetadata {
     }
 
     private func change(to next: ShardPlace) {
-        let old = place
-        place = next
+        let (old, place) = (places[next.number]!, next)
+        places[next.number] = next
         simulation.trace("metadata: epoch \(place.epoch) primary \(place.primary.value) in sync \(place.inSync.map(\.value)) version \(place.version)")
-        simulation.oracle.changed(simulation, from: old, to: place)
+        simulation.shards[Int(next.number)].oracle.changed(simulation, from: old, to: place)
         for coordinator in simulation.coordinators {
             simulation.network.send(from: .metadata, to: .coordinator(coordinator.index)) { coordinator.learn(next) }
         }

@@ -53,7 +53,7 @@ final class SimulatedNetwork {
             let pause = simulation.chance(0.5) ? simulation.pick(100...20_000) : simulation.pick(20_000...2_500_000)
             simulation.after(pause) { [simulation] in
                 let worker = simulation.workers[index]
-                if worker.life == life, worker.isUp { worker.streamEnded(stream.id) }
+                if worker.life == life, worker.isUp { worker.replicas[stream.shard]?.streamEnded(stream.id) }
             }
         }
     }
@@ -61,6 +61,7 @@ final class SimulatedNetwork {
 
 final class SimulatedStream {
     let id: StreamID
+    let shard: UInt32
     let backup: Endpoint
     let backupLife: Int
     let primary: Endpoint
@@ -69,8 +70,9 @@ final class SimulatedStream {
     /// Towards the primary, towards the backup.
     var nextDelivery = [0, 0]
 
-    init(id: StreamID, backup: Endpoint, backupLife: Int, primary: Endpoint, primaryLife: Int) {
+    init(id: StreamID, shard: UInt32, backup: Endpoint, backupLife: Int, primary: Endpoint, primaryLife: Int) {
         self.id = id
+        self.shard = shard
         self.backup = backup
         self.backupLife = backupLife
         self.primary = primary

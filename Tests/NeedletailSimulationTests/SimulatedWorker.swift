@@ -1,54 +1,37 @@
 import NeedletailCluster
 import NeedletailCore
 
-/// A shard worker with its replica: performs what its `ReplicaMachine` decides, and serves clients.
+/// A shard worker: its life, its lease, and the replicas on its disk.
 final class SimulatedWorker {
-    private unowned let simulation: Simulation
+    unowned let simulation: Simulation
     let id: NodeID
     let index: Int
     private(set) var isUp = false
     private(set) var life = 0
     var isDeaf = false
-    private(set) var machine: ReplicaMachine
-    let disk: SimulatedDisk
+    let health = DiskHealth()
+    /// By shard number.
+    private(set) var replicas: [UInt32: SimulatedReplica] = [:]
     private let clock: SkewedClock
     private var lease = NodeLease(length: Simulation.lease)
     /// The coordinator that granted the lease last.
-    private var leader: Int?
-
-    /// The latest write of each key that searches see here, and how far they see.
-    private var values: [Int: Int] = [:]
-    private(set) var applied = 0
-    private var sequences: [Int: Int] = [:]
-    private var isIndexed = false
-    private var waiters: [Waiter] = []
-
-    private var streams: [StreamID: SimulatedStream] = [:]
-    private var streamNumber: UInt64 = 0
-    private var incoming: [Record] = []
-    private var checkpoint: (stream: StreamID, records: [Record])?
-
-    struct Waiter {
-        var sequence: Int
-        var record: Record
-        var consistency: WriteConsistency
-        var reply: (SimulatedClient.WriteResult) -> Void
-    }
+    private(set) var leader: Int?
 
     var now: Duration { clock.local(simulation.now) }
     var endpoint: Endpoint { .worker(index) }
-    private func isLeaseHeld(_ epoch: UInt64) -> Bool {
-        simulation.bug == .ignoresLeases || lease.isHeld(Simulation.shard, epoch: epoch, now: now)
-    }
+    /// In order of their shards.
+    var hosted: [SimulatedReplica] { replicas.keys.sorted().compactMap { replicas[$0] } }
 
     init(_ simulation: Simulation, _ id: NodeID) {
         self.simulation = simulation
         self.id = id
         index = Int(id.value) - 1
         clock = SkewedClock(&simulation.random)
-        disk = SimulatedDisk(simulation)
-        machine = ReplicaMachine(node: id, promise: ReplicaPromise(), log: ReplicaLogState(), firstStream: 0, settings: simulation.settings)
-        disk.onEvent = { [unowned self] in deliver($0) }
+        replicas[0] = SimulatedReplica(simulation, self, simulation.shards[0])
+    }
+
+    func isLeaseHeld(_ shard: ShardID, _ epoch: UInt64) -> Bool {
+        simulation.bug == .ignoresLeases || lease.isHeld(shard, epoch: epoch, now: now)
     }
 
     // MARK: Life
@@ -57,14 +40,11 @@ final class SimulatedWorker {
         guard !isUp else { return }
         isUp = true
         life += 1
-        simulation.trace("worker \(id.value) starts with \(disk.end) records, promise \(disk.promise.epoch)/\(disk.promise.led)")
         lease = NodeLease(length: Simulation.lease)
-        machine = ReplicaMachine(
-            node: id, promise: disk.promise, log: ReplicaLogState(history: disk.history, committed: UInt64(disk.checkpointed)),
-            firstStream: streamNumber, settings: simulation.settings)
-        rebuild(through: disk.checkpointed)
+        for replica in hosted { replica.start() }
         heartbeat(life)
         tick(life)
+        resumeParts()
     }
 
     func crash() {
@@ -73,17 +53,13 @@ final class SimulatedWorker {
         simulation.trace("worker \(id.value) crashes")
         isUp = false
         life += 1
-        disk.crash()
-        (waiters, incoming, checkpoint, leader) = ([], [], nil, nil)
-        for stream in streams.values.sorted(by: { ($0.id.node, $0.id.number) < ($1.id.node, $1.id.number) }) {
-            simulation.network.breakOff(stream)
-        }
-        streams = [:]
+        leader = nil
+        for replica in hosted { replica.crash() }
     }
 
     private func tick(_ life: Int) {
         guard isUp, life == self.life else { return }
-        deliver(.tick)
+        for replica in hosted { replica.deliver(.tick) }
         simulation.after(60_000) { [self] in tick(life) }
     }
 
@@ -95,12 +71,14 @@ final class SimulatedWorker {
                 coordinator.heartbeat(index) { [self] epochs in
                     answer(life, from: coordinator) { [self] in
                         var epochs = epochs
-                        if simulation.bug == .leasesWithoutEpochs, let epoch = machine.primary?.epoch { epochs[Simulation.shard] = epoch }
+                        if simulation.bug == .leasesWithoutEpochs, let epoch = replicas[0]?.machine.primary?.epoch {
+                            epochs[simulation.shards[0].id] = epoch
+                        }
                         lease.granted(number, epochs: epochs)
                         leader = coordinator.index
                     }
                 } tell: { [self] place in
-                    answer(life, from: coordinator) { [self] in deliver(.place(place)) }
+                    answer(life, from: coordinator) { [self] in receive(place) }
                 }
             }
         }
@@ -111,287 +89,30 @@ final class SimulatedWorker {
         simulation.network.send(from: .coordinator(coordinator.index), to: endpoint) { [self] in if isUp, life == self.life { body() } }
     }
 
-    // MARK: The machine
+    // MARK: Replicas
 
-    func deliver(_ event: ReplicaEvent) {
-        guard isUp, simulation.failure == nil else { return }
-        if isDeaf, case .place = event { return }
-        for action in machine.receive(event, now: now) { perform(action) }
-        settleWaiters()
+    func receive(_ place: ShardPlace) {
+        guard isUp, !isDeaf else { return }
+        if place.number != 0, place.replicas.contains(id) { settle(place) }
+        replicas[place.number]?.deliver(.place(place))
     }
 
-    func fence(_ fence: Fence) {
-        guard isUp else { return }
-        if simulation.bug == .ignoresFences {
-            let log = machine.log
-            return tellCoordinators(
-                .fenced(Simulation.shard, FenceAnswer(fence: fence, node: id, lastEpoch: log.history.lastEpoch, end: log.end)))
+    /// A part of a shard that was split has a place. Whoever is in sync made it beside the whole; others begin empty.
+    private func settle(_ place: ShardPlace) {
+        if let replica = replicas[place.number] { return replica.bear() }
+        guard !place.inSync.contains(id) else {
+            return simulation.fail("worker \(id.value) counts as in sync in shard \(place.number), which it does not have")
         }
-        deliver(.fence(fence))
+        let replica = SimulatedReplica(simulation, self, simulation.shards[Int(place.number)])
+        replicas[place.number] = replica
+        replica.start()
     }
 
-    func streamEnded(_ stream: StreamID) {
-        streams[stream] = nil
-        deliver(.streamEnded(stream))
+    func make(_ shard: SimulatedShard) -> SimulatedReplica {
+        let replica = SimulatedReplica(simulation, self, shard, isBorn: false)
+        replicas[shard.number] = replica
+        return replica
     }
 
-    private func tellCoordinators(_ event: FailoverMachine.Event) {
-        for coordinator in simulation.coordinators {
-            simulation.network.send(from: endpoint, to: .coordinator(coordinator.index)) { coordinator.receive(event) }
-        }
-    }
-
-    private func perform(_ action: ReplicaAction) {
-        switch action {
-        case .persist(let promise): disk.persist(promise)
-        case .fenced(let answer): tellCoordinators(.fenced(Simulation.shard, answer))
-        case .fenceRefused(let fence, _): tellCoordinators(.fenceRefused(Simulation.shard, id, fence))
-        case .resign(let epoch):
-            simulation.counts.note("resignation")
-            simulation.trace("worker \(id.value) resigns epoch \(epoch)")
-            tellCoordinators(.resigned(Simulation.shard, id, epoch: epoch))
-        case .roleChanged: changeRole()
-        case .answer(let stream, let answer): self.answer(stream, answer)
-        case .send(let order): carryOut(order)
-        case .verify(let stream): verify(stream)
-        case .propose(let proposal): propose(proposal)
-        case .open(let follow, let primary): open(follow, to: simulation.workers[Int(primary.value) - 1])
-        case .cut(let sequence):
-            simulation.counts.note("cut")
-            simulation.trace("worker \(id.value) cuts \(disk.end) after \(sequence)")
-            isIndexed = false
-            disk.cut(after: Int(sequence))
-        case .append(let first, let last):
-            guard Int(first) == disk.end + 1, incoming.count == Int(last - first) + 1 else {
-                return simulation.fail("worker \(id.value) appends \(first)...\(last) behind \(disk.end)")
-            }
-            isIndexed = false
-            disk.append(incoming)
-        case .acknowledge(let stream, let durable): acknowledge(stream, durable)
-        case .transfer(let stream, let primary): transfer(stream, from: simulation.workers[Int(primary.value) - 1])
-        case .install(let stream):
-            guard let checkpoint, checkpoint.stream == stream else { return simulation.fail("worker \(id.value) installs what is not there") }
-            simulation.counts.note("transfer")
-            simulation.trace("worker \(id.value) installs a checkpoint at \(checkpoint.records.count)")
-            disk.install(checkpoint.records)
-            rebuild(through: checkpoint.records.count)
-        case .apply(let sequence): apply(through: Int(sequence))
-        case .close(let id): if let stream = streams.removeValue(forKey: id) { simulation.network.breakOff(stream) }
-        case .alarm(let error): simulation.fail("worker \(id.value) raised an alarm: \(error)")
-        }
-    }
-
-    private func changeRole() {
-        simulation.trace("worker \(id.value) is \(roleName)")
-        for waiter in waiters { waiter.reply(.failed) }
-        waiters = []
-        isIndexed = false
-        if machine.primary != nil { simulation.oracle.leads(simulation, self) }
-    }
-
-    private var roleName: String {
-        switch machine.role {
-        case .waiting: "waiting"
-        case .primary(let machine): "primary in epoch \(machine.epoch) of \(disk.end) records"
-        case .backup(let machine): "backup in epoch \(machine.epoch)"
-        }
-    }
-
-    // MARK: What searches see
-
-    private func apply(through sequence: Int) {
-        guard sequence <= disk.end else { return simulation.fail("worker \(id.value) applies \(sequence) of \(disk.end)") }
-        simulation.oracle.commits(simulation, self, through: sequence)
-        while applied < sequence {
-            applied += 1
-            values[disk.records[applied - 1].key] = disk.records[applied - 1].operation
-        }
-        if simulation.chance(0.02) { disk.checkpoint(applied: applied) }
-    }
-
-    private func rebuild(through sequence: Int) {
-        (values, applied, isIndexed) = ([:], 0, false)
-        for record in disk.records.prefix(sequence) { values[record.key] = record.operation }
-        applied = sequence
-    }
-
-    // MARK: Clients
-
-    func write(_ record: Record, _ consistency: WriteConsistency, epoch: UInt64, reply: @escaping (SimulatedClient.WriteResult) -> Void) {
-        guard isUp else { return }
-        guard let primary = machine.primary else { return reply(.failed) }
-        do {
-            try primary.admit(epoch: epoch, minInSync: simulation.minInSync, leaseHeld: isLeaseHeld(primary.epoch))
-        } catch {
-            simulation.counts.note("write refused: \(error.code)")
-            return reply(.failed)
-        }
-        index(disk.records)
-        var record = record
-        record.epoch = primary.epoch
-        if let sequence = sequences[record.operation] {
-            simulation.counts.note("retry of an operation in the log")
-            waiters.append(Waiter(sequence: sequence, record: disk.records[sequence - 1], consistency: consistency, reply: reply))
-        } else {
-            disk.append(CollectionOfOne(record))
-            sequences[record.operation] = disk.end
-            waiters.append(Waiter(sequence: disk.end, record: record, consistency: consistency, reply: reply))
-            deliver(.appended(through: UInt64(disk.end)))
-        }
-        settleWaiters()
-    }
-
-    func read(_ key: Int, epoch: UInt64, reply: @escaping (SimulatedClient.ReadResult?) -> Void) {
-        guard isUp else { return }
-        do {
-            guard let primary = machine.primary else { return reply(nil) }
-            try primary.admitRead(epoch: epoch, leaseHeld: isLeaseHeld(primary.epoch))
-            reply(SimulatedClient.ReadResult(operation: values[key], sequence: applied))
-        } catch {
-            reply(nil)
-        }
-    }
-
-    /// The operations in the log, so that a retry is answered and not applied again.
-    private func index(_ records: [Record]) {
-        guard !isIndexed else { return }
-        isIndexed = true
-        sequences = [:]
-        for (index, record) in records.enumerated() { sequences[record.operation] = index + 1 }
-    }
-
-    private func settleWaiters() {
-        guard !waiters.isEmpty, let primary = machine.primary else { return }
-        var left: [Waiter] = []
-        for waiter in waiters {
-            let reached =
-                switch waiter.consistency {
-                case .allInSync: primary.committed
-                case .majority: primary.acknowledgedMajority
-                case .primary: primary.log.durable
-                }
-            if waiter.sequence > disk.end || disk.records[waiter.sequence - 1] != waiter.record {
-                isIndexed = false
-                waiter.reply(.failed)
-            } else if waiter.sequence <= Int(reached) {
-                simulation.oracle.acknowledges(simulation, waiter, by: self, epoch: primary.epoch)
-                waiter.reply(.done)
-            } else {
-                left.append(waiter)
-            }
-        }
-        waiters = left
-    }
-
-    // MARK: Streams, from the backup
-
-    private func open(_ follow: Follow, to primary: SimulatedWorker) {
-        streamNumber = max(streamNumber, follow.stream.number)
-        let stream = SimulatedStream(
-            id: follow.stream, backup: endpoint, backupLife: life, primary: primary.endpoint, primaryLife: primary.life)
-        streams[follow.stream] = stream
-        simulation.network.send(stream, from: endpoint) { [simulation] in
-            guard primary.isUp else { return simulation.network.breakOff(stream) }
-            stream.primaryLife = primary.life
-            primary.streams[follow.stream] = stream
-            primary.deliver(.follow(follow))
-        }
-    }
-
-    private func acknowledge(_ id: StreamID, _ durable: UInt64) {
-        guard let stream = streams[id], case .worker(let index) = stream.primary else { return }
-        let primary = simulation.workers[index]
-        simulation.network.send(stream, from: endpoint) {
-            guard primary.isUp, primary.life == stream.primaryLife else { return }
-            primary.deliver(.acknowledged(id, durable: durable))
-        }
-    }
-
-    private func transfer(_ id: StreamID, from primary: SimulatedWorker) {
-        let life = life
-        var isOver = false
-        simulation.trace("worker \(self.id.value) asks \(primary.id.value) for a checkpoint")
-        func end(_ event: ReplicaEvent) {
-            guard !isOver, isUp, self.life == life else { return }
-            isOver = true
-            deliver(event)
-            checkpoint = nil
-        }
-        simulation.network.send(from: endpoint, to: primary.endpoint) { [self] in
-            guard primary.isUp else { return }
-            let records = Array(primary.disk.records.prefix(primary.disk.checkpointed))
-            simulation.after(simulation.pick(1_000...600_000)) { [self] in
-                simulation.network.send(from: primary.endpoint, to: endpoint) { [self] in
-                    guard !isOver, self.life == life else { return }
-                    var history = EpochHistory()
-                    for (index, record) in records.enumerated() { history.append(epoch: record.epoch, through: UInt64(index + 1)) }
-                    history.trim(through: UInt64(records.count))
-                    checkpoint = (id, records)
-                    end(.transferred(id, history))
-                }
-            }
-        }
-        simulation.after(1_500_000) { end(.transferFailed(id)) }
-    }
-
-    // MARK: Streams, from the primary
-
-    private func answer(_ id: StreamID, _ answer: FollowAnswer) {
-        guard let stream = streams[id] else { return }
-        if answer == .transfer { simulation.counts.note("told to transfer") }
-        toBackup(stream) { $0.deliver(.answered(id, answer)) }
-    }
-
-    private func toBackup(_ stream: SimulatedStream, _ body: @escaping (SimulatedWorker) -> Void) {
-        guard case .worker(let index) = stream.backup else { return }
-        let backup = simulation.workers[index]
-        simulation.network.send(stream, from: endpoint) { if backup.isUp, backup.life == stream.backupLife { body(backup) } }
-    }
-
-    /// Puts the records on the stream a moment later, as a task of its own would.
-    private func carryOut(_ order: SendOrder) {
-        let life = life
-        simulation.after(simulation.pick(10...800)) { [self] in
-            guard isUp, life == self.life, let stream = streams[order.stream] else { return }
-            let (previous, end) = (Int(order.previous), disk.end)
-            guard previous >= disk.base || order.budgetBytes == 0 else { return deliver(.streamEnded(order.stream)) }
-            let last = min(end, previous + order.budgetBytes)
-            guard last >= previous else { return simulation.fail("worker \(id.value) was told to send after \(previous), it has \(end)") }
-            let records = Array(disk.records[previous..<last])
-            let message = StreamedRecords(
-                epoch: order.epoch, previous: order.previous, committed: order.committed,
-                runs: machine.log.history.runs(after: order.previous, through: UInt64(last)), last: UInt64(last))
-            toBackup(stream) { backup in
-                backup.incoming = records
-                backup.deliver(.received(order.stream, message))
-            }
-            deliver(.sent(order.stream, through: UInt64(last), sizeBytes: records.count))
-        }
-    }
-
-    /// Compares what is durable there with the same part here. Now and then says "different", as a wrong recall would.
-    private func verify(_ id: StreamID) {
-        let life = life
-        simulation.after(simulation.pick(1_000...200_000)) { [self] in
-            guard isUp, life == self.life else { return }
-            deliver(.verified(id, isEqual: !simulation.chance(0.1)))
-        }
-    }
-
-    private func propose(_ proposal: Proposal) {
-        let life = life
-        simulation.trace("worker \(id.value) proposes \(proposal.inSync.map(\.value)) from version \(proposal.version)")
-        func failed() {
-            if isUp, life == self.life { deliver(.proposalFailed(proposal)) }
-        }
-        if let leader {
-            let coordinator = simulation.coordinators[leader]
-            simulation.network.send(from: endpoint, to: .coordinator(leader)) { [self] in
-                coordinator.propose(proposal, from: index) { [self] in
-                    simulation.network.send(from: .coordinator(leader), to: endpoint, failed)
-                }
-            }
-        }
-        simulation.after(900_000, failed)
-    }
+    func drop(_ number: UInt32) { replicas.removeValue(forKey: number)?.drop() }
 }

@@ -21,23 +21,27 @@ final class Simulation {
     var counts = EventCounts()
 
     var faults: FaultPlan
-    let oracle = Oracle()
+    /// The one there is at first, then its two parts if it is split.
+    let shards = [SimulatedShard(0, keys: 1...4), SimulatedShard(1, keys: 1...2), SimulatedShard(2, keys: 3...4)]
+    let isSplitting: Bool
+    private var operations = 0
     private(set) var network: SimulatedNetwork!
     private(set) var metadata: SimulatedMetadata!
     private(set) var workers: [SimulatedWorker] = []
     private(set) var coordinators: [SimulatedCoordinator] = []
     private(set) var clients: [SimulatedClient] = []
 
-    static let shard = ShardID(incarnation: Incarnation(1), number: 0)
     static let lease = Duration.seconds(2)
     private(set) var settings = ReplicationSettings(
         lag: .milliseconds(900), heartbeat: .milliseconds(300), silence: .milliseconds(1_200), retry: .milliseconds(120))
     var minInSync: Int
 
-    init(seed: UInt64, bug: Bug? = nil, isTracing: Bool = false) {
+    /// - Parameter isSplitting: whether the shard is split on the way. All else is drawn as if it were not.
+    init(seed: UInt64, bug: Bug? = nil, isSplitting: Bool = false, isTracing: Bool = false) {
         self.seed = seed
         self.bug = bug
         self.isTracing = isTracing
+        self.isSplitting = isSplitting
         random = SeededGenerator(seed: seed)
         faults = FaultPlan(&random, bug: bug)
         settings.windowBytes = [2, 4, 16].randomElement(using: &random) ?? 4
@@ -62,6 +66,7 @@ final class Simulation {
         coordinators.forEach { $0.start() }
         clients.forEach { $0.start() }
         faults.begin(self)
+        if isSplitting { beginSplit() }
         advance(until: faults.end)
         if failure == nil {
             trace("--- heal")
@@ -70,14 +75,31 @@ final class Simulation {
             let limit = now + 30_000_000
             while failure == nil, now < limit {
                 advance(until: now + 250_000)
-                if oracle.unhealed(self) == nil { break }
+                if unhealed == nil { break }
             }
-            if failure == nil, let reason = oracle.unhealed(self) { fail("did not heal: \(reason)") }
-            if failure == nil { oracle.judgeEnd(self) }
+            if failure == nil, let reason = unhealed { fail("did not heal: \(reason)") }
+            for shard in living where failure == nil { shard.oracle.judgeEnd(self) }
         }
         // Events hold this object.
         queue = EventQueue()
         return failure
+    }
+
+    /// The shards there are now.
+    var living: [SimulatedShard] { metadata.places.keys.sorted().map { shards[Int($0)] } }
+
+    /// The shard that holds a key now.
+    func shard(of key: Int) -> SimulatedShard { living.first { $0.keys.contains(key) } ?? shards[0] }
+
+    /// Why not all is well again, or nil.
+    private var unhealed: String? {
+        if let split = metadata.split, !split.step.hasEnded { return "the split is at \(split.step): \(split.problem)" }
+        return living.lazy.compactMap { $0.oracle.unhealed(self) }.first
+    }
+
+    func newOperation() -> Int {
+        operations += 1
+        return operations
     }
 
     private func advance(until end: Microseconds) {

@@ -274,6 +274,16 @@ class World:
             self.close(False)
             raise
 
+    def open_splits(self):
+        """Shards that are still being split, as the first coordinator that answers knows; True when none does."""
+        for door in self.doors:
+            try:
+                all = door.cluster.Operations(cluster_pb2.ListOperationsRequest(), timeout=2).operations
+                return [one for one in all if one.kind == "split" and one.step not in ("done", "cancelled", "failed")]
+            except grpc.RpcError:
+                continue
+        return True
+
     # Segments so small that a replica that was away for long needs a checkpoint.
     worker_arguments = ["--log-segment", "1", "--search-threads", "1", "--build-threads", "1"]
 
@@ -377,7 +387,7 @@ class Nemesis:
         self.world, self.random, self.done = world, random, {}
         self.faults = [self.kill_worker, self.kill_primary, self.kill_primary, self.pause_worker, self.pause_primary, self.pause_primary,
                        self.kill_coordinator, self.kill_leader, self.pause_leader, self.pause_coordinator, self.kill_etcd, self.pause_etcd,
-                       self.kill_two_workers]
+                       self.kill_two_workers, self.divide_shard, self.divide_shard]
         if world.workers[0].shim:
             self.faults += [self.fail_syncs, self.fail_syncs_of_primary, self.step_clock]
         if world.disks:
@@ -433,6 +443,19 @@ class Nemesis:
 
     def kill_two_workers(self):
         return " and ".join(str(self.kill_worker()) for _ in range(2))
+
+    def divide_shard(self):
+        """Not a fault, but work that goes on beside the next ones."""
+        shards = self.world.shards()
+        if not shards or len(shards) > 20:
+            return None
+        shard = shards[self.random.integers(len(shards))]
+        try:
+            door = self.world.doors[self.random.integers(len(self.world.doors))]
+            door.cluster.Split(cluster_pb2.SplitRequest(collection=shard.collection, shard=shard.shard), timeout=2)
+        except grpc.RpcError as error:
+            return f"divide {shard.collection}/{shard.shard}: {error.code().name}"
+        return f"divide {shard.collection}/{shard.shard}"
 
     def isolate(self, host, others):
         return self.part([host], others) if host else None

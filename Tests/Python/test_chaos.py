@@ -223,7 +223,7 @@ def create(world):
 def wait_until_in_sync(world):
     def is_in_sync():
         shards = world.shards()
-        return len(shards) == 2 * len(REPLICAS) and all(
+        return len(shards) >= 2 * len(REPLICAS) and not world.open_splits() and all(
             len(s.replicas) == REPLICAS[s.collection] and all(r.in_sync and r.state == cluster_pb2.REPLICA_STATE_READY for r in s.replicas) for s in shards)
 
     wait_for(is_in_sync, "all replicas in sync", 90, world.describe)

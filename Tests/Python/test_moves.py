@@ -301,10 +301,10 @@ def test_what_a_lost_node_held_is_made_elsewhere():
 class Several:
     """Two coordinators on one etcd, three workers."""
 
-    def __init__(self):
+    def __init__(self, ways=lambda etcd: [etcd, etcd]):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="needletail-test-"))
         self.etcd = Etcd(self.folder / "etcd").start()
-        self.doors = [Door(self.folder / f"coordinator-{number}", self.etcd) for number in range(2)]
+        self.doors = [Door(self.folder / f"coordinator-{number}", way) for number, way in enumerate(ways(self.etcd))]
         addresses = ",".join(door.address for door in self.doors)
         self.workers = [
             Process("needletail-shard", self.folder / f"shard-{number}", ["--coordinator", addresses]).start() for number in range(3)]

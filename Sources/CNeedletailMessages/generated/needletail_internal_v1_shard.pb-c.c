@@ -1402,6 +1402,186 @@ void   needletail__internal__v1__hand_over_request__free_unpacked
   assert(message->base.descriptor == &needletail__internal__v1__hand_over_request__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   needletail__internal__v1__split_request__init
+                     (Needletail__Internal__V1__SplitRequest         *message)
+{
+  static const Needletail__Internal__V1__SplitRequest init_value = NEEDLETAIL__INTERNAL__V1__SPLIT_REQUEST__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__split_request__get_packed_size
+                     (const Needletail__Internal__V1__SplitRequest *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__split_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__split_request__pack
+                     (const Needletail__Internal__V1__SplitRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__split_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__split_request__pack_to_buffer
+                     (const Needletail__Internal__V1__SplitRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__split_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__SplitRequest *
+       needletail__internal__v1__split_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__SplitRequest *)
+     protobuf_c_message_unpack (&needletail__internal__v1__split_request__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__split_request__free_unpacked
+                     (Needletail__Internal__V1__SplitRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__split_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__internal__v1__split_child__init
+                     (Needletail__Internal__V1__SplitChild         *message)
+{
+  static const Needletail__Internal__V1__SplitChild init_value = NEEDLETAIL__INTERNAL__V1__SPLIT_CHILD__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__split_child__get_packed_size
+                     (const Needletail__Internal__V1__SplitChild *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__split_child__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__split_child__pack
+                     (const Needletail__Internal__V1__SplitChild *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__split_child__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__split_child__pack_to_buffer
+                     (const Needletail__Internal__V1__SplitChild *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__split_child__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__SplitChild *
+       needletail__internal__v1__split_child__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__SplitChild *)
+     protobuf_c_message_unpack (&needletail__internal__v1__split_child__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__split_child__free_unpacked
+                     (Needletail__Internal__V1__SplitChild *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__split_child__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__internal__v1__split_reply__init
+                     (Needletail__Internal__V1__SplitReply         *message)
+{
+  static const Needletail__Internal__V1__SplitReply init_value = NEEDLETAIL__INTERNAL__V1__SPLIT_REPLY__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__split_reply__get_packed_size
+                     (const Needletail__Internal__V1__SplitReply *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__split_reply__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__split_reply__pack
+                     (const Needletail__Internal__V1__SplitReply *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__split_reply__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__split_reply__pack_to_buffer
+                     (const Needletail__Internal__V1__SplitReply *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__split_reply__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__SplitReply *
+       needletail__internal__v1__split_reply__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__SplitReply *)
+     protobuf_c_message_unpack (&needletail__internal__v1__split_reply__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__split_reply__free_unpacked
+                     (Needletail__Internal__V1__SplitReply *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__split_reply__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__internal__v1__split_progress__init
+                     (Needletail__Internal__V1__SplitProgress         *message)
+{
+  static const Needletail__Internal__V1__SplitProgress init_value = NEEDLETAIL__INTERNAL__V1__SPLIT_PROGRESS__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__split_progress__get_packed_size
+                     (const Needletail__Internal__V1__SplitProgress *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__split_progress__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__split_progress__pack
+                     (const Needletail__Internal__V1__SplitProgress *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__split_progress__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__split_progress__pack_to_buffer
+                     (const Needletail__Internal__V1__SplitProgress *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__split_progress__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__SplitProgress *
+       needletail__internal__v1__split_progress__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__SplitProgress *)
+     protobuf_c_message_unpack (&needletail__internal__v1__split_progress__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__split_progress__free_unpacked
+                     (Needletail__Internal__V1__SplitProgress *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__split_progress__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   needletail__internal__v1__fence_reply__init
                      (Needletail__Internal__V1__FenceReply         *message)
 {
@@ -5105,6 +5285,275 @@ const ProtobufCMessageDescriptor needletail__internal__v1__hand_over_request__de
   (ProtobufCMessageInit) needletail__internal__v1__hand_over_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
+static const ProtobufCFieldDescriptor needletail__internal__v1__split_request__field_descriptors[4] =
+{
+  {
+    "shard",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__SplitRequest, shard),
+    &needletail__internal__v1__shard_id__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "children",
+    2,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Needletail__Internal__V1__SplitRequest, n_children),
+    offsetof(Needletail__Internal__V1__SplitRequest, children),
+    &needletail__internal__v1__split_child__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "seal_epoch",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__SplitRequest, seal_epoch),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "closing",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__SplitRequest, closing),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__split_request__field_indices_by_name[] = {
+  1,   /* field[1] = children */
+  3,   /* field[3] = closing */
+  2,   /* field[2] = seal_epoch */
+  0,   /* field[0] = shard */
+};
+static const ProtobufCIntRange needletail__internal__v1__split_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__split_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.SplitRequest",
+  "SplitRequest",
+  "Needletail__Internal__V1__SplitRequest",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__SplitRequest),
+  4,
+  needletail__internal__v1__split_request__field_descriptors,
+  needletail__internal__v1__split_request__field_indices_by_name,
+  1,  needletail__internal__v1__split_request__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__split_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__split_child__field_descriptors[3] =
+{
+  {
+    "number",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__SplitChild, number),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "first_hash",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__SplitChild, first_hash),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "last_hash",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__SplitChild, last_hash),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__split_child__field_indices_by_name[] = {
+  1,   /* field[1] = first_hash */
+  2,   /* field[2] = last_hash */
+  0,   /* field[0] = number */
+};
+static const ProtobufCIntRange needletail__internal__v1__split_child__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__split_child__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.SplitChild",
+  "SplitChild",
+  "Needletail__Internal__V1__SplitChild",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__SplitChild),
+  3,
+  needletail__internal__v1__split_child__field_descriptors,
+  needletail__internal__v1__split_child__field_indices_by_name,
+  1,  needletail__internal__v1__split_child__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__split_child__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__split_reply__field_descriptors[4] =
+{
+  {
+    "end",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__SplitReply, end),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "sealed",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__SplitReply, sealed),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "children",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Needletail__Internal__V1__SplitReply, n_children),
+    offsetof(Needletail__Internal__V1__SplitReply, children),
+    &needletail__internal__v1__split_progress__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "closed",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__SplitReply, closed),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__split_reply__field_indices_by_name[] = {
+  2,   /* field[2] = children */
+  3,   /* field[3] = closed */
+  0,   /* field[0] = end */
+  1,   /* field[1] = sealed */
+};
+static const ProtobufCIntRange needletail__internal__v1__split_reply__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__split_reply__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.SplitReply",
+  "SplitReply",
+  "Needletail__Internal__V1__SplitReply",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__SplitReply),
+  4,
+  needletail__internal__v1__split_reply__field_descriptors,
+  needletail__internal__v1__split_reply__field_indices_by_name,
+  1,  needletail__internal__v1__split_reply__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__split_reply__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__split_progress__field_descriptors[2] =
+{
+  {
+    "ready",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__SplitProgress, ready),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "end",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__SplitProgress, end),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__split_progress__field_indices_by_name[] = {
+  1,   /* field[1] = end */
+  0,   /* field[0] = ready */
+};
+static const ProtobufCIntRange needletail__internal__v1__split_progress__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__split_progress__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.SplitProgress",
+  "SplitProgress",
+  "Needletail__Internal__V1__SplitProgress",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__SplitProgress),
+  2,
+  needletail__internal__v1__split_progress__field_descriptors,
+  needletail__internal__v1__split_progress__field_indices_by_name,
+  1,  needletail__internal__v1__split_progress__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__split_progress__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
 static const ProtobufCFieldDescriptor needletail__internal__v1__fence_reply__field_descriptors[3] =
 {
   {
@@ -7323,7 +7772,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__leased_epoch__descrip
   (ProtobufCMessageInit) needletail__internal__v1__leased_epoch__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__heartbeat_reply__field_descriptors[9] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__heartbeat_reply__field_descriptors[10] =
 {
   {
     "cluster",
@@ -7433,12 +7882,25 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__heartbeat_reply_
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "kept",
+    10,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Needletail__Internal__V1__HeartbeatReply, n_kept),
+    offsetof(Needletail__Internal__V1__HeartbeatReply, kept),
+    &needletail__internal__v1__shard_id__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__internal__v1__heartbeat_reply__field_indices_by_name[] = {
   1,   /* field[1] = assignments */
   0,   /* field[0] = cluster */
   6,   /* field[6] = coordinators */
   8,   /* field[8] = dropped */
+  9,   /* field[9] = kept */
   3,   /* field[3] = leader */
   5,   /* field[5] = lease_milliseconds */
   7,   /* field[7] = leased */
@@ -7448,7 +7910,7 @@ static const unsigned needletail__internal__v1__heartbeat_reply__field_indices_b
 static const ProtobufCIntRange needletail__internal__v1__heartbeat_reply__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 9 }
+  { 0, 10 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__heartbeat_reply__descriptor =
 {
@@ -7458,7 +7920,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__heartbeat_reply__desc
   "Needletail__Internal__V1__HeartbeatReply",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__HeartbeatReply),
-  9,
+  10,
   needletail__internal__v1__heartbeat_reply__field_descriptors,
   needletail__internal__v1__heartbeat_reply__field_indices_by_name,
   1,  needletail__internal__v1__heartbeat_reply__number_ranges,
@@ -7598,24 +8060,26 @@ void needletail__internal__v1__shard_worker__init (Needletail__Internal__V1__Sha
                                      &needletail__internal__v1__shard_worker__descriptor,
                                      (ProtobufCServiceDestroy) destroy);
 }
-static const ProtobufCMethodDescriptor needletail__internal__v1__replication__method_descriptors[7] =
+static const ProtobufCMethodDescriptor needletail__internal__v1__replication__method_descriptors[8] =
 {
   { "Follow", &needletail__internal__v1__follow_request__descriptor, &needletail__internal__v1__follow_reply__descriptor },
   { "Fence", &needletail__internal__v1__fence_request__descriptor, &needletail__internal__v1__fence_reply__descriptor },
   { "HandOver", &needletail__internal__v1__hand_over_request__descriptor, &needletail__internal__v1__empty__descriptor },
+  { "Split", &needletail__internal__v1__split_request__descriptor, &needletail__internal__v1__split_reply__descriptor },
   { "BeginCopy", &needletail__internal__v1__shard_id__descriptor, &needletail__internal__v1__copy_description__descriptor },
   { "ReadCopy", &needletail__internal__v1__read_copy_request__descriptor, &needletail__internal__v1__copy_piece__descriptor },
   { "EndCopy", &needletail__internal__v1__end_copy_request__descriptor, &needletail__internal__v1__empty__descriptor },
   { "Digest", &needletail__internal__v1__digest_request__descriptor, &needletail__internal__v1__digest_reply__descriptor },
 };
 const unsigned needletail__internal__v1__replication__method_indices_by_name[] = {
-  3,        /* BeginCopy */
-  6,        /* Digest */
-  5,        /* EndCopy */
+  4,        /* BeginCopy */
+  7,        /* Digest */
+  6,        /* EndCopy */
   1,        /* Fence */
   0,        /* Follow */
   2,        /* HandOver */
-  4         /* ReadCopy */
+  5,        /* ReadCopy */
+  3         /* Split */
 };
 const ProtobufCServiceDescriptor needletail__internal__v1__replication__descriptor =
 {
@@ -7624,7 +8088,7 @@ const ProtobufCServiceDescriptor needletail__internal__v1__replication__descript
   "Replication",
   "Needletail__Internal__V1__Replication",
   "needletail.internal.v1",
-  7,
+  8,
   needletail__internal__v1__replication__method_descriptors,
   needletail__internal__v1__replication__method_indices_by_name
 };
@@ -7652,13 +8116,21 @@ void needletail__internal__v1__replication__hand_over(ProtobufCService *service,
   assert(service->descriptor == &needletail__internal__v1__replication__descriptor);
   service->invoke(service, 2, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
+void needletail__internal__v1__replication__split(ProtobufCService *service,
+                                                  const Needletail__Internal__V1__SplitRequest *input,
+                                                  Needletail__Internal__V1__SplitReply_Closure closure,
+                                                  void *closure_data)
+{
+  assert(service->descriptor == &needletail__internal__v1__replication__descriptor);
+  service->invoke(service, 3, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
 void needletail__internal__v1__replication__begin_copy(ProtobufCService *service,
                                                        const Needletail__Internal__V1__ShardId *input,
                                                        Needletail__Internal__V1__CopyDescription_Closure closure,
                                                        void *closure_data)
 {
   assert(service->descriptor == &needletail__internal__v1__replication__descriptor);
-  service->invoke(service, 3, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 4, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__internal__v1__replication__read_copy(ProtobufCService *service,
                                                       const Needletail__Internal__V1__ReadCopyRequest *input,
@@ -7666,7 +8138,7 @@ void needletail__internal__v1__replication__read_copy(ProtobufCService *service,
                                                       void *closure_data)
 {
   assert(service->descriptor == &needletail__internal__v1__replication__descriptor);
-  service->invoke(service, 4, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 5, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__internal__v1__replication__end_copy(ProtobufCService *service,
                                                      const Needletail__Internal__V1__EndCopyRequest *input,
@@ -7674,7 +8146,7 @@ void needletail__internal__v1__replication__end_copy(ProtobufCService *service,
                                                      void *closure_data)
 {
   assert(service->descriptor == &needletail__internal__v1__replication__descriptor);
-  service->invoke(service, 5, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 6, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__internal__v1__replication__digest(ProtobufCService *service,
                                                    const Needletail__Internal__V1__DigestRequest *input,
@@ -7682,7 +8154,7 @@ void needletail__internal__v1__replication__digest(ProtobufCService *service,
                                                    void *closure_data)
 {
   assert(service->descriptor == &needletail__internal__v1__replication__descriptor);
-  service->invoke(service, 6, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 7, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__internal__v1__replication__init (Needletail__Internal__V1__Replication_Service *service,
                                                   Needletail__Internal__V1__Replication_ServiceDestroy destroy)

@@ -52,6 +52,8 @@ extension InternalMessages {
             }
             message.pointee.n_dropped = answer.dropped.count
             message.pointee.dropped = try arena.list(answer.dropped, arena.shardID)
+            message.pointee.n_kept = answer.kept.count
+            message.pointee.kept = try arena.list(answer.kept, arena.shardID)
             message.pointee.n_coordinators = answer.coordinators.count
             message.pointee.coordinators = try arena.texts(answer.coordinators)
             return message
@@ -70,6 +72,7 @@ extension InternalMessages {
             return HeartbeatAnswer(
                 cluster: reply.cluster, leadership: reply.leader != 0 ? leadership : nil, coordinators: texts(reply.coordinators, reply.n_coordinators),
                 assignments: assignments, models: models,
-                dropped: try messages(reply.dropped, reply.n_dropped) { shard throws(NeedletailError) in try ShardID(UnsafeMutablePointer(mutating: shard)) })
+                dropped: try messages(reply.dropped, reply.n_dropped) { shard throws(NeedletailError) in try ShardID(UnsafeMutablePointer(mutating: shard)) },
+                kept: try messages(reply.kept, reply.n_kept) { shard throws(NeedletailError) in try ShardID(UnsafeMutablePointer(mutating: shard)) })
         })
 }

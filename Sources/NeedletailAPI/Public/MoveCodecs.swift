@@ -37,6 +37,19 @@ extension PublicMessages {
                 to: try optionalID(string(order.to), "to"), isLeadOnly: order.lead_only != 0)
         })
 
+    public static let splitShard = MessageCodec<ShardSplitOrder>(
+        write: { order, arena throws(NeedletailError) in
+            let message = try arena.make(Needletail__V1__SplitRequest.self)
+            message.pointee.collection = try arena.text(order.collection)
+            message.pointee.shard = order.shard
+            message.pointee.at = try arena.text(order.at.map(hexadecimal) ?? "")
+            return message
+        },
+        read: { (message: UnsafePointer<Needletail__V1__SplitRequest>) throws(NeedletailError) in
+            let order = message.pointee
+            return ShardSplitOrder(collection: string(order.collection), shard: order.shard, at: try optionalID(string(order.at), "at"))
+        })
+
     public static let cancelMove = MessageCodec<UInt64>(
         write: { id, arena throws(NeedletailError) in
             let message = try arena.make(Needletail__V1__CancelRequest.self)
@@ -151,8 +164,9 @@ extension OperationInfo {
     init(_ message: UnsafePointer<Needletail__V1__Operation>) throws(NeedletailError) {
         let operation = message.pointee
         self.init(
-            id: try hexadecimal(string(operation.id), "an operation's id"), move: try MoveInfo(try need(operation.move, "move")), step: string(operation.step),
-            problem: string(operation.problem), createdMilliseconds: operation.created_milliseconds, changedMilliseconds: operation.changed_milliseconds)
+            id: try hexadecimal(string(operation.id), "an operation's id"), kind: string(operation.kind),
+            move: try MoveInfo(try need(operation.move, "move")), step: string(operation.step), problem: string(operation.problem),
+            createdMilliseconds: operation.created_milliseconds, changedMilliseconds: operation.changed_milliseconds)
     }
 }
 
@@ -178,6 +192,7 @@ extension MessageArena {
         message.pointee.problem = try text(info.problem.withoutNUL)
         message.pointee.created_milliseconds = info.createdMilliseconds
         message.pointee.changed_milliseconds = info.changedMilliseconds
+        message.pointee.kind = try text(info.kind.withoutNUL)
         return message
     }
 }

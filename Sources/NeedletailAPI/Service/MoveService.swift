@@ -8,6 +8,9 @@ extension GRPCRouter {
         serveControl(PublicMethods.move, PublicMessages.moveOrder, PublicMessages.operation) { order, deadline in
             try await operations.move(order, deadline: deadline)
         }
+        serveControl(PublicMethods.splitShard, PublicMessages.splitShard, PublicMessages.operation) { order, deadline in
+            try await operations.split(order, deadline: deadline)
+        }
         serveControl(PublicMethods.cancelMove, PublicMessages.cancelMove, PublicMessages.operation) { id, deadline in
             try await operations.cancelMove(id, deadline: deadline)
         }
@@ -39,6 +42,11 @@ extension RemoteCluster {
 
     public func move(_ order: MoveOrder, deadline: Deadline?) async throws -> OperationInfo {
         try await client.call(PublicMethods.move, PublicMessages.moveOrder, order, PublicMessages.operation, deadline: deadline, metadata: controlMetadata)
+    }
+
+    public func split(_ order: ShardSplitOrder, deadline: Deadline?) async throws -> OperationInfo {
+        try await client.call(
+            PublicMethods.splitShard, PublicMessages.splitShard, order, PublicMessages.operation, deadline: deadline, metadata: controlMetadata)
     }
 
     public func cancelMove(_ id: UInt64, deadline: Deadline?) async throws -> OperationInfo {

@@ -15,6 +15,9 @@ extension GRPCRouter {
         serve(InternalMethods.handOver, InternalMessages.handOver, InternalMessages.empty) { request, deadline in
             try await operations.handOver(request.shard, epoch: request.epoch, deadline: deadline)
         }
+        serve(InternalMethods.split, InternalMessages.split, InternalMessages.splitProgress) { order, deadline in
+            try await operations.split(order, deadline: deadline)
+        }
         serve(InternalMethods.beginCopy, InternalMessages.shard, InternalMessages.copyDescription) { shard, deadline in
             try await operations.beginCopy(shard, deadline: deadline)
         }
@@ -85,6 +88,10 @@ public struct RemoteReplication: ReplicationOperations {
     public func handOver(_ shard: ShardID, epoch: UInt64, deadline: Deadline?) async throws {
         try await client.call(
             InternalMethods.handOver, InternalMessages.handOver, (shard: shard, epoch: epoch), InternalMessages.empty, deadline: deadline)
+    }
+
+    public func split(_ order: SplitOrder, deadline: Deadline?) async throws -> SplitProgress {
+        try await client.call(InternalMethods.split, InternalMessages.split, order, InternalMessages.splitProgress, deadline: deadline)
     }
 
     public func beginCopy(_ shard: ShardID, deadline: Deadline?) async throws -> CopyDescription {

@@ -237,6 +237,9 @@ extension Needletail__V1__PlannedMove: WireMessage {
 extension Needletail__V1__MoveRequest: WireMessage {
     package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__move_request__init(message) }
 }
+extension Needletail__V1__SplitRequest: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__split_request__init(message) }
+}
 extension Needletail__V1__CancelRequest: WireMessage {
     package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__cancel_request__init(message) }
 }
@@ -307,6 +310,18 @@ extension Needletail__Internal__V1__FenceRequest: WireMessage {
 }
 extension Needletail__Internal__V1__HandOverRequest: WireMessage {
     package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__hand_over_request__init(message) }
+}
+extension Needletail__Internal__V1__SplitRequest: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__split_request__init(message) }
+}
+extension Needletail__Internal__V1__SplitChild: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__split_child__init(message) }
+}
+extension Needletail__Internal__V1__SplitReply: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__split_reply__init(message) }
+}
+extension Needletail__Internal__V1__SplitProgress: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__split_progress__init(message) }
 }
 extension Needletail__Internal__V1__NodeFacts: WireMessage {
     package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__node_facts__init(message) }

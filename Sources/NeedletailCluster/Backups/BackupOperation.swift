@@ -112,21 +112,12 @@ public struct BackupOperation: Sendable, Hashable {
     }
 }
 
-/// The first byte of every entry under `operations/`: what kind of operation it is.
-public enum OperationKind {
-    /// The format of a `Move` that began this.
-    static let move: UInt8 = 1
-    static let backup: UInt8 = 2
-
-    public static func isBackup(_ entry: [UInt8]) -> Bool { entry.first == backup }
-}
-
 extension BackupOperation {
     private static let format: UInt8 = 1
 
     public var encoded: [UInt8] {
         var writer = ByteWriter()
-        writer.u8(OperationKind.backup)
+        writer.u8(OperationKind.backup.rawValue)
         writer.u8(Self.format)
         writer.u64(id)
         writer.u8(kind.rawValue)
@@ -157,7 +148,7 @@ extension BackupOperation {
         func damaged(_ what: String) -> NeedletailError { NeedletailError(.dataLoss, "an operation is damaged: unknown \(what)") }
         var reader = ByteReader(bytes)
         let (envelope, format) = (try reader.u8(), try reader.u8())
-        guard envelope == OperationKind.backup, format == Self.format else {
+        guard envelope == OperationKind.backup.rawValue, format == Self.format else {
             throw NeedletailError(
                 .unimplemented, "an operation has kind \(envelope) and format \(format), which this build does not know; upgrade the coordinator")
         }

@@ -74,7 +74,7 @@ public struct Move: Sendable, Hashable {
 
 extension Move {
     /// It tells moves from the other operations as well.
-    private static let format = OperationKind.move
+    private static let format = OperationKind.move.rawValue
 
     public var encoded: [UInt8] {
         var writer = ByteWriter()

@@ -194,6 +194,8 @@ public struct MovePolicy: Sendable, Hashable {
     public var stableFor: Duration
     /// A shard that was moved for balance, or by hand, is left alone for so long.
     public var rest: Duration
+    /// A shard with a replica larger than this is split; nil: only when somebody asks.
+    public var splitAboveBytes: UInt64?
 
     public init(limits: MoveLimits = MoveLimits(), lostAfter: Duration = .seconds(600), stableFor: Duration = .seconds(30), rest: Duration = .seconds(600)) {
         self.limits = limits

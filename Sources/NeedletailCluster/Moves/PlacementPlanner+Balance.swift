@@ -97,7 +97,13 @@ extension PlacementPlanner {
                 let from = partner.map { gone.remove(at: $0) }
                 moves.append(planned(shard, from: from, to: node, why ?? (.replicas, "")))
             }
-            for node in gone { moves.append(planned(shard, from: node, to: nil, causes[index][node] ?? (.replicas, ""))) }
+            for node in gone {
+                // Balance may have put the replica that was one too many in the place of another: one too many that is.
+                let count = shard.place.replicas.count
+                let surplus = (PlannedMove.Cause.replicas, "the collection wants \(shard.replicationFactor) replicas, and there are \(count)")
+                let why = causes[index][node].flatMap { $0.0 == .balance ? nil : $0 } ?? surplus
+                moves.append(planned(shard, from: node, to: nil, why))
+            }
         }
         return moves.enumerated().sorted { ($0.element.cause.rawValue, $0.offset) < ($1.element.cause.rawValue, $1.offset) }.map(\.element)
     }

@@ -6,6 +6,8 @@ public protocol ReplicationOperations: Sendable {
     func fence(_ shard: ShardID, _ fence: Fence, deadline: Deadline?) async throws -> FenceAnswer
     /// The primary ends its epoch, for another to lead, as soon as all members of the set have the same records; it may also not, and go on.
     func handOver(_ shard: ShardID, epoch: UInt64, deadline: Deadline?) async throws
+    /// Makes the children of a replica whose shard is being split, and says how far they are.
+    func split(_ order: SplitOrder, deadline: Deadline?) async throws -> SplitProgress
     /// Holds the replica's newest checkpoint still, to be copied.
     func beginCopy(_ shard: ShardID, deadline: Deadline?) async throws -> CopyDescription
     /// - Throws: `notFound` when the copy has ended.

@@ -146,6 +146,8 @@ final class ReplicaDriver: ReplicationObserver {
         return primary.committed
     }
 
+    func leads(_ epoch: UInt64) -> Bool { state.withLock { $0.machine.primary?.epoch } == epoch }
+
     private func primary() throws(NeedletailError) -> PrimaryMachine {
         guard let primary = state.withLock({ $0.machine.primary }) else {
             throw NeedletailError(.aborted, "the replica of shard \(shard) on this node is not the primary; read the cluster map again")

@@ -18,11 +18,13 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
     let copies = Copies()
     /// Opens places for backups.
     let backups: BackupPlaces
+    private let parts: PartFeeds
 
     init(_ local: LocalNode, world: ReplicationWorld, backups: BackupPlaces = BackupPlaces()) {
         self.local = local
         self.world = world
         self.backups = backups
+        parts = PartFeeds(world)
     }
 
     /// Gives each replica that has fellows a driver, takes that of others away, and tells all how things are.
@@ -34,6 +36,8 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
     }
 
     private func reconcile(_ replica: HostedReplica) async {
+        // A part of a shard that is being split follows the whole, beside it.
+        if replica.isUnborn { return }
         let shard = replica.shard
         guard busy.withLock({ $0.insert(shard).inserted }) else { return }
         defer { _ = busy.withLock { $0.remove(shard) } }
@@ -89,6 +93,7 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
             defer { drivers = [:] }
             return Array(drivers.values)
         }
+        await parts.close()
         for driver in all { await driver.stop() }
         copies.close()
     }
@@ -104,6 +109,28 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
     func fence(_ shard: ShardID, _ fence: Fence, deadline: Deadline?) async throws -> FenceAnswer { try await driver(shard).fence(fence) }
 
     func handOver(_ shard: ShardID, epoch: UInt64, deadline: Deadline?) async throws { try driver(shard).receive(.handOver(epoch: epoch)) }
+
+    func split(_ order: SplitOrder, deadline: Deadline?) async throws -> SplitProgress {
+        let parent = try local.hosted(order.parent)
+        let mayLead = order.sealEpoch > 0 && leads(parent, before: order.sealEpoch)
+        let end = mayLead ? try await parent.seal(before: order.sealEpoch) : parent.logEnd.last
+        if order.isClosing, order.sealEpoch > 0 { try await parent.close(before: order.sealEpoch) }
+        let isClosed = order.sealEpoch > 0 && parent.isClosed(before: order.sealEpoch)
+        var children: [SplitProgress.Child] = []
+        for child in order.children {
+            children.append(await parts.progress(of: order.shard(child), child.range, from: order.parent, isLast: order.sealEpoch > 0))
+        }
+        guard mayLead else { return SplitProgress(end: end, isClosed: isClosed, children: children) }
+        // Asked again: whoever gave its epoch up meanwhile did not lead to the end.
+        return SplitProgress(end: end, isSealed: leads(parent, before: order.sealEpoch), isClosed: isClosed, children: children)
+    }
+
+    /// Whether no other node appends in the epoch before this one, and this one has all that was.
+    private func leads(_ parent: HostedReplica, before epoch: UInt64) -> Bool {
+        let assignment = parent.assignment
+        guard assignment.primary == world.node, assignment.epoch + 1 == epoch else { return false }
+        return assignment.isAlone || drivers.withLock { $0[parent.shard] }?.leads(assignment.epoch) == true
+    }
 
     func beginCopy(_ shard: ShardID, deadline: Deadline?) async throws -> CopyDescription { try await copies.begin(try local.hosted(shard)) }
 
@@ -165,9 +192,18 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
         if isToBeFilled(assignment) {
             try await local.createReplica(assignment, deadline: deadline)
         } else {
+            try await prepare(assignment)
             try await local.updateReplica(assignment, deadline: deadline)
         }
         await reconcile(try local.hosted(assignment.shard))
+    }
+
+    /// Called before a replica that is here gets an assignment. A part of a split shard no longer follows the whole once it has a place of its own.
+    func prepare(_ assignment: ReplicaAssignment) async throws {
+        guard assignment.epoch > 0, (try? local.hosted(assignment.shard))?.isUnborn == true else { return }
+        await parts.end(assignment.shard)
+        // It has no lease on its first epoch yet.
+        world.nudge()
     }
 
     /// A replica that is not in sync, and not here either, begins empty. One that counts as in sync does not: it would pass for a shard without
@@ -178,6 +214,7 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
 
     func dropReplica(_ shard: ShardID, deadline: Deadline?) async throws {
         await end(shard)
+        await parts.end(shard)
         try await local.dropReplica(shard, deadline: deadline)
     }
 }

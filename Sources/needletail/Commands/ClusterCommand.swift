@@ -14,12 +14,13 @@ struct ClusterCommand: AsyncParsableCommand {
               needletail cluster plan                 what would be moved now, and why
               needletail cluster drain NODE           empty a node before it is taken away; --undo takes that back
               needletail cluster move books 0 --from NODE --to NODE
-              needletail cluster operations           moves that wait, are under way, or have ended lately
+              needletail cluster split books 0        cut a shard in two
+              needletail cluster operations           moves and splits that wait, are under way, or have ended lately
               needletail cluster pause                hold all moves; `resume` lets them go on
             """,
         subcommands: [
-            StatusCommand.self, Nodes.self, Shards.self, Plan.self, Drain.self, MoveShard.self, Cancel.self, Pause.self, Resume.self, Operations.self,
-            Events.self,
+            StatusCommand.self, Nodes.self, Shards.self, Plan.self, Drain.self, MoveShard.self, Split.self, Cancel.self, Pause.self, Resume.self,
+            Operations.self, Events.self,
         ])
 }
 
@@ -153,8 +154,36 @@ extension ClusterCommand {
         }
     }
 
+    struct Split: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Cut a shard in two.",
+            discussion: """
+                Each part gets half of the range of hashes, on the nodes that hold the shard. Nothing is copied between nodes and no graph is built anew;
+                reads and writes go on, and writes wait for a moment when the parts take the shard's place. `needletail cluster operations` shows how far
+                it is; until the parts serve, `cancel` undoes it.
+
+                Example: needletail cluster split books 0
+                """)
+        @Argument var collection: String
+        @Argument(help: "The shard's number.") var shard: UInt32
+        @Option(help: "The last hash of the first part, 16 hexadecimal digits; the middle of the shard's range when left out.") var at: String?
+        @OptionGroup var options: ClusterOptions
+
+        func run() async throws {
+            let hash = try at.map { text in
+                guard text.count == 16, let hash = UInt64(text, radix: 16) else { throw ValidationError("A hash has 16 hexadecimal digits.") }
+                return hash
+            }
+            try await options.withCluster { cluster in
+                let order = ShardSplitOrder(collection: collection, shard: shard, at: hash)
+                let operation = try await cluster.split(order, deadline: options.deadline)
+                print(options.json ? JSONWriter.text(operation.json) : "operation \(Incarnation(operation.id)) is under way")
+            }
+        }
+    }
+
     struct Cancel: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "End a move and undo what it did so far.")
+        static let configuration = CommandConfiguration(abstract: "End a move or a split and undo what it did so far.")
         @Argument(help: "The operation, as `needletail cluster operations` shows it.") var operation: String
         @OptionGroup var options: ClusterOptions
 
@@ -192,10 +221,11 @@ extension ClusterCommand {
 
     struct Operations: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "List moves: those that wait, are under way, and have ended lately.",
+            abstract: "List moves and splits: those that wait, are under way, and have ended lately.",
             discussion: """
                 Steps: adding (waits for its turn), catching up (the new replica is filled), leading (the primary changes), removing, dropping (the old
-                replica's files go), done; undoing, undropping, cancelled; failed.
+                replica's files go), done; undoing, undropping, cancelled; failed. Of a split: preparing (its parts follow the shard), sealing (writes
+                wait), dropping (the parts serve, the shard's files go), done; unsealing, undropping, cancelled; failed.
                 """)
         @OptionGroup var options: ClusterOptions
 
@@ -204,11 +234,11 @@ extension ClusterCommand {
                 let list = try await cluster.operations(deadline: options.deadline)
                 if options.json { return print(JSONWriter.text(list.json)) }
                 if list.isPaused { print("moves are paused; `needletail cluster resume` lets them go on\n") }
-                if list.operations.isEmpty { return print("no moves") }
-                var table = Table("OPERATION", "COLLECTION", "SHARD", "FROM", "TO", "BYTES", "STEP", "CAUSE", "WHY")
+                if list.operations.isEmpty { return print("no moves or splits") }
+                var table = Table("OPERATION", "KIND", "COLLECTION", "SHARD", "FROM", "TO", "BYTES", "STEP", "CAUSE", "WHY")
                 for one in list.operations {
                     table.add(
-                        Incarnation(one.id).description, one.move.order.collection, "\(one.move.order.shard)", one.move.fromText, one.move.toText,
+                        Incarnation(one.id).description, one.kind, one.move.order.collection, "\(one.move.order.shard)", one.move.fromText, one.move.toText,
                         Readable.bytes(one.move.bytes), one.step, one.move.cause, one.problem.isEmpty ? one.move.reason : one.problem)
                 }
                 table.print()
@@ -278,7 +308,7 @@ extension MoveInfo {
 extension OperationInfo {
     var json: PayloadValue {
         .map([
-            "id": .string(Incarnation(id).description), "move": move.json, "step": .string(step), "problem": .string(problem),
+            "id": .string(Incarnation(id).description), "kind": .string(kind), "move": move.json, "step": .string(step), "problem": .string(problem),
             "created_milliseconds": .integer(createdMilliseconds), "changed_milliseconds": .integer(changedMilliseconds),
         ])
     }

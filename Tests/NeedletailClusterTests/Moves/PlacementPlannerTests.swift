@@ -43,6 +43,15 @@ import Testing
         picture.shards.reduce(into: [:]) { sum, shard in for node in shard.place.replicas { sum[node, default: 0] += shard.bytes } }
     }
 
+    /// Balance may hold on for as long as it likes; what is one too many goes at once, wherever balance would have what stays.
+    @Test func aReplicaTooManyDoesNotWaitForBalance() throws {
+        let shards = [Self.shard(0, [1, 2], factor: 1, primary: 1), Self.shard(1, [1]), Self.shard(2, [1])]
+        let plan = PlacementPlanner.plan(ClusterPicture(nodes: Self.nodes(2), shards: shards))
+        let fewer = try #require(plan.first)
+        #expect(fewer.shard.number == 0 && fewer.to == nil && fewer.cause == .replicas && fewer.reason == "the collection wants 1 replicas, and there are 2")
+        #expect(plan.dropFirst().allSatisfy { $0.cause == .balance && $0.to != nil })
+    }
+
     @Test func aNodeThatJoinsThreeEqualOnesGetsAQuarter() {
         let shards = (0..<48).map { Self.shard($0, [UInt64($0 % 3 + 1)], bytes: 1000) }
         let picture = ClusterPicture(nodes: Self.nodes(4), shards: shards)

@@ -36,6 +36,7 @@ typedef struct Needletail__V1__PauseRequest Needletail__V1__PauseRequest;
 typedef struct Needletail__V1__ResumeRequest Needletail__V1__ResumeRequest;
 typedef struct Needletail__V1__ListOperationsRequest Needletail__V1__ListOperationsRequest;
 typedef struct Needletail__V1__ListOperationsResponse Needletail__V1__ListOperationsResponse;
+typedef struct Needletail__V1__SplitRequest Needletail__V1__SplitRequest;
 typedef struct Needletail__V1__Operation Needletail__V1__Operation;
 typedef struct Needletail__V1__ListEventsRequest Needletail__V1__ListEventsRequest;
 typedef struct Needletail__V1__ListEventsResponse Needletail__V1__ListEventsResponse;
@@ -429,6 +430,21 @@ struct  Needletail__V1__ListOperationsResponse
 /*
  * A move, from when it was asked for or planned.
  */
+struct  Needletail__V1__SplitRequest
+{
+  ProtobufCMessage base;
+  char *collection;
+  uint32_t shard;
+  /*
+   * The last hash of the first part, 16 hexadecimal digits; the middle of the shard's range when empty.
+   */
+  char *at;
+};
+#define NEEDLETAIL__V1__SPLIT_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__split_request__descriptor) \
+    , (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string }
+
+
 struct  Needletail__V1__Operation
 {
   ProtobufCMessage base;
@@ -439,7 +455,8 @@ struct  Needletail__V1__Operation
   Needletail__V1__PlannedMove *move;
   /*
    * "adding" (it waits for its turn), "catching up", "leading" (the primary changes), "removing", "dropping" (the old replica's files go), "done";
-   * "undoing", "undropping", "cancelled"; "failed".
+   * "undoing", "undropping", "cancelled"; "failed". Of a split: "preparing" (its parts follow the shard), "sealing" (writes wait), "dropping" (the
+   * parts serve, the shard's files go), "done"; "unsealing", "undropping", "cancelled"; "failed".
    */
   char *step;
   /*
@@ -451,10 +468,14 @@ struct  Needletail__V1__Operation
    */
   int64_t created_milliseconds;
   int64_t changed_milliseconds;
+  /*
+   * "move" or "split"; of a split `move` names the collection and the shard.
+   */
+  char *kind;
 };
 #define NEEDLETAIL__V1__OPERATION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__operation__descriptor) \
-    , (char *)protobuf_c_empty_string, NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0 }
+    , (char *)protobuf_c_empty_string, NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string }
 
 
 struct  Needletail__V1__ListEventsRequest
@@ -902,6 +923,25 @@ Needletail__V1__ListOperationsResponse *
 void   needletail__v1__list_operations_response__free_unpacked
                      (Needletail__V1__ListOperationsResponse *message,
                       ProtobufCAllocator *allocator);
+/* Needletail__V1__SplitRequest methods */
+void   needletail__v1__split_request__init
+                     (Needletail__V1__SplitRequest         *message);
+size_t needletail__v1__split_request__get_packed_size
+                     (const Needletail__V1__SplitRequest   *message);
+size_t needletail__v1__split_request__pack
+                     (const Needletail__V1__SplitRequest   *message,
+                      uint8_t             *out);
+size_t needletail__v1__split_request__pack_to_buffer
+                     (const Needletail__V1__SplitRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__V1__SplitRequest *
+       needletail__v1__split_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__v1__split_request__free_unpacked
+                     (Needletail__V1__SplitRequest *message,
+                      ProtobufCAllocator *allocator);
 /* Needletail__V1__Operation methods */
 void   needletail__v1__operation__init
                      (Needletail__V1__Operation         *message);
@@ -1043,6 +1083,9 @@ typedef void (*Needletail__V1__ListOperationsRequest_Closure)
 typedef void (*Needletail__V1__ListOperationsResponse_Closure)
                  (const Needletail__V1__ListOperationsResponse *message,
                   void *closure_data);
+typedef void (*Needletail__V1__SplitRequest_Closure)
+                 (const Needletail__V1__SplitRequest *message,
+                  void *closure_data);
 typedef void (*Needletail__V1__Operation_Closure)
                  (const Needletail__V1__Operation *message,
                   void *closure_data);
@@ -1086,6 +1129,10 @@ struct Needletail__V1__Cluster_Service
                  const Needletail__V1__CancelRequest *input,
                  Needletail__V1__Operation_Closure closure,
                  void *closure_data);
+  void (*split)(Needletail__V1__Cluster_Service *service,
+                const Needletail__V1__SplitRequest *input,
+                Needletail__V1__Operation_Closure closure,
+                void *closure_data);
   void (*drain)(Needletail__V1__Cluster_Service *service,
                 const Needletail__V1__DrainRequest *input,
                 Needletail__V1__Node_Closure closure,
@@ -1124,6 +1171,7 @@ void needletail__v1__cluster__init (Needletail__V1__Cluster_Service *service,
       function_prefix__ ## plan,\
       function_prefix__ ## move,\
       function_prefix__ ## cancel,\
+      function_prefix__ ## split,\
       function_prefix__ ## drain,\
       function_prefix__ ## undrain,\
       function_prefix__ ## pause,\
@@ -1154,6 +1202,10 @@ void needletail__v1__cluster__cancel(ProtobufCService *service,
                                      const Needletail__V1__CancelRequest *input,
                                      Needletail__V1__Operation_Closure closure,
                                      void *closure_data);
+void needletail__v1__cluster__split(ProtobufCService *service,
+                                    const Needletail__V1__SplitRequest *input,
+                                    Needletail__V1__Operation_Closure closure,
+                                    void *closure_data);
 void needletail__v1__cluster__drain(ProtobufCService *service,
                                     const Needletail__V1__DrainRequest *input,
                                     Needletail__V1__Node_Closure closure,
@@ -1203,6 +1255,7 @@ extern const ProtobufCMessageDescriptor needletail__v1__pause_request__descripto
 extern const ProtobufCMessageDescriptor needletail__v1__resume_request__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__list_operations_request__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__list_operations_response__descriptor;
+extern const ProtobufCMessageDescriptor needletail__v1__split_request__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__operation__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__list_events_request__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__list_events_response__descriptor;

@@ -46,6 +46,10 @@ typedef struct Needletail__Internal__V1__ReplicaAssignment Needletail__Internal_
 typedef struct Needletail__Internal__V1__Member Needletail__Internal__V1__Member;
 typedef struct Needletail__Internal__V1__FenceRequest Needletail__Internal__V1__FenceRequest;
 typedef struct Needletail__Internal__V1__HandOverRequest Needletail__Internal__V1__HandOverRequest;
+typedef struct Needletail__Internal__V1__SplitRequest Needletail__Internal__V1__SplitRequest;
+typedef struct Needletail__Internal__V1__SplitChild Needletail__Internal__V1__SplitChild;
+typedef struct Needletail__Internal__V1__SplitReply Needletail__Internal__V1__SplitReply;
+typedef struct Needletail__Internal__V1__SplitProgress Needletail__Internal__V1__SplitProgress;
 typedef struct Needletail__Internal__V1__FenceReply Needletail__Internal__V1__FenceReply;
 typedef struct Needletail__Internal__V1__Run Needletail__Internal__V1__Run;
 typedef struct Needletail__Internal__V1__Resignation Needletail__Internal__V1__Resignation;
@@ -583,6 +587,75 @@ struct  Needletail__Internal__V1__HandOverRequest
 #define NEEDLETAIL__INTERNAL__V1__HAND_OVER_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__hand_over_request__descriptor) \
     , NULL, 0 }
+
+
+struct  Needletail__Internal__V1__SplitRequest
+{
+  ProtobufCMessage base;
+  Needletail__Internal__V1__ShardId *shard;
+  size_t n_children;
+  Needletail__Internal__V1__SplitChild **children;
+  /*
+   * 0: the shard goes on taking writes.
+   */
+  uint64_t seal_epoch;
+  /*
+   * The replica answers no reads of epochs before the seal's either.
+   */
+  protobuf_c_boolean closing;
+};
+#define NEEDLETAIL__INTERNAL__V1__SPLIT_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__split_request__descriptor) \
+    , NULL, 0,NULL, 0, 0 }
+
+
+struct  Needletail__Internal__V1__SplitChild
+{
+  ProtobufCMessage base;
+  uint32_t number;
+  uint64_t first_hash;
+  uint64_t last_hash;
+};
+#define NEEDLETAIL__INTERNAL__V1__SPLIT_CHILD__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__split_child__descriptor) \
+    , 0, 0, 0 }
+
+
+struct  Needletail__Internal__V1__SplitReply
+{
+  ProtobufCMessage base;
+  /*
+   * Where the parent's log ends.
+   */
+  uint64_t end;
+  /*
+   * This replica led the epoch before the seal, and nothing follows `end` in that epoch.
+   */
+  protobuf_c_boolean sealed;
+  /*
+   * In the order of the request's children: every record up to here is applied and on the disk; 0 while the child is being made.
+   */
+  size_t n_children;
+  Needletail__Internal__V1__SplitProgress **children;
+  /*
+   * This replica answers no reads of epochs before the seal's.
+   */
+  protobuf_c_boolean closed;
+};
+#define NEEDLETAIL__INTERNAL__V1__SPLIT_REPLY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__split_reply__descriptor) \
+    , 0, 0, 0,NULL, 0 }
+
+
+struct  Needletail__Internal__V1__SplitProgress
+{
+  ProtobufCMessage base;
+  protobuf_c_boolean ready;
+  uint64_t end;
+};
+#define NEEDLETAIL__INTERNAL__V1__SPLIT_PROGRESS__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__split_progress__descriptor) \
+    , 0, 0 }
 
 
 /*
@@ -1131,10 +1204,15 @@ struct  Needletail__Internal__V1__HeartbeatReply
    */
   size_t n_dropped;
   Needletail__Internal__V1__ShardId **dropped;
+  /*
+   * Replicas that belong to no collection yet: of the children of shards that are being split.
+   */
+  size_t n_kept;
+  Needletail__Internal__V1__ShardId **kept;
 };
 #define NEEDLETAIL__INTERNAL__V1__HEARTBEAT_REPLY__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__heartbeat_reply__descriptor) \
-    , 0, 0,NULL, 0,NULL, 0, 0, 0, 0,NULL, 0,NULL, 0,NULL }
+    , 0, 0,NULL, 0,NULL, 0, 0, 0, 0,NULL, 0,NULL, 0,NULL, 0,NULL }
 
 
 /* Needletail__Internal__V1__Empty methods */
@@ -1725,6 +1803,82 @@ Needletail__Internal__V1__HandOverRequest *
                       const uint8_t       *data);
 void   needletail__internal__v1__hand_over_request__free_unpacked
                      (Needletail__Internal__V1__HandOverRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__SplitRequest methods */
+void   needletail__internal__v1__split_request__init
+                     (Needletail__Internal__V1__SplitRequest         *message);
+size_t needletail__internal__v1__split_request__get_packed_size
+                     (const Needletail__Internal__V1__SplitRequest   *message);
+size_t needletail__internal__v1__split_request__pack
+                     (const Needletail__Internal__V1__SplitRequest   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__split_request__pack_to_buffer
+                     (const Needletail__Internal__V1__SplitRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__SplitRequest *
+       needletail__internal__v1__split_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__split_request__free_unpacked
+                     (Needletail__Internal__V1__SplitRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__SplitChild methods */
+void   needletail__internal__v1__split_child__init
+                     (Needletail__Internal__V1__SplitChild         *message);
+size_t needletail__internal__v1__split_child__get_packed_size
+                     (const Needletail__Internal__V1__SplitChild   *message);
+size_t needletail__internal__v1__split_child__pack
+                     (const Needletail__Internal__V1__SplitChild   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__split_child__pack_to_buffer
+                     (const Needletail__Internal__V1__SplitChild   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__SplitChild *
+       needletail__internal__v1__split_child__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__split_child__free_unpacked
+                     (Needletail__Internal__V1__SplitChild *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__SplitReply methods */
+void   needletail__internal__v1__split_reply__init
+                     (Needletail__Internal__V1__SplitReply         *message);
+size_t needletail__internal__v1__split_reply__get_packed_size
+                     (const Needletail__Internal__V1__SplitReply   *message);
+size_t needletail__internal__v1__split_reply__pack
+                     (const Needletail__Internal__V1__SplitReply   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__split_reply__pack_to_buffer
+                     (const Needletail__Internal__V1__SplitReply   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__SplitReply *
+       needletail__internal__v1__split_reply__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__split_reply__free_unpacked
+                     (Needletail__Internal__V1__SplitReply *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__SplitProgress methods */
+void   needletail__internal__v1__split_progress__init
+                     (Needletail__Internal__V1__SplitProgress         *message);
+size_t needletail__internal__v1__split_progress__get_packed_size
+                     (const Needletail__Internal__V1__SplitProgress   *message);
+size_t needletail__internal__v1__split_progress__pack
+                     (const Needletail__Internal__V1__SplitProgress   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__split_progress__pack_to_buffer
+                     (const Needletail__Internal__V1__SplitProgress   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__SplitProgress *
+       needletail__internal__v1__split_progress__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__split_progress__free_unpacked
+                     (Needletail__Internal__V1__SplitProgress *message,
                       ProtobufCAllocator *allocator);
 /* Needletail__Internal__V1__FenceReply methods */
 void   needletail__internal__v1__fence_reply__init
@@ -2429,6 +2583,18 @@ typedef void (*Needletail__Internal__V1__FenceRequest_Closure)
 typedef void (*Needletail__Internal__V1__HandOverRequest_Closure)
                  (const Needletail__Internal__V1__HandOverRequest *message,
                   void *closure_data);
+typedef void (*Needletail__Internal__V1__SplitRequest_Closure)
+                 (const Needletail__Internal__V1__SplitRequest *message,
+                  void *closure_data);
+typedef void (*Needletail__Internal__V1__SplitChild_Closure)
+                 (const Needletail__Internal__V1__SplitChild *message,
+                  void *closure_data);
+typedef void (*Needletail__Internal__V1__SplitReply_Closure)
+                 (const Needletail__Internal__V1__SplitReply *message,
+                  void *closure_data);
+typedef void (*Needletail__Internal__V1__SplitProgress_Closure)
+                 (const Needletail__Internal__V1__SplitProgress *message,
+                  void *closure_data);
 typedef void (*Needletail__Internal__V1__FenceReply_Closure)
                  (const Needletail__Internal__V1__FenceReply *message,
                   void *closure_data);
@@ -2655,6 +2821,10 @@ struct Needletail__Internal__V1__Replication_Service
                     const Needletail__Internal__V1__HandOverRequest *input,
                     Needletail__Internal__V1__Empty_Closure closure,
                     void *closure_data);
+  void (*split)(Needletail__Internal__V1__Replication_Service *service,
+                const Needletail__Internal__V1__SplitRequest *input,
+                Needletail__Internal__V1__SplitReply_Closure closure,
+                void *closure_data);
   void (*begin_copy)(Needletail__Internal__V1__Replication_Service *service,
                      const Needletail__Internal__V1__ShardId *input,
                      Needletail__Internal__V1__CopyDescription_Closure closure,
@@ -2682,6 +2852,7 @@ void needletail__internal__v1__replication__init (Needletail__Internal__V1__Repl
       function_prefix__ ## follow,\
       function_prefix__ ## fence,\
       function_prefix__ ## hand_over,\
+      function_prefix__ ## split,\
       function_prefix__ ## begin_copy,\
       function_prefix__ ## read_copy,\
       function_prefix__ ## end_copy,\
@@ -2698,6 +2869,10 @@ void needletail__internal__v1__replication__hand_over(ProtobufCService *service,
                                                       const Needletail__Internal__V1__HandOverRequest *input,
                                                       Needletail__Internal__V1__Empty_Closure closure,
                                                       void *closure_data);
+void needletail__internal__v1__replication__split(ProtobufCService *service,
+                                                  const Needletail__Internal__V1__SplitRequest *input,
+                                                  Needletail__Internal__V1__SplitReply_Closure closure,
+                                                  void *closure_data);
 void needletail__internal__v1__replication__begin_copy(ProtobufCService *service,
                                                        const Needletail__Internal__V1__ShardId *input,
                                                        Needletail__Internal__V1__CopyDescription_Closure closure,
@@ -2844,6 +3019,10 @@ extern const ProtobufCMessageDescriptor needletail__internal__v1__replica_assign
 extern const ProtobufCMessageDescriptor needletail__internal__v1__member__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__fence_request__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__hand_over_request__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__split_request__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__split_child__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__split_reply__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__split_progress__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__fence_reply__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__run__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__resignation__descriptor;
