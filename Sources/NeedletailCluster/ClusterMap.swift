@@ -134,13 +134,19 @@ public struct CollectionEntry: Sendable, Hashable {
 }
 
 extension CollectionEntry {
-    /// That of the collection's definition in it. From 2 on with codec models, from 3 on with replicas beside the primary, from 4 on with ancestors.
-    private static let version = CollectionSpec.format
+    /// That of the collection's definition in it: from 2 on with codec models, from 3 on with replicas beside the primary. Beyond that 4, with
+    /// ancestors, for collections that were split only: a coordinator of the version before reads the others while a cluster is upgraded.
+    private static let newest: UInt8 = 4
+
+    private var version: UInt8 {
+        shards.allSatisfy(\.ancestors.isEmpty) && nextNumber == Self.numberAfter(shards) ? CollectionSpec.format : Self.newest
+    }
 
     /// The form in which the metadata store keeps it.
     public var encoded: [UInt8] {
         var writer = ByteWriter()
-        writer.u8(Self.version)
+        let version = version
+        writer.u8(version)
         writer.u64(incarnation.value)
         writer.u8(state.rawValue)
         spec.encode(to: &writer)
@@ -157,12 +163,13 @@ extension CollectionEntry {
                 writer.u8(shard.inSync.contains(node) ? 1 : 0)
             }
             writer.u64(shard.version)
+            guard version >= 4 else { continue }
             writer.varint(UInt64(shard.ancestors.count))
             for ancestor in shard.ancestors { writer.u32(ancestor) }
         }
         writer.varint(UInt64(models.count))
         for model in models { model.encode(to: &writer) }
-        writer.u32(nextNumber)
+        if version >= 4 { writer.u32(nextNumber) }
         return writer.bytes
     }
 
@@ -170,13 +177,13 @@ extension CollectionEntry {
     public init(encoded bytes: [UInt8]) throws(NeedletailError) {
         var reader = ByteReader(bytes)
         let version = try reader.u8()
-        guard (1...Self.version).contains(version) else {
-            throw NeedletailError(.unimplemented, "collection metadata have format \(version), this build reads 1 to \(Self.version); upgrade the coordinator")
+        guard (1...Self.newest).contains(version) else {
+            throw NeedletailError(.unimplemented, "collection metadata have format \(version), this build reads 1 to \(Self.newest); upgrade the coordinator")
         }
         incarnation = Incarnation(try reader.u64())
         guard let state = State(rawValue: try reader.u8()) else { throw NeedletailError(.dataLoss, "collection metadata are damaged: unknown state") }
         self.state = state
-        spec = try CollectionSpec(from: &reader, format: version)
+        spec = try CollectionSpec(from: &reader, format: min(version, CollectionSpec.format))
         (shards, nextNumber) = ([], 0)
         for _ in 0..<(try reader.count()) {
             let number = try reader.u32()

@@ -1,8 +1,8 @@
 /// The bytes in which a collection's definition is kept: in the cluster's metadata and beside each replica. The enclosing format
 /// carries the version; those of this build write `format` and read every one from 1 on.
 extension CollectionSpec {
-    /// 1: of a field's index the graph only. 2: the whole index spec as text at the end of each field. 3: with write consistency. 4: no change here.
-    public static let format: UInt8 = 4
+    /// 1: of a field's index the graph only. 2: the whole index spec as text at the end of each field. 3: with write consistency.
+    public static let format: UInt8 = 3
 
     public func encode(to writer: inout ByteWriter) {
         writer.string(name)

@@ -22,6 +22,18 @@ import Testing
         }
     }
 
+    /// A coordinator of the version before splits reads it, while a cluster is upgraded.
+    @Test func onlyACollectionThatWasSplitHasTheNewestFormat() throws {
+        var entry = try entry(shards: 3)
+        #expect(entry.encoded.first == 3)
+        entry.shards[1].ancestors = [7]
+        entry.nextNumber = 9
+        #expect(entry.encoded.first == 4)
+        #expect(try CollectionEntry(encoded: entry.encoded) == entry)
+        entry.shards[1].ancestors = []
+        #expect(try CollectionEntry(encoded: entry.encoded) == entry, "the number of a part that never came is not given again")
+    }
+
     @Test func damagedEntriesAreRefused() throws {
         var generator = SeededGenerator.fresh()
         let bytes = try entry(shards: 5).encoded
