@@ -5,12 +5,15 @@ public struct LoadRun: Sendable {
     public let scenario: Scenario
     private let conductor: Conductor
 
-    /// - Throws: `invalidArgument` for a scenario that cannot be run.
-    public init(_ scenario: Scenario, text: String, progress: @escaping @Sendable (Conductor.Progress) -> Void)
-        throws(NeedletailError)
-    {
+    /// - Parameter agents: addresses of load processes; none: this process is the only one.
+    /// - Throws: `invalidArgument` for an address that is none.
+    public init(
+        _ scenario: Scenario, text: String, agents addresses: [String] = [], progress: @escaping @Sendable (Conductor.Progress) -> Void
+    ) throws(NeedletailError) {
         self.scenario = scenario
-        conductor = Conductor(scenario, text: text, agents: [LocalAgent()], progress: progress)
+        var agents: [any LoadAgent] = []
+        for address in addresses { agents.append(try RemoteAgent(address)) }
+        conductor = Conductor(scenario, text: text, agents: agents.isEmpty ? [LocalAgent()] : agents, progress: progress)
     }
 
     /// See `Conductor.run`.

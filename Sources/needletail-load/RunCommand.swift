@@ -26,6 +26,8 @@ struct RunCommand: AsyncParsableCommand {
         name: .customLong("set"),
         help: ArgumentHelp("Replaces a value of the scenario, as phases[0].rate=500; repeat for more.", valueName: "path=value"))
     var overrides: [String] = []
+    @Option(help: ArgumentHelp("Load processes that send the requests, with commas between them; this one alone when left out.", valueName: "host:port,…"))
+    var agents: String?
     @Flag(help: "Say nothing but the sentences of the result.") var quiet = false
 
     func run() async throws {
@@ -35,7 +37,7 @@ struct RunCommand: AsyncParsableCommand {
         try checkWritable(prefix)
         let view = LiveView(isTerminal: isatty(STDERR_FILENO) == 1) { StandardStreams.say($0) }
         let isQuiet = quiet
-        let load = try LoadRun(read, text: text) { if !isQuiet { view.show($0) } }
+        let load = try LoadRun(read, text: text, agents: agents?.split(separator: ",").map(String.init) ?? []) { if !isQuiet { view.show($0) } }
         let result = try await stoppable(load)
         try result.json.write(to: URL(fileURLWithPath: prefix + ".json"))
         try HTMLReport(result).text.write(toFile: prefix + ".html", atomically: true, encoding: .utf8)
