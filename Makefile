@@ -11,7 +11,7 @@ DEBIAN := libnghttp2-dev libprotobuf-c-dev liblmdb-dev zlib1g-dev pkg-config pyt
 TESTS_NEED := etcd-server iproute2 util-linux
 CLOCKED := Needletail(GRPC|Metadata|Coordinator)Tests
 
-.PHONY: deps build demo test chaos upgrade bench bench-failover bench-backups bench-moves bench-rpc bench-tail bench-restart bench-peers fuzz proto format lint clean
+.PHONY: deps build demo test chaos upgrade load bench bench-failover bench-backups bench-moves bench-rpc bench-tail bench-restart bench-peers fuzz proto format lint clean
 
 # Installs the Debian packages that are missing; says plainly when Swift is absent or too old.
 deps:
@@ -57,6 +57,15 @@ upgrade: deps $(VENV)/ready
 	swift build -c release
 	cd Tests/Python && NEEDLETAIL_PREVIOUS_BIN=$(CURDIR)/.build/previous-build/release NEEDLETAIL_BIN=$(CURDIR)/$(BUILD) \
 	    ../../$(VENV)/bin/python -m pytest -rA test_rolling.py
+
+# Every scenario against clusters of this machine, some five minutes; reports and results are left in LOAD_OUT. LOAD=steady-search runs that one.
+LOAD ?= $(basename $(notdir $(wildcard Deploy/load/*.yaml)))
+LOAD_OUT ?= .build/load
+load: build
+	@status=0; for scenario in $(LOAD); do \
+	  echo "== $$scenario"; \
+	  $(BUILD)/needletail-load run Deploy/load/$$scenario.yaml --out $(LOAD_OUT)/$$scenario || status=1; \
+	done; exit $$status
 
 # Measures everything that Docs/benchmarks.md quotes; one JSON object a line. Larger sets are taken when they lie beside the project.
 SIFT := $(wildcard ../shared/data/sift-base.u8bin)

@@ -1,7 +1,8 @@
 import Foundation
 import NeedletailCore
-import NeedletailLoad
 import Testing
+
+@testable import NeedletailLoad
 
 @Suite struct ScenarioTests {
     private static let smallest = """

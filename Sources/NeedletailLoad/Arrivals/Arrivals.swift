@@ -23,7 +23,7 @@ public struct Arrivals: Sequence, IteratorProtocol, Sendable {
         interval = Double(processes) / rate
         offset = Double(process) / rate
         last = 0
-        random = SeededGenerator(seed: seed &+ UInt64(process) &* 0x9e37_79b9_7f4a_7c15)
+        random = SeededGenerator(seed: seed, branch: process)
     }
 
     public mutating func next() -> Double? {

@@ -1,6 +1,17 @@
 private import Glibc
 import NeedletailSyntheticSets
 
+extension SeededGenerator {
+    /// One of many generators of a seed. Their states are drawn: states at a distance, such as `seed + branch`, may give shifted copies of one
+    /// sequence, and load processes would send in step.
+    init(seed: UInt64, branch: Int) {
+        var states = SeededGenerator(seed: ~seed)
+        var state: UInt64 = 0
+        for _ in 0...branch { state = states.next() }
+        self.init(seed: state)
+    }
+}
+
 /// Chooses among things by weight.
 struct WeightedChoice: Sendable {
     private let cumulative: [Double]

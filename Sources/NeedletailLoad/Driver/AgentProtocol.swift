@@ -22,7 +22,8 @@ enum AgentProtocol {
         do {
             return try JSONDecoder().decode(type, from: Data(message.readableBytesView))
         } catch {
-            throw NeedletailError(.invalidArgument, "a load process and its conductor do not understand each other; run the same version on all hosts", cause: error)
+            throw NeedletailError(
+                .invalidArgument, "a load process and its conductor do not understand each other; run the same version on all hosts", cause: error)
         }
     }
 }

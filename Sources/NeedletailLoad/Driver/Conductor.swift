@@ -274,7 +274,8 @@ public actor Conductor {
         try await withThrowingTaskGroup(of: Void.self) { group in
             for agent in agents { group.addTask { try await agent.run(order, receive: receive) } }
             do {
-                try await group.waitForAll()
+                // Not `waitForAll`, which waits for the others when one has failed.
+                for try await _ in group {}
             } catch {
                 // The others end in order, and what they measured still comes.
                 for agent in agents { await agent.stop() }

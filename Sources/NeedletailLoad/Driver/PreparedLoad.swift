@@ -55,10 +55,7 @@ final class PreparedLoad: Sendable {
 
     /// Whether a shard answered from before a write that is in `seen`.
     static func isStale(_ coverage: Coverage, than seen: Session?) -> Bool {
-        guard let seen else { return false }
-        return coverage.shards.contains { report in
-            if case .failed = report.outcome { return false }
-            return report.shard.incarnation == seen.incarnation && report.appliedSequence < seen.sequences[report.shard.number] ?? 0
-        }
+        guard let seen, let session = coverage.session, session.incarnation == seen.incarnation else { return false }
+        return session.sequences.contains { shard, sequence in sequence < seen.sequences[shard] ?? 0 }
     }
 }

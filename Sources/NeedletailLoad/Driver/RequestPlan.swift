@@ -16,12 +16,12 @@ struct RequestPlan: Sendable {
     private let queries: Int
     private var random: SeededGenerator
 
-    init(_ phase: Scenario.Phase, _ collection: Scenario.CollectionPlan, queries: Int, seed: UInt64) {
+    init(_ phase: Scenario.Phase, _ collection: Scenario.CollectionPlan, queries: Int, seed: UInt64, branch: Int) {
         operations = phase.mix.map(\.operation)
         mix = WeightedChoice(phase.mix.map(\.weight))
         tenants = .zipf(count: collection.tenants, exponent: collection.skew)
         self.queries = queries
-        random = SeededGenerator(seed: seed)
+        random = SeededGenerator(seed: seed ^ 0x6d69_78, branch: branch)
     }
 
     mutating func next() -> Request {

@@ -12,8 +12,6 @@ struct Segment: Sendable {
     let isStopped: @Sendable () -> Bool
 
     private var requests: Requests { Requests(load: load, phase: phase, begin: begin) }
-    /// Different in every load process.
-    private var seed: UInt64 { order.seed &+ UInt64(load.process) &* 0x2545_f491_4f6c_dd1d }
 
     // MARK: Open loop
 
@@ -45,7 +43,7 @@ struct Segment: Sendable {
 
     /// Runs on a thread of its own and blocks it.
     private func pace(_ places: Outstanding, start: (RequestPlan.Request, Double) -> Void) {
-        var plan = RequestPlan(phase, load.scenario.collection, queries: load.set.queryCount, seed: seed)
+        var plan = RequestPlan(phase, load.scenario.collection, queries: load.set.queryCount, seed: order.seed, branch: load.process)
         let arrivals = Arrivals(
             phase.arrivals, rate: order.rate, process: load.process, processes: load.processes, seed: order.seed)
         let origin = load.origin.advanced(by: .seconds(begin))
@@ -69,7 +67,7 @@ struct Segment: Sendable {
                 let connection = load.clients.next
                 group.addTask(executorPreference: connection.executor) {
                     var plan = RequestPlan(
-                        phase, load.scenario.collection, queries: load.set.queryCount, seed: order.seed &+ UInt64(worker))
+                        phase, load.scenario.collection, queries: load.set.queryCount, seed: order.seed, branch: worker)
                     while !isStopped(), !Task.isCancelled {
                         let now = load.now - begin
                         guard now < order.seconds else { return }
@@ -100,7 +98,7 @@ struct Segment: Sendable {
                     }
                 }
             }
-            try await group.waitForAll()
+            for try await _ in group {}
         }
     }
 

@@ -176,7 +176,7 @@ private struct Sample {
         var seen = 0.0
         var place = 0
         for (_, percentile) in Figures.latencies {
-            let wanted = max(1, (total * percentile / 100).rounded(.up))
+            let wanted = max(1, (total * percentile / 100 - 1e-6).rounded(.up))
             while place < counts.count, seen + Double(counts[place]) < wanted {
                 seen += Double(counts[place])
                 place += 1

@@ -44,7 +44,7 @@ public struct LatencyHistogram: Sendable, Equatable {
 
     /// The least value that at least `percentile` % of all are not above, in microseconds; 0 when empty.
     public func value(at percentile: Double) -> UInt64 {
-        let wanted = Swift.max(1, (Double(count) * percentile / 100).rounded(.up))
+        let wanted = Swift.max(1, (Double(count) * percentile / 100 - 1e-6).rounded(.up))
         var seen = 0.0
         for (value, count) in zip(values, counts) {
             seen += Double(count)

@@ -8,7 +8,8 @@ extension Comparison {
             let change = row.isRatio ? String(format: "× %.3f", row.change) : String(format: "%+.4f", row.change)
             let interval = row.interval.map { range in
                 row.isRatio
-                    ? String(format: "%.3f … %.3f", range.lowerBound, range.upperBound) : String(format: "%+.4f … %+.4f", range.lowerBound, range.upperBound)
+                    ? String(format: "%.3f … %.3f", range.lowerBound, range.upperBound)
+                    : String(format: "%+.4f … %+.4f", range.lowerBound, range.upperBound)
             }
             table.append([
                 row.phase, row.kind.isEmpty ? "" : HTMLReport.plural(row.kind), row.figure, Self.value(row.first, row.figure), Self.value(row.second, row.figure),
