@@ -56,8 +56,9 @@ struct CompareCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "compare", abstract: "Compares two results, phase by phase.",
         discussion: """
-            Phases are matched by name. "better" and "worse" stand only where the 95 % interval of the change excludes that there is none; intervals \
-            come from a bootstrap over the seconds of each phase. They cover what varies within a run, not what differs between machines or hours: repeat and take turns.
+            Phases are matched by name. "better" and "worse" stand only where the 95 % interval of the change excludes that there is \
+            none; intervals come from a bootstrap over the seconds of each phase. They cover what varies within a run, not what differs \
+            between machines or hours: repeat and take turns.
             """)
 
     @Argument(help: "The first result, A.") var first: String

@@ -73,7 +73,7 @@ func result(_ phases: [PhaseResult]) throws -> LoadResult {
 
     @Test func objectivesSayWhatMissed() throws {
         var find = Scenario.Find(
-            percentile: 99, milliseconds: 20, recall: 0.9, failed: 0, from: 1, to: 2, precision: 0.1, step: 4, confirm: 0)
+            percentile: 99, milliseconds: 20, recall: 0.9, failed: 0, from: 1, to: 2, precision: 0.1, tries: 1, step: 4, confirm: 0)
         // The first second does not count.
         #expect(Objective.miss(find, segment([[500], calm, calm], recall: 0.95).slices) == nil)
         #expect(Objective.miss(find, segment([calm, calm + [50, 50], calm], recall: 0.95).slices) == nil)

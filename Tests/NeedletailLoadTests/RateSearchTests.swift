@@ -51,6 +51,16 @@ import Testing
         #expect(best <= 600 && best >= 400)
     }
 
+    @Test func oneMissOfTwoIsNone() throws {
+        var odd = 0
+        let (found, tried) = run(RateSearch(from: 100, to: 1000, precision: 0.05, confirms: true, tries: 2)) { step in
+            odd += 1
+            return rate(step) <= 500 && !odd.isMultiple(of: 3)
+        }
+        let best = try #require(found)
+        #expect(best <= 500 && best * 1.05 >= 499 && tried.last == .confirm(best))
+    }
+
     @Test func nothingThatHoldsIsNothingFound() {
         let (found, _) = run(RateSearch(from: 100, to: 1000, precision: 0.05, confirms: true)) { step in
             if case .confirm = step { return false }

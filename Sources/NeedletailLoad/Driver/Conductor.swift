@@ -237,7 +237,7 @@ public actor Conductor {
     private func seed(_ phase: Int, _ step: Int) -> UInt64 { scenario.seed &* 1_000_003 &+ UInt64(phase * 1000 + step) }
 
     private func look(_ find: Scenario.Find, _ number: Int) async throws {
-        var search = RateSearch(from: find.from, to: find.to, precision: find.precision, confirms: find.confirm > 0)
+        var search = RateSearch(from: find.from, to: find.to, precision: find.precision, confirms: find.confirm > 0, tries: find.tries)
         var count = 0
         while true {
             let (rate, seconds): (Double, Double)

@@ -74,8 +74,8 @@ struct Chart {
     var x: Axis
     var y: Axis
     var series: [Series]
-    /// Vertical lines with a number that the table of faults explains.
-    var marks: [(x: Double, label: String)] = []
+    /// Vertical lines with the number that they have in the table of faults, and, where there is room, their names.
+    var marks: [(x: Double, label: String, name: String)] = []
     /// Shaded alternately, with names.
     var bands: [(range: ClosedRange<Double>, name: String)] = []
     /// A horizontal line.
@@ -169,7 +169,7 @@ struct Chart {
         var out = ""
         var last = -Double.infinity
         var row = 0.0
-        for mark in marks {
+        for (number, mark) in marks.enumerated() {
             let place = px(mark.x)
             // Labels that would overlap go below one another.
             row = place - last < 20 ? row + 1 : 0
@@ -178,6 +178,8 @@ struct Chart {
             out += line(place, Self.top, place, Self.height - Self.bottom, "mark")
             out += "<circle class=\"flag\" cx=\"\(n(place))\" cy=\"\(n(y))\" r=\"8\"/>\n"
             out += label(mark.label, place, y + 4, "middle", "flagtext")
+            let next = number + 1 < marks.count ? px(marks[number + 1].x) : Self.width - Self.right
+            if Double(mark.name.count) * 6 + 24 < next - place { out += label(mark.name, place + 12, y + 4, "start", "small") }
         }
         return out
     }

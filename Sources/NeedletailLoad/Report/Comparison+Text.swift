@@ -12,8 +12,8 @@ extension Comparison {
                     : String(format: "%+.4f … %+.4f", range.lowerBound, range.upperBound)
             }
             table.append([
-                row.phase, row.kind.isEmpty ? "" : HTMLReport.plural(row.kind), row.figure, Self.value(row.first, row.figure), Self.value(row.second, row.figure),
-                change, interval ?? "–", row.figure == "highest rate" ? "" : row.verdict,
+                row.phase, row.kind.isEmpty ? "" : HTMLReport.plural(row.kind), row.figure,
+                Self.value(row.first, row.figure), Self.value(row.second, row.figure), change, interval ?? "–", row.figure == "highest rate" ? "" : row.verdict,
             ])
         }
         let widths = (0..<table[0].count).map { column in table.map { $0[column].count }.max() ?? 0 }

@@ -17,7 +17,7 @@ extension HTMLReport {
         }
     }
 
-    private var marks: [(x: Double, label: String)] { numberedMarks.map { ($0.mark.at, "\($0.number)") } }
+    private var marks: [(x: Double, label: String, name: String)] { numberedMarks.map { ($0.mark.at, "\($0.number)", $0.mark.name) } }
 
     /// One line a segment; a point stands in the middle of its second.
     private func overTime(_ value: (Slice, SegmentResult) -> Double?) -> [[(x: Double, y: Double)]] {

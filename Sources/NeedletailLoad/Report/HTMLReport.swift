@@ -53,11 +53,11 @@ public struct HTMLReport {
         @media(prefers-color-scheme:dark){:root{--fg:#e6eaf0;--dim:#9aa5b4;--bg:#12161c;--card:#1a2029;--line:#323b48;--band:#181e27;--mark:#ff7b72;
         --s0:#6cb0ff;--s1:#4cc38a;--s2:#ff9a57;--s3:#b794f6;--s4:#e6b450;--s5:#4fc3d9;--s6:#f48fb1;--s7:#7d8794}}
         body{margin:0;background:var(--bg);color:var(--fg);font:15px/1.5 system-ui,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
-        main{max-width:1040px;margin:0 auto;padding:24px 20px 64px}h1{font-size:26px;margin:0 0 6px}h2{font-size:19px;margin:34px 0 8px}
+        main{max-width:1120px;margin:0 auto;padding:24px 20px 64px}h1{font-size:26px;margin:0 0 6px}h2{font-size:19px;margin:34px 0 8px}
         p{margin:6px 0;max-width:80ch}ul{margin:6px 0;padding-left:22px}
         .verdict{background:var(--card);border-left:4px solid var(--s0);padding:10px 16px;border-radius:4px;margin:14px 0}
         .verdict.bad{border-color:var(--mark)}.wide{overflow-x:auto}table{border-collapse:collapse;font-size:13px;width:100%;font-variant-numeric:tabular-nums}
-        th,td{padding:5px 9px;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}th{color:var(--dim);font-weight:600}
+        th,td{padding:5px 8px;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}th{color:var(--dim);font-weight:600}
         td.n,th.n{text-align:right;white-space:nowrap}figure{margin:14px 0 20px}figcaption{color:var(--dim);font-size:13px;max-width:90ch}
         svg{width:100%;height:auto;display:block}svg text{fill:var(--dim);font-size:11.5px}svg text.heading{fill:var(--fg);font-size:14px;font-weight:600}
         svg text.title{font-size:12px}svg text.small{font-size:10.5px}

@@ -123,7 +123,7 @@ extension Scenario {
     private static func find(_ tree: ScenarioTree) throws(NeedletailError) -> Find {
         let find = Find(
             percentile: tree.number("percentile"), milliseconds: tree.number("milliseconds"), recall: tree.number("recall"),
-            failed: tree.number("failed"), from: tree.number("from"), to: tree.number("to"), precision: tree.number("precision"),
+            failed: tree.number("failed"), from: tree.number("from"), to: tree.number("to"), precision: tree.number("precision"), tries: tree.integer("tries"),
             step: tree.number("step"), confirm: tree.number("confirm"))
         guard find.from <= find.to else { throw tree.error("from", "is not above `to`") }
         guard find.step >= 2 else { throw tree.error("step", "is at least 2 s: the first second does not count") }

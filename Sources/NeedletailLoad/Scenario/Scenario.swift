@@ -102,6 +102,7 @@ public struct Scenario: Sendable, Codable, Equatable {
         public var from: Double
         public var to: Double
         public var precision: Double
+        public var tries: Int
         public var step: Double
         public var confirm: Double
     }

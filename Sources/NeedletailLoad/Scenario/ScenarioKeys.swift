@@ -99,6 +99,8 @@ extension ScenarioKey {
         ScenarioKey(
             "phases[].find.precision", .number(0.001...1), "0.05",
             "Ends when a rate that is met and one that is missed are as near as this."),
+        ScenarioKey(
+            "phases[].find.tries", .integer(1...10), "2", "A rate is missed when it misses so many times running: one stall of other work is no miss."),
         ScenarioKey("phases[].find.step", .number(1...3600), "4", "Seconds of one rate; the first second does not count."),
         ScenarioKey(
             "phases[].find.confirm", .number(0...3600), "10",
