@@ -31,10 +31,13 @@ extension PhaseResult {
             plan.bulk.map { "bulk load, \($0.streams) streams" }
             ?? (plan.arrivals == .closed
                 ? "closed loop, \(plan.workers) worker\(plan.workers == 1 ? "" : "s")" : "open loop, \(plan.arrivals.rawValue)")
-        return segment.slices.kinds.map { kind in
-            let total = segment.slices.total(kind)
-            let asked = segment.rate.map { _ in segment.seconds > 0 ? Double(total.ended) / segment.seconds : 0 }
-            return SummaryRow(phase: name, kind: kind, arrivals: arrivals, asked: asked, seconds: segment.seconds, total: total)
+        // As the objective counts: without the first second.
+        let slices = segment.isMet == nil ? segment.slices : segment.slices.filter { $0.second >= 1 }
+        let seconds = segment.isMet == nil ? segment.seconds : segment.seconds - 1
+        return slices.kinds.map { kind in
+            let total = slices.total(kind)
+            let asked = segment.rate.map { _ in seconds > 0 ? Double(total.ended) / seconds : 0 }
+            return SummaryRow(phase: name, kind: kind, arrivals: arrivals, asked: asked, seconds: seconds, total: total)
         }
     }
 }
