@@ -11,7 +11,7 @@ DEBIAN := libnghttp2-dev libprotobuf-c-dev liblmdb-dev zlib1g-dev pkg-config pyt
 TESTS_NEED := etcd-server iproute2 util-linux
 CLOCKED := Needletail(GRPC|Metadata|Coordinator)Tests
 
-.PHONY: deps build demo test chaos upgrade load bench bench-failover bench-backups bench-moves bench-rpc bench-tail bench-restart bench-peers fuzz proto format lint clean
+.PHONY: deps build demo test chaos upgrade load bench bench-load bench-failover bench-backups bench-moves bench-rpc bench-tail bench-restart bench-peers fuzz proto format lint clean
 
 # Installs the Debian packages that are missing; says plainly when Swift is absent or too old.
 deps:
@@ -59,7 +59,7 @@ upgrade: deps $(VENV)/ready
 	    ../../$(VENV)/bin/python -m pytest -rA test_rolling.py
 
 # Every scenario against clusters of this machine, some five minutes; reports and results are left in LOAD_OUT. LOAD=steady-search runs that one.
-LOAD ?= $(basename $(notdir $(wildcard Deploy/load/*.yaml)))
+LOAD ?= $(filter-out highest-rate,$(basename $(notdir $(wildcard Deploy/load/*.yaml))))
 LOAD_OUT ?= .build/load
 load: build
 	@status=0; for scenario in $(LOAD); do \
@@ -84,6 +84,12 @@ bench: build
 	$(BUILD)/needletail-bench shard $(SET)
 	$(BUILD)/needletail-bench cluster $(SET) --loads 3
 	$(BUILD)/needletail-bench rpc
+
+# The highest rate of searches of a cluster on this machine, beside the same graph in one process.
+bench-load: build
+	$(BUILD)/needletail-load run Deploy/load/highest-rate.yaml --out $(LOAD_OUT)/highest-rate \
+	    $(if $(SIFT),--set data.base=$(abspath $(SIFT)) --set data.query=$(abspath $(QUERY)))
+	$(BUILD)/needletail-bench ann $(SET) --metric l2 --codec lvq8
 
 # What clients notice when a shard worker is killed.
 bench-failover: build $(VENV)/ready

@@ -24,6 +24,7 @@ public actor Conductor {
     private var phase: PhaseResult?
     private var segment: SegmentResult?
     private var segmentBegin = ContinuousClock.now
+    private var dimensions = 0
     private var hasAnswer = false
     private var problem: String?
     /// With nothing but errors from the start it gives up.
@@ -142,6 +143,7 @@ public actor Conductor {
                 .failedPrecondition,
                 "the load processes have different vectors or versions: \(prepared.map(\.set).joined(separator: ", "))")
         }
+        dimensions = first.dimensions
         let spare = first.spare > 0 ? " and \(Text.count(first.spare)) held back" : ""
         result.set =
             "\(first.set): \(Text.count(first.points)) points\(spare) of \(first.dimensions) dimensions, \(Text.count(first.queries)) queries"
@@ -160,7 +162,6 @@ public actor Conductor {
         guard let operations = cluster?.operations else { return }
         let plan = scenario.collection
         let metric: Metric = ["cosine": .cosine, "dot": .dot][scenario.data.metric] ?? .l2
-        let dimensions = try await dimensions()
         for name in plan.names {
             if plan.replace { _ = try await operations.deleteCollection(name, ignoreMissing: true, deadline: .after(.seconds(30))) }
             let field = VectorField(name: "v", dimensions: dimensions, metric: metric, index: try IndexSpec(text: plan.index))
@@ -177,14 +178,6 @@ public actor Conductor {
                 throw NeedletailError(.unavailable, "the collection cannot be made: \(Requests.message(error))", cause: error)
             }
         }
-    }
-
-    private func dimensions() async throws -> Int {
-        guard let base = scenario.data.base else { return scenario.data.dimensions }
-        guard let handle = FileHandle(forReadingAtPath: base), let head = try handle.read(upToCount: 8), head.count == 8 else {
-            throw NeedletailError(.invalidArgument, "\(base) is too short for a vector file")
-        }
-        return head.dropFirst(4).enumerated().reduce(0) { $0 | Int($1.element) << (8 * $1.offset) }
     }
 
     /// Waits until every replica is in sync, codes are made, and things have calmed down.

@@ -65,7 +65,7 @@ extension HTMLReport {
         let asked = segments.map { _, segment in
             segment.rate.map { rate in [(segment.offset, rate), (segment.offset + segment.seconds, rate)] } ?? []
         }
-        let answered = overTime { slice, segment in Double(slice.second) < segment.seconds ? Double(slice.all.completed) : nil }
+        let answered = overTime { slice, segment in Double(slice.second) + 1 <= segment.seconds ? Double(slice.all.completed) : nil }
         let failed = overTime { slice, _ in slice.all.failures > 0 ? Double(slice.all.failures) : nil }
         let failures = failed.flatMap(\.self)
         let top = ([asked, answered, failed].flatMap { $0 }.flatMap { $0.map(\.y) }.max() ?? 1) * 1.15

@@ -49,7 +49,8 @@ public final class LiveView: Sendable {
             return isDue
         }
         guard isDue else { return }
-        write(isTerminal ? "\r\u{1b}[K" + line : line + "\n")
+        // Without wrapping, so that a long line is cut and not left behind in part.
+        write(isTerminal ? "\r\u{1b}[?7l\u{1b}[K\(line)\u{1b}[?7h" : line + "\n")
     }
 
     /// The last whole second beside what came so far.
