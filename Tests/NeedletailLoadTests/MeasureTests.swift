@@ -71,6 +71,18 @@ func result(_ phases: [PhaseResult]) throws -> LoadResult {
         #expect(impacts.map(\.failed) == [3, 7])
     }
 
+    @Test func writesAreCountedApart() {
+        var one = segment([calm, calm, calm, calm])
+        for number in one.slices.indices {
+            one.slices[number].tallies["upsert"] = one.slices[number].tallies["search"]
+            one.slices[number].tallies["batch"] = segment([[500]]).slices[0].tallies["search"]
+        }
+        one.slices[2].tallies["upsert"]?.latency = LatencyHistogram([900_000])
+        let impacts = FaultImpact.of(phase("p", [one], marks: [FaultMark(name: "a", at: 2)]))
+        #expect(impacts.map(\.requests) == ["searches", "writes"])
+        #expect(impacts[0].p99Worst < 3 && impacts[1].p99Worst > 899 && impacts[1].recovery == 1)
+    }
+
     @Test func objectivesSayWhatMissed() throws {
         var find = Scenario.Find(
             percentile: 99, milliseconds: 20, recall: 0.9, failed: 0, from: 1, to: 2, precision: 0.1, tries: 1, step: 4, confirm: 0)

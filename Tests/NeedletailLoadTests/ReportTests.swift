@@ -52,7 +52,7 @@ import Testing
         let sentences = Verdict.sentences(result)
         #expect(sentences[0] == "Ended early: stopped by SIGINT. What follows is of the time until then.")
         #expect(sentences[1].hasPrefix("one: 403 searches, 50.0 answered a second, 3 failed (99.25 % were answered)"))
-        #expect(sentences[2].hasPrefix("Kill worker 1 at 4.00 s: 3 of 53 requests failed"))
+        #expect(sentences[2].hasPrefix("Kill worker 1 at 4.00 s: 3 of 53 searches failed"))
         #expect(sentences[3].contains("could not be done: a & b"))
     }
 

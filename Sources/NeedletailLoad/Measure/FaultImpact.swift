@@ -2,6 +2,8 @@
 public struct FaultImpact: Sendable, Equatable {
     public var mark: FaultMark
     public var phase: String
+    /// "searches" or "writes", which faults hit differently.
+    public var requests: String
     public var ended = 0
     public var failed = 0
     /// Seconds from the fault to the start of the last request that failed; nil when none did.
@@ -18,23 +20,30 @@ public struct FaultImpact: Sendable, Equatable {
 
     private static let runLength = 3
 
-    /// All faults of a phase. Searches stand for all requests when there are any.
+    /// All faults of a phase, for each of the two groups of requests that it has.
     public static func of(_ phase: PhaseResult) -> [FaultImpact] {
-        phase.marks.enumerated().compactMap { number, mark in
-            guard let segment = phase.segments.last(where: { $0.offset <= mark.at }) else { return nil }
-            let searches = segment.slices.kinds.filter { $0.hasPrefix(OperationKind.search.rawValue) }
-            let seconds = segment.slices.map { slice in
-                searches.isEmpty ? slice.all : searches.reduce(into: Tally()) { $0 += slice.tallies[$1] ?? Tally() }
-            }
+        phase.marks.enumerated().flatMap { number, mark -> [FaultImpact] in
+            guard let segment = phase.segments.last(where: { $0.offset <= mark.at }) else { return [] }
             let first = phase.marks.filter { $0.at >= segment.offset }.map(\.at).min() ?? mark.at
             let next = phase.marks.dropFirst(number + 1).map(\.at).first { $0 > mark.at } ?? .infinity
-            return FaultImpact(mark, phase.name, seconds, offset: segment.offset, firstFault: first, until: next)
+            return groups(segment.slices.kinds).map { group, kinds in
+                let seconds = segment.slices.map { slice in kinds.reduce(into: Tally()) { $0 += slice.tallies[$1] ?? Tally() } }
+                return FaultImpact(mark, phase.name, group, seconds, offset: segment.offset, firstFault: first, until: next)
+            }
         }
     }
 
-    init(_ mark: FaultMark, _ phase: String, _ seconds: [Tally], offset: Double, firstFault: Double, until end: Double) {
+    /// Single searches stand for all searches: a batch takes longer by nature.
+    private static func groups(_ kinds: [String]) -> [(String, [String])] {
+        func named(_ operations: [OperationKind]) -> [String] { kinds.filter { kind in operations.contains { kind.hasPrefix($0.rawValue) } } }
+        let (searches, batches, writes) = (named([.search]), named([.batch]), named([.upsert, .delete, .load]))
+        return [("searches", searches.isEmpty ? batches : searches), ("writes", writes)].filter { !$0.1.isEmpty }
+    }
+
+    init(_ mark: FaultMark, _ phase: String, _ requests: String, _ seconds: [Tally], offset: Double, firstFault: Double, until end: Double) {
         self.mark = mark
         self.phase = phase
+        self.requests = requests
         let at = mark.at - offset
         let start = Int(at)
         // The second of the next fault is that one's.

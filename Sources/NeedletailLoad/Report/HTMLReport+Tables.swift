@@ -38,12 +38,13 @@ extension HTMLReport {
     var faultTable: String {
         guard !numberedMarks.isEmpty else { return "" }
         let impacts = result.phases.flatMap { FaultImpact.of($0) }
-        let rows = numberedMarks.map { number, phase, mark in
-            Self.row(number, mark, impacts.first { $0.mark == mark && $0.phase == phase.name })
+        let rows = numberedMarks.flatMap { number, phase, mark -> [[String]] in
+            let own = impacts.filter { $0.mark == mark && $0.phase == phase.name }
+            return own.isEmpty ? [Self.row(number, mark, nil)] : own.map { Self.row(number, mark, $0) }
         }
         let table = HTML.table(
             [
-                "", "fault", "at", "took", "answered", "failed", "last failure after", "p99 before", "p99 worst second",
+                "", "fault", "at", "took", "requests", "answered", "failed", "last failure after", "p99 before", "p99 worst second",
                 "well again after",
             ], rows, numbersFrom: 2)
         return
@@ -57,11 +58,11 @@ extension HTMLReport {
         func seconds(_ value: Double?) -> String { value.map { Text.digits($0) + " s" } ?? none }
         let name = mark.name + (mark.problem.map { " – could not be done: \($0)" } ?? "")
         var row = ["\(number)", name, seconds(mark.at), mark.took >= 0.05 ? seconds(mark.took) : none]
-        guard let impact else { return row + [String](repeating: none, count: 6) }
-        row += [impact.availability.map(Text.percent) ?? none, Text.count(impact.failed), seconds(impact.lastFailure)]
+        guard let impact else { return row + [String](repeating: none, count: 7) }
+        row += [impact.requests, impact.availability.map(Text.percent) ?? none, Text.count(impact.failed), seconds(impact.lastFailure)]
         row += [impact.p99Before.map(Text.milliseconds) ?? none, Text.milliseconds(impact.p99Worst)]
         guard let recovery = impact.recovery else { return row + ["not before the next"] }
-        return row + [recovery == 0 ? "unnoticed" : seconds(recovery)]
+        return row + [recovery == 0 ? "at once" : seconds(recovery)]
     }
 
     /// Every rate that was tried.

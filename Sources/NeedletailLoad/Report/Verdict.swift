@@ -45,13 +45,10 @@ public enum Verdict {
     private static func sentence(_ impact: FaultImpact) -> String {
         let name = impact.mark.name.prefix(1).uppercased() + impact.mark.name.dropFirst()
         if let problem = impact.mark.problem { return "\(name): could not be done: \(problem)" }
-        let failed =
-            impact.failed == 0 ? "no request failed" : "\(Text.count(impact.failed)) of \(Text.count(impact.ended)) requests failed"
-        let recovery =
-            impact.recovery.map { $0 == 0 ? "within the second it was as before" : "well again after \(Text.digits($0)) s" }
-            ?? "not well again before the next fault or the end"
-        return
-            "\(name) at \(Text.digits(impact.mark.at)) s: \(failed), worst second's p99 \(Text.milliseconds(impact.p99Worst)), \(recovery)."
+        let failed = impact.failed == 0 ? "none" : "\(Text.count(impact.failed))"
+        let recovery = impact.recovery.map { $0 == 0 ? "the three seconds after it were as before" : "well again after \(Text.digits($0)) s" }
+        return "\(name) at \(Text.digits(impact.mark.at)) s: \(failed) of \(Text.count(impact.ended)) \(impact.requests) failed, "
+            + "worst second's p99 \(Text.milliseconds(impact.p99Worst)), \(recovery ?? "not well again before the next fault or the end")."
     }
 
     /// How much of the set was replaced.
