@@ -95,7 +95,7 @@ struct Chart {
         out += bandShapes + grid
         if let limit {
             out += line(Self.left, py(limit.y), Self.width - Self.right, py(limit.y), "limit")
-            out += label(limit.label, Self.width - Self.right - 4, py(limit.y) - 4, "end", "small")
+            out += label(limit.label, Self.left + 6, py(limit.y) - 4, "start", "small")
         }
         for one in series { out += shapes(one) }
         out += markShapes + legend

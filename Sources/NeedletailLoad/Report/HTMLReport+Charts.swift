@@ -26,10 +26,11 @@ extension HTMLReport {
         }
     }
 
-    private static func latencyRange(_ lines: [[(x: Double, y: Double)]]) -> ClosedRange<Double> {
+    /// - Parameter headroom: for marks, which stand at the top.
+    private static func latencyRange(_ lines: [[(x: Double, y: Double)]], headroom: Double = 1.25) -> ClosedRange<Double> {
         let values = lines.flatMap { $0.map(\.y) }.filter { $0 > 0 }
         let (low, high) = (values.min() ?? 0.1, values.max() ?? 10)
-        return low * 0.8...max(high * 1.25, low * 10)
+        return low * 0.8...max(high * headroom, low * 10)
     }
 
     private static func milliseconds(_ value: Double) -> String { String(format: "%g", value) }
@@ -50,7 +51,8 @@ extension HTMLReport {
                     }, colour: colour)
             }
             let y = Chart.Axis(
-                title: "milliseconds", scale: .logarithmic, range: Self.latencyRange(series.flatMap(\.lines)),
+                title: "milliseconds", scale: .logarithmic,
+                range: Self.latencyRange(series.flatMap(\.lines), headroom: marks.isEmpty ? 1.25 : 3),
                 format: Self.milliseconds)
             return figure(
                 Chart(
@@ -127,8 +129,10 @@ extension HTMLReport {
         guard Set(open.map { $0.segment.rate ?? 0 }).count > 2 else { return "" }
         func points(_ percentile: Double, _ isWanted: (SegmentResult) -> Bool) -> [(x: Double, y: Double)] {
             open.filter { isWanted($0.segment) }.map { _, segment in
-                let total = segment.slices.total()
-                return (Double(total.answered) / max(0.1, segment.seconds), Double(total.latency.value(at: percentile)) / 1000)
+                // As the objective counts: without the cold second.
+                let total = segment.slices.filter { $0.second >= 1 || segment.isMet == nil }.total()
+                let seconds = segment.isMet == nil ? segment.seconds : segment.seconds - 1
+                return (Double(total.answered) / max(0.1, seconds), Double(total.latency.value(at: percentile)) / 1000)
             }.sorted { $0.x < $1.x }
         }
         let find = result.phases.lazy.compactMap { result.scenario.phases[$0.phase].find }.first
