@@ -88,7 +88,7 @@ bench: build
 # The highest rate of searches of a cluster on this machine, beside the same graph in one process.
 bench-load: build
 	$(BUILD)/needletail-load run Deploy/load/highest-rate.yaml --out $(LOAD_OUT)/highest-rate \
-	    $(if $(SIFT),--set data.base=$(abspath $(SIFT)) --set data.query=$(abspath $(QUERY)))
+	    $(if $(SIFT),--set data.base=$(abspath $(SIFT)) --set data.query=$(abspath $(QUERY)) --set phases[0].search.ef=18)
 	$(BUILD)/needletail-bench ann $(SET) --metric l2 --codec lvq8
 
 # What clients notice when a shard worker is killed.

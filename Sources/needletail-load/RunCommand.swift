@@ -69,12 +69,14 @@ struct RunCommand: AsyncParsableCommand {
         let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm)
         return try await withThrowingTaskGroup(of: LoadResult?.self) { group in
             group.addTask {
-                var isFirst = true
+                var first: ContinuousClock.Instant?
                 for await signal in signals {
-                    guard isFirst else {
+                    if let first {
+                        // Programs such as timeout send a signal to the process and to its group: that is one.
+                        guard first.duration(to: .now) > .seconds(1) else { continue }
                         Failure.exit("needletail-load", NeedletailError(.cancelled, "stopped by \(signal) again; nothing was kept"))
                     }
-                    isFirst = false
+                    first = .now
                     StandardStreams.say("\nstopping …\n")
                     await load.stop(because: "stopped by \(signal)")
                 }

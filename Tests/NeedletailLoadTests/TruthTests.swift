@@ -45,7 +45,7 @@ import Testing
         let set = try LoadSet(spec(metric: "l2"), seed: 5)
         let truth = await ExactTruth(set, rows: 300, tenants: 1, depth: 10)
         let live = LiveRows(count: 300, points: 300, tenants: 1, process: 0, processes: 1, areMoving: false)
-        let judge = Judge(set: set, truth: truth, live: live, tenants: 1)
+        let judge = Judge(set: set, truth: truth, live: live)
         let order = slowNearest(set, 0, Array(0..<300))
         #expect(judge.verdict(query: 0, tenant: 0, answer: ids(order.prefix(10)), limit: 10, sent: 0) == .init(right: 10, wanted: 10))
         #expect(judge.verdict(query: 0, tenant: 0, answer: ids(order.dropFirst(4).prefix(10)), limit: 10, sent: 0).right == 6)
@@ -60,7 +60,7 @@ import Testing
         let set = try LoadSet(spec(metric: "l2", points: 200, spare: 100), seed: 5)
         let truth = await ExactTruth(set, rows: 300, tenants: 1, depth: 300)
         let live = LiveRows(count: 300, points: 200, tenants: 1, process: 0, processes: 1, areMoving: true)
-        let judge = Judge(set: set, truth: truth, live: live, tenants: 1)
+        let judge = Judge(set: set, truth: truth, live: live)
         let order = slowNearest(set, 0, Array(0..<300))
         let there = order.filter { $0 < 200 }
         #expect(judge.verdict(query: 0, tenant: 0, answer: ids(there.prefix(10)), limit: 10, sent: 0) == .init(right: 10, wanted: 10))

@@ -240,6 +240,7 @@ def test_ctrl_c_keeps_what_was_measured(tmp_path):
         if "answered/s" in line:
             break
     os.killpg(process.pid, signal.SIGINT)
+    process.send_signal(signal.SIGINT)  # as `timeout` does, to the group and to the process
     out, err = process.communicate(timeout=60)
     assert process.returncode == 1 and "stopped by SIGINT" in err, err
     assert "The report is in" in out

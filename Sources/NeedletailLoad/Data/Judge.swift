@@ -13,7 +13,6 @@ struct Judge: Sendable {
     let set: LoadSet
     let truth: ExactTruth
     let live: LiveRows
-    let tenants: Int
 
     /// By distance and not by id, so that of equally near points each is as good as another.
     ///
@@ -46,7 +45,6 @@ struct Judge: Sendable {
     }
 
     private func right(_ rows: [Int], _ query: Int, _ farthest: Float, _ wanted: Int) -> Int {
-        // The order of additions differs between here and the exact list by nothing, but equal rows of other tenants do not count.
         min(wanted, Set(rows).count { set.distance(query: query, row: $0) <= farthest })
     }
 }

@@ -28,7 +28,7 @@ final class PreparedLoad: Sendable {
             let limit = scenario.phases.map(\.search.limit).max() ?? 10
             let depth = isMoving ? max(100, 8 * limit) : limit
             let truth = await ExactTruth(set, rows: isMoving ? set.count : set.points, tenants: tenants, depth: depth)
-            judge = Judge(set: set, truth: truth, live: live, tenants: tenants)
+            judge = Judge(set: set, truth: truth, live: live)
         } else {
             judge = nil
         }
