@@ -13,7 +13,7 @@ CLOCKED := Needletail(GRPC|Metadata|Coordinator|Backup)Tests
 # Without it all tests begin at once, and each waits minutes for a processor.
 FEW_AT_ONCE := --experimental-maximum-parallelization-width 4
 
-.PHONY: deps build demo test chaos upgrade bench bench-failover bench-backups bench-moves bench-rpc bench-tail bench-restart bench-peers fuzz proto format lint clean
+.PHONY: deps build demo test chaos upgrade load bench bench-load bench-failover bench-backups bench-moves bench-rpc bench-tail bench-restart bench-peers fuzz proto format lint clean
 
 # Installs the Debian packages that are missing; says plainly when Swift is absent or too old.
 deps:
@@ -60,6 +60,15 @@ upgrade: deps $(VENV)/ready
 	cd Tests/Python && NEEDLETAIL_PREVIOUS_BIN=$(CURDIR)/.build/previous-build/release NEEDLETAIL_BIN=$(CURDIR)/$(BUILD) \
 	    ../../$(VENV)/bin/python -m pytest -rA test_rolling.py
 
+# Every scenario against clusters of this machine, some five minutes; reports and results are left in LOAD_OUT. LOAD=steady-search runs that one.
+LOAD ?= $(filter-out highest-rate,$(basename $(notdir $(wildcard Deploy/load/*.yaml))))
+LOAD_OUT ?= .build/load
+load: build
+	@status=0; for scenario in $(LOAD); do \
+	  echo "== $$scenario"; \
+	  $(BUILD)/needletail-load run Deploy/load/$$scenario.yaml --out $(LOAD_OUT)/$$scenario || status=1; \
+	done; exit $$status
+
 # Measures everything that Docs/benchmarks.md quotes; one JSON object a line. Larger sets are taken when they lie beside the project.
 SIFT := $(wildcard ../shared/data/sift-base.u8bin)
 BASE := $(or $(SIFT),Sources/needletail/Resources/sample/vectors.f16bin)
@@ -77,6 +86,12 @@ bench: build
 	$(BUILD)/needletail-bench shard $(SET)
 	$(BUILD)/needletail-bench cluster $(SET) --loads 3
 	$(BUILD)/needletail-bench rpc
+
+# The highest rate of searches of a cluster on this machine, beside the same graph in one process.
+bench-load: build
+	$(BUILD)/needletail-load run Deploy/load/highest-rate.yaml --out $(LOAD_OUT)/highest-rate \
+	    $(if $(SIFT),--set data.base=$(abspath $(SIFT)) --set data.query=$(abspath $(QUERY)) --set phases[0].search.ef=18)
+	$(BUILD)/needletail-bench ann $(SET) --metric l2 --codec lvq8
 
 # What clients notice when a shard worker is killed.
 bench-failover: build $(VENV)/ready

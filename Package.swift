@@ -27,6 +27,8 @@ let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto"
 let metrics: Target.Dependency = .product(name: "CoreMetrics", package: "swift-metrics")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let signals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
+let histogram: Target.Dependency = .product(name: "Histogram", package: "hdrhistogram-swift")
+let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 
 let package = Package(
@@ -37,6 +39,7 @@ let package = Package(
         .executable(name: "needletail-coordinator", targets: ["needletail-coordinator"]),
         .executable(name: "needletail-shard", targets: ["needletail-shard"]),
         .executable(name: "needletail-bench", targets: ["needletail-bench"]),
+        .executable(name: "needletail-load", targets: ["needletail-load"]),
         // For `make fuzz` only, whose program is a package of its own in Tests/Fuzz.
         .library(name: "NeedletailFuzzReaders", targets: ["NeedletailFuzzReaders"]),
     ],
@@ -51,6 +54,8 @@ let package = Package(
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     ],
     targets: [
         // Layer 0: C.
@@ -126,7 +131,13 @@ let package = Package(
             name: "NeedletailClient",
             dependencies: ["NeedletailCore", "NeedletailAPI", "NeedletailGRPC", "NeedletailCluster", nioPosix], swiftSettings: strict),
 
-        // Layer 6: flags in, one configuration value, run.
+        // Layer 6.
+        .target(
+            name: "NeedletailLoad",
+            dependencies: ["NeedletailClient", "NeedletailAPI", "NeedletailGRPC", "NeedletailHTTP2", "NeedletailSyntheticSets", "NeedletailCore", nio, histogram, yams],
+            swiftSettings: strict),
+
+        // Layer 7: flags in, one configuration value, run.
         .executableTarget(
             name: "needletail",
             dependencies: [
@@ -150,6 +161,10 @@ let package = Package(
                 "NeedletailSyntheticSets", "NeedletailCore", arguments, nio, nioPosix,
             ],
             swiftSettings: strict),
+
+        .executableTarget(
+            name: "needletail-load",
+            dependencies: ["NeedletailLoad", "NeedletailCore", "NeedletailTelemetry", arguments, signals], swiftSettings: strict),
 
         // Tests mirror the sources.
         .target(
@@ -184,6 +199,8 @@ let package = Package(
             name: "NeedletailIndexTests",
             dependencies: ["NeedletailIndex", "NeedletailVectors", "NeedletailSyntheticSets", "NeedletailTestSupport"], swiftSettings: strict),
         .testTarget(name: "NeedletailTuningTests", dependencies: ["NeedletailTuning", "NeedletailTestSupport"], swiftSettings: strict),
+        .testTarget(
+            name: "NeedletailLoadTests", dependencies: ["NeedletailLoad", "NeedletailSyntheticSets", "NeedletailCore"], swiftSettings: strict),
         .testTarget(
             name: "NeedletailAPITests",
             dependencies: ["NeedletailAPI", "NeedletailCluster", "NeedletailGRPC", "NeedletailTestSupport", nio, nioPosix],

@@ -15,7 +15,8 @@ LAYER = {
     "NeedletailIndex": 3, "NeedletailGRPC": 3, "NeedletailMetadata": 3, "NeedletailBackup": 3,
     "NeedletailAPI": 4, "NeedletailAdmin": 4, "NeedletailShard": 4, "NeedletailTuning": 4,
     "NeedletailWorker": 5, "NeedletailCoordinator": 5, "NeedletailClient": 5, "NeedletailEtcd": 5,
-    "needletail": 6, "needletail-coordinator": 6, "needletail-shard": 6, "needletail-bench": 6,
+    "NeedletailLoad": 6,
+    "needletail": 7, "needletail-coordinator": 7, "needletail-shard": 7, "needletail-bench": 7, "needletail-load": 7,
 }
 # Beyond the layers: what a target must not see although it lies below.
 FORBIDDEN = {
@@ -29,6 +30,10 @@ FORBIDDEN = {
     "NeedletailCoordinator": {"NeedletailShard", "NeedletailIndex", "NeedletailStorage", "NeedletailVectors"},
     "NeedletailEtcd": {"NeedletailShard", "NeedletailIndex", "NeedletailStorage", "NeedletailVectors"},
     "NeedletailClient": {"NeedletailShard", "NeedletailIndex", "NeedletailStorage", "NeedletailVectors"},
+    # It judges the cluster from outside, and shares no code with what it judges.
+    "NeedletailLoad": {
+        "NeedletailShard", "NeedletailIndex", "NeedletailStorage", "NeedletailVectors", "NeedletailWorker", "NeedletailCoordinator", "NeedletailCluster",
+    },
 }
 OWNER = {  # third-party and C modules, and who may import them
     "CNghttp2": {"NeedletailHTTP2"},
@@ -39,11 +44,12 @@ OWNER = {  # third-party and C modules, and who may import them
     "NIOSSL": {"NeedletailHTTP2"}, "NIOTLS": {"NeedletailHTTP2"},
     "NIOPosix": {"NeedletailHTTP2", "NeedletailGRPC", "NeedletailBackup", "needletail-bench"},
     "AsyncHTTPClient": {"NeedletailBackup"}, "NIOHTTP1": {"NeedletailBackup"}, "Crypto": {"NeedletailBackup"},
-    "NIOCore": {"NeedletailAdmin", "NeedletailBackup", "NeedletailEtcd", "NeedletailHTTP2", "NeedletailGRPC", "NeedletailAPI", "needletail-bench"},
+    "NIOCore": {"NeedletailAdmin", "NeedletailBackup", "NeedletailEtcd", "NeedletailHTTP2", "NeedletailGRPC", "NeedletailAPI", "NeedletailLoad", "needletail-bench"},
+    "Histogram": {"NeedletailLoad"}, "Yams": {"NeedletailLoad"},
     "Hummingbird": {"NeedletailAdmin"},
-    "UnixSignals": {"needletail", "needletail-coordinator", "needletail-shard"},
+    "UnixSignals": {"needletail", "needletail-coordinator", "needletail-shard", "needletail-load"},
     "ServiceLifecycle": {"NeedletailWorker", "NeedletailCoordinator", "needletail", "needletail-coordinator", "needletail-shard"},
-    "ArgumentParser": {"needletail", "needletail-coordinator", "needletail-shard", "needletail-bench"},
+    "ArgumentParser": {"needletail", "needletail-coordinator", "needletail-shard", "needletail-bench", "needletail-load"},
 }
 IMPORT = re.compile(r"^\s*(?:@\w+\s+)*(?:public |package |internal |private |fileprivate )?import (?:struct |class |enum |func )?([A-Za-z_0-9]+)", re.M)
 problems = []

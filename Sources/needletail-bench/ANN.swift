@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import NeedletailCore
 import NeedletailIndex
+import NeedletailSyntheticSets
 import NeedletailVectors
 
 /// Recall against queries a second on one data set, in the schema that peer libraries are measured in.

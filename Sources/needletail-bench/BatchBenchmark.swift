@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import NeedletailCore
 import NeedletailIndex
+import NeedletailSyntheticSets
 
 /// Queries in batches against the same queries one by one, on one thread.
 struct BatchBenchmark: AsyncParsableCommand {

@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import NeedletailCore
 import NeedletailIndex
+import NeedletailSyntheticSets
 import NeedletailVectors
 
 /// A data set and the graph over it, as several benchmarks take them.

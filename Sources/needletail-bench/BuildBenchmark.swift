@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import NeedletailCore
 import NeedletailIndex
+import NeedletailSyntheticSets
 import NeedletailVectors
 
 /// How long a graph takes to build, and how good it is then.

@@ -4,6 +4,7 @@ import NeedletailAPI
 import NeedletailClient
 import NeedletailCore
 import NeedletailIndex
+import NeedletailSyntheticSets
 import NeedletailVectors
 
 /// What the cluster adds to the engine: bulk load and search through a coordinator and a shard worker, against the same graph in this

@@ -1,4 +1,5 @@
 import NeedletailCore
+import NeedletailSyntheticSets
 import NeedletailVectors
 
 /// Rows that are scored one after another, and the scratch memory that goes with them.

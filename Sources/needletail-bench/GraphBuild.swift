@@ -1,6 +1,7 @@
 import Foundation
 import NeedletailCore
 import NeedletailIndex
+import NeedletailSyntheticSets
 import NeedletailVectors
 import Synchronization
 

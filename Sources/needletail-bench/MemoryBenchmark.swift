@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import NeedletailCore
 import NeedletailIndex
+import NeedletailSyntheticSets
 import NeedletailVectors
 
 /// Memory of a graph, by part as computed, and as the system counts it.

@@ -3,6 +3,7 @@ import Foundation
 import NeedletailCore
 import NeedletailShard
 import NeedletailStorage
+import NeedletailSyntheticSets
 
 /// Loading, searching beside checkpoints, and restarting one durable shard, against the same graph built in memory.
 struct ShardBenchmark: AsyncParsableCommand {

@@ -1,0 +1,104 @@
+import NIOCore
+public import NeedletailCore
+import NeedletailGRPC
+import Synchronization
+
+/// A load process that waits for a conductor's orders. It serves one conductor at a time: the next one's preparation takes the place of what
+/// was before, unless that is under way.
+public final class AgentServer: Sendable {
+    private let server: GRPCServer
+    private let threads = TransportThreads(count: 1)
+    private let desk: AgentDesk
+
+    /// - Throws: `invalidArgument` unless `address` is host:port.
+    public init(listen address: String, say: @escaping @Sendable (String) -> Void) throws(NeedletailError) {
+        var configuration = GRPCServerConfiguration()
+        (configuration.host, configuration.port) = try Endpoint.parse(address, defaultPort: AgentProtocol.defaultPort)
+        desk = AgentDesk(say: say)
+        server = GRPCServer(configuration: configuration, router: desk.router, group: threads.group)
+    }
+
+    /// Listens; returns the port.
+    public func start() async throws -> Int { try await server.listen() }
+
+    public func close() async {
+        await desk.stop()
+        await server.shutdown(grace: .seconds(2))
+        await desk.close()
+        await threads.shutdown()
+    }
+}
+
+/// Takes a conductor's orders and hands them to the load process.
+private final class AgentDesk: Sendable {
+    private struct State {
+        var agent: LocalAgent?
+        var isRunning = false
+    }
+
+    private let state = Mutex(State())
+    private let say: @Sendable (String) -> Void
+
+    init(say: @escaping @Sendable (String) -> Void) { self.say = say }
+
+    /// Handlers run on the connection's event loop, where nothing may take long: the work is done elsewhere.
+    var router: GRPCRouter {
+        var router = GRPCRouter()
+        router.unary(AgentProtocol.prepare) { message, _ in
+            let order = try AgentProtocol.decode(PrepareOrder.self, message)
+            let prepared = try await withTaskExecutorPreference(globalConcurrentExecutor) { try await self.prepare(order) }
+            return try AgentProtocol.encode(prepared)
+        }
+        router.serverStreaming(AgentProtocol.run) { message, writer, _ in
+            let order = try AgentProtocol.decode(SegmentOrder.self, message)
+            try await withTaskExecutorPreference(globalConcurrentExecutor) {
+                // A conductor that went away is noticed by the call, which is cancelled then.
+                try await self.run(order) { slices in
+                    guard let part = try? AgentProtocol.encode(slices) else { return }
+                    try? await writer.write(part)
+                }
+            }
+        }
+        router.unary(AgentProtocol.stop) { _, _ in
+            await self.stop()
+            return ByteBuffer()
+        }
+        router.unary(AgentProtocol.close) { _, _ in
+            await self.close()
+            return ByteBuffer()
+        }
+        return router
+    }
+
+    private func prepare(_ order: PrepareOrder) async throws -> Prepared {
+        let isRunning = state.withLock(\.isRunning)
+        guard !isRunning else { throw NeedletailError(.failedPrecondition, "another run is under way there; wait for its end") }
+        await close()
+        say("\(order.scenario.name): process \(order.process + 1) of \(order.processes)")
+        let agent = LocalAgent()
+        let prepared = try await agent.prepare(order)
+        state.withLock { $0.agent = agent }
+        return prepared
+    }
+
+    private func run(_ order: SegmentOrder, _ receive: @escaping @Sendable ([Slice]) async -> Void) async throws {
+        let agent = try state.withLock { state throws(NeedletailError) in
+            guard let agent = state.agent, !state.isRunning else {
+                throw NeedletailError(.failedPrecondition, "the load process is not prepared, or runs already; start the run again")
+            }
+            state.isRunning = true
+            return agent
+        }
+        defer { state.withLock { $0.isRunning = false } }
+        try await agent.run(order, receive: receive)
+    }
+
+    func stop() async { await state.withLock(\.agent)?.stop() }
+
+    func close() async {
+        let agent = state.withLock { $0.agent.take() }
+        guard let agent else { return }
+        await agent.stop()
+        await agent.close()
+    }
+}
