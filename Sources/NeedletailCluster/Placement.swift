@@ -36,7 +36,9 @@ public enum Placement {
     ) throws(NeedletailError) -> [ShardPlace] {
         guard !nodes.isEmpty else {
             throw NeedletailError(
-                .failedPrecondition, "no shard worker is alive; start needletail-shard with --coordinator pointing here, then try again")
+                .failedPrecondition,
+                "no shard worker takes shards: none is alive, or all are drained; start needletail-shard with --coordinator pointing here, or let a "
+                    + "drained one take some: `needletail cluster drain NODE --undo`")
         }
         try check(replicas: replicas, on: nodes.count)
         var led: [NodeID: Int] = [:]

@@ -32,7 +32,9 @@ extension Coordinator {
             collection: order.collection.isEmpty ? manifest.collection.name : order.collection, nowMilliseconds: Self.milliseconds())
         operation.shardCount = UInt32(clamping: order.shardCount)
         operation.replicationFactor = UInt32(clamping: order.replicationFactor)
-        _ = try restoredSpec(operation, manifest)
+        let spec = try restoredSpec(operation, manifest)
+        // As many as the backup's collection had may come later, when the cluster has grown.
+        if order.replicationFactor != 0 { try Placement.check(replicas: spec.replicationFactor, on: state.withLock { $0.placeable.count }) }
         try checkIsFree(operation.collection)
         return try await begin(operation) { [operation] other in
             if other.kind == .restore, other.collection == operation.collection {

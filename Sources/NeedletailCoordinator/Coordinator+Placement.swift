@@ -182,6 +182,12 @@ extension Coordinator {
         guard let entry = state.withLock({ $0.copy.nodes.values[NodeID(node).description] }) else {
             throw NeedletailError(.notFound, "there is no node \(NodeID(node)); `needletail cluster nodes` shows those there are")
         }
+        if isDrained, !entry.isDrained, state.withLock({ $0.placeable.allSatisfy { $0 == entry.id } }) {
+            throw NeedletailError(
+                .failedPrecondition,
+                "there is no other shard worker for the replicas of node \(entry.id): all are drained or away; start one, or let a drained one take some: "
+                    + "`needletail cluster drain NODE --undo`")
+        }
         if entry.isDrained != isDrained {
             var changed = entry
             changed.isDrained = isDrained

@@ -243,6 +243,9 @@ extension Coordinator {
         return split
     }
 
+    /// A shard of fewer points is not split by itself, however large they are.
+    private static let leastPoints: UInt64 = 1_000
+
     /// Called on the clock: begins to split what has become larger than wanted, one shard at a time.
     func planSplits() async {
         guard isLeader, let limit = policy.splitAboveBytes else { return }
@@ -250,8 +253,9 @@ extension Coordinator {
             if state.isPaused || state.copy.splits.values.values.contains(where: { !$0.step.hasEnded }) { return nil }
             for entry in state.collections.values.filter({ $0.state == .active }).sorted(by: { $0.spec.name < $1.spec.name }) {
                 for place in entry.shards where place.inSync == place.replicas && place.range.first < place.range.last {
-                    let status = state.membership.replica(entry.shardID(place), on: place.primary)
-                    if (status?.memoryBytes ?? 0) + (status?.diskBytes ?? 0) > limit, !state.isUnderWay(entry.shardID(place)) {
+                    guard let status = state.membership.replica(entry.shardID(place), on: place.primary), status.pointCount >= Self.leastPoints
+                    else { continue }
+                    if status.dataBytes > limit, !state.isUnderWay(entry.shardID(place)) {
                         return ShardSplitOrder(collection: entry.spec.name, shard: place.number)
                     }
                 }

@@ -159,7 +159,7 @@ public struct ReplicaStatus: Sendable {
     public var pointCount: UInt64
     public var memoryBytes: UInt64
     public var diskBytes: UInt64
-    /// Of what it holds, whatever log and checkpoints are beside it; equal replicas have nearly equal ones.
+    /// Of its points, whatever room for others, log and checkpoints are beside them; equal replicas have nearly equal ones.
     public var dataBytes: UInt64
     public var recall: SampledRecall
     /// Of the fields that have a codec, by their number.

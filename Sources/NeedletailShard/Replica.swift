@@ -223,7 +223,9 @@ final class Replica: @unchecked Sendable {
         func bytes(_ slabs: [SlabArray]) -> Int { slabs.reduce(0) { $0 + $1.slotCount * $1.strideBytes } }
         let memory = bytes(slabs.filter { $0.folder == nil }) + points.mapBytes + payloads.sizeBytes
         let disk = bytes(slabs.filter { $0.folder != nil }) + log.sizeBytes + ((try? checkpoints.sizeBytes()) ?? 0) + ((try? payloads.store.sizeBytes()) ?? 0)
-        let data = bytes(slabs) + ((try? payloads.store.dataBytes()) ?? 0)
+        // Slots without a point are used again: not counted, they are no reason to move or to split.
+        let (count, slots) = (points.count, points.slab.slotCount)
+        let data = (slots == 0 ? 0 : Int(Double(bytes(slabs)) * Double(count) / Double(slots))) + ((try? payloads.store.dataBytes()) ?? 0)
         return ReplicaStatus(
             shard: assignment.shard, state: failure == nil ? .ready : .readOnly, reason: failure?.message ?? "", epoch: standing.withLock { $0.epoch },
             appliedSequence: appliedSequence.load(ordering: .acquiring), pointCount: UInt64(points.count), memoryBytes: UInt64(memory),

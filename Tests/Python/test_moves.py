@@ -244,6 +244,18 @@ def test_a_drained_node_is_emptied(cluster):
     assert not any(n.drained for n in nodes(cluster))
 
 
+def test_the_last_node_is_not_drained():
+    with Cluster(workers=2, coordinator_arguments=EAGER) as cluster:
+        create(cluster, "here", 1, 2)
+        first, last = (node_of(cluster, worker) for worker in cluster.workers)
+        cluster.cluster.Drain(cluster_pb2.DrainRequest(node=first), timeout=10)
+        with pytest.raises(grpc.RpcError, match="no other shard worker") as refused:
+            cluster.cluster.Drain(cluster_pb2.DrainRequest(node=last), timeout=10)
+        assert refused.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+        cluster.cluster.Undrain(cluster_pb2.UndrainRequest(node=first), timeout=10)
+        cluster.cluster.Drain(cluster_pb2.DrainRequest(node=last), timeout=10)
+
+
 def test_a_node_that_joins_gets_its_share():
     with Cluster(workers=3, coordinator_arguments=EAGER) as cluster:
         create(cluster, "grown", 1, 12)

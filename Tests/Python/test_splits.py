@@ -221,12 +221,22 @@ def test_what_cannot_be_split_is_refused():
         assert first.shard == 0
 
 
-def test_shards_are_split_by_size():
-    with Cluster(workers=1, coordinator_arguments=[*CALM, "--split-above", str(12 << 20)]) as cluster:
+def test_shards_are_split_by_size_and_no_further():
+    limit = 4 << 20
+    with Cluster(workers=1, coordinator_arguments=[*CALM, "--split-above", str(limit)]) as cluster:
         create(cluster, "large", 1, 1)
         for start in range(0, 24_000, 4000):
             write(cluster, "large", range(start, start + 4000))
-        wait_for(lambda: len(shards(cluster, "large")) >= 2 and all(one.step == "done" for one in operations(cluster)), "the split", 60, cluster.describe)
+
+        def held():
+            return [replica.data_bytes for shard in shards(cluster, "large") for replica in shard.replicas]
+
+        def is_done():
+            return len(held()) >= 2 and max(held()) <= limit and all(one.step == "done" for one in operations(cluster))
+
+        wait_for(is_done, "the splits", 120, lambda: f"{held()} {cluster.describe()}")
+        # What is divided by two until it is small enough is at least half as large as that, but for how the points happen to lie.
+        assert len(held()) <= 3 * sum(held()) / limit + 1, held()
         assert count(cluster, "large") == 24_000
 
 

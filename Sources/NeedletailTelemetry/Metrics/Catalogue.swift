@@ -37,7 +37,7 @@ extension MetricDefinition {
     public static let replicaDisk = MetricDefinition(
         "needletail_replica_disk_bytes", .gauge, labels: ofShard, "What a replica keeps on disk: log, checkpoint, payloads, mapped vectors.")
     public static let replicaData = MetricDefinition(
-        "needletail_replica_data_bytes", .gauge, labels: ofShard, "Vectors, graphs, codes and payloads: what a balance goes by.")
+        "needletail_replica_data_bytes", .gauge, labels: ofShard, "Vectors, graphs, codes and payloads of its points: what balance and splits by size go by.")
     public static let replicaSequence = MetricDefinition(
         "needletail_replica_applied_sequence", .counter, labels: ofShard, "Sequence number of the last write that searches see.")
     public static let replicaIsPrimary = MetricDefinition("needletail_replica_is_primary", .gauge, labels: ofShard, "1 where this worker leads the shard.")

@@ -276,7 +276,7 @@ enum NeedletailCommandLine {
     static func node(_ text: String, among nodes: [NodeInfo]) throws -> UInt64 {
         let matches = nodes.filter { Incarnation($0.id).description.hasSuffix(text.lowercased()) || $0.address == text }
         guard !text.isEmpty, let first = matches.first else {
-            throw ValidationError("There is no node \"\(text)\"; `needletail cluster nodes` shows those there are.")
+            throw ValidationError("There is no node whose id ends in \"\(text)\", or with that address; `needletail cluster nodes` shows those there are.")
         }
         guard matches.count == 1 else { throw ValidationError("\"\(text)\" may be \(matches.count) nodes; give more digits.") }
         return first.id

@@ -33,7 +33,7 @@ struct CollectionCommand: AsyncParsableCommand {
             name: .long, parsing: .singleValue,
             help: ArgumentHelp("The index of all fields, or with NAME= of one; repeat for several.", valueName: "[name=]spec"))
         var index: [String] = []
-        @Option(help: "Shards the points are divided into, 1 to 256; fixed for the life of the collection.")
+        @Option(help: "Shards the points are divided into, 1 to 256; they can be split later.")
         var shards = 1
         @Option(help: "Copies of each shard, 1 to 7, each on a worker of its own.")
         var replicas = 1
