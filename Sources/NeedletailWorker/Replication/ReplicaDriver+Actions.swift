@@ -104,12 +104,15 @@ extension ReplicaDriver {
                     let (sequence, epoch) = try await Transfer(incoming: incoming, source: try world.peer(address).operations).run()
                     world.logger.info("a checkpoint was fetched", metadata: ["shard": "\(shard)", "took": "\(ContinuousClock.now - begin)"])
                     let history = try EpochHistory(base: sequence, runs: sequence == 0 ? [] : [.init(epoch: epoch, first: sequence)], end: sequence)
-                    state.withLock { state in
+                    let isStopped = state.withLock { state in
+                        if state.isStopped { return true }
                         state.fetched = (stream, incoming, sequence, epoch)
                         state.receive(.transferred(stream, history), now: now, queue: queue)
+                        return false
                     }
+                    if isStopped { await forget(incoming) }
                 } catch {
-                    try? await world.local.abandon(incoming)
+                    await forget(incoming)
                     throw error
                 }
             } catch {
@@ -120,6 +123,13 @@ extension ReplicaDriver {
         state.withLock { $0.transfer = (stream, task) }
     }
 
+    /// A copy that is of no use.
+    func forget(_ incoming: IncomingReplica) async {
+        do { try await world.local.abandon(incoming) } catch {
+            world.logger.warning("what was copied of a replica cannot be removed; the next start does: \(error)", metadata: ["shard": "\(shard)"])
+        }
+    }
+
     /// Ends this driver with the replica that it was for.
     private func install(_ stream: StreamID) {
         let fetched = state.withLock { state in
@@ -127,14 +137,14 @@ extension ReplicaDriver {
             return state.fetched
         }
         guard let fetched, fetched.stream == stream else { return }
-        let (world, shard) = (world, shard)
-        Task {
+        Task { [self] in
             let begin = ContinuousClock.now
             do {
                 try await world.local.install(fetched.incoming, sequence: fetched.sequence, epoch: fetched.epoch)
                 world.logger.info("a checkpoint was put in place", metadata: ["shard": "\(shard)", "took": "\(ContinuousClock.now - begin)"])
             } catch {
                 world.logger.error("a fetched checkpoint cannot be put in place: \(error)", metadata: ["shard": "\(shard)"])
+                await forget(fetched.incoming)
             }
             world.reopened(shard)
         }

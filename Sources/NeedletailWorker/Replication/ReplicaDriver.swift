@@ -70,16 +70,21 @@ final class ReplicaDriver: ReplicationObserver {
     /// Ends the driver: the replica is closed, or has no fellows any more.
     func stop() async {
         hosted.observe(nil)
-        let (fences, outgoing, incoming) = state.withLock { state in
+        let (fences, outgoing, incoming, transfer, fetched) = state.withLock { state in
             state.isStopped = true
-            defer { (state.fences, state.outgoing, state.incoming) = ([:], [:], [:]) }
-            let tasks = Array(state.incoming.values) + (state.transfer.map { [$0.task] } ?? [])
-            return (state.fences.values.flatMap { $0 }, Array(state.outgoing.values), tasks)
+            defer { (state.fences, state.outgoing, state.incoming, state.transfer, state.fetched) = ([:], [:], [:], nil, nil) }
+            return (
+                state.fences.values.flatMap { $0 }, Array(state.outgoing.values), Array(state.incoming.values), state.transfer?.task, state.fetched
+            )
         }
         let error = NeedletailError(.unavailable, "shard \(shard) is closing; ask again")
         for waiter in fences { waiter.resume(throwing: error) }
         for stream in outgoing { stream.close() }
         for task in incoming { task.cancel() }
+        // A driver that follows copies into the same folder.
+        transfer?.cancel()
+        await transfer?.value
+        if let fetched { await forget(fetched.incoming) }
         queue.finish()
         await worker.withLock { $0 }?.value
         // One that is alone now commits by itself.
