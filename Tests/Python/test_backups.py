@@ -335,7 +335,7 @@ def test_what_cannot_be_is_refused(cluster, folder):
     refused(stub.Create, b.CreateBackupRequest(collection="here", target="/tmp"), status.INVALID_ARGUMENT, "file:///")
     refused(stub.Restore, b.RestoreBackupRequest(target=target, name="two"), status.NOT_FOUND, "backup list")
     refused(stub.Restore, b.RestoreBackupRequest(target=target, name="one"), status.ALREADY_EXISTS, "another name")
-    many = b.RestoreBackupRequest(target=target, name="one", collection="many", replication_factor=9)
+    many = b.RestoreBackupRequest(target=target, name="one", collection="many", replication_factor=7)
     refused(stub.Restore, many, status.FAILED_PRECONDITION, "needs as many shard workers")
     refused(stub.Restore, b.RestoreBackupRequest(target=target, name="one", collection="x", shard_count=1_000), status.INVALID_ARGUMENT, "256")
     refused(stub.Delete, b.DeleteBackupRequest(target=target, name="two"), status.NOT_FOUND, "two")
