@@ -23,6 +23,8 @@ from needletail.v1 import collections_pb2 as c
 from needletail.v1 import common_pb2 as common
 from needletail.v1 import points_pb2 as p
 
+PRIMARY = p.ReadOptions(consistency=p.READ_CONSISTENCY_PRIMARY)
+
 DIMENSIONS = 16
 
 
@@ -47,7 +49,8 @@ def write(cluster, name, first, count, seed=1, payload=True):
 
 
 def contents(cluster, name):
-    request = p.ScrollRequest(collection=name, parts=p.PointParts(payload=True, vectors=True), page=2_000)
+    # Of the primaries: other replicas in sync may be a moment behind what was acknowledged.
+    request = p.ScrollRequest(collection=name, parts=p.PointParts(payload=True, vectors=True), page=2_000, read=PRIMARY)
     return {
         one.id.number: (one.vectors["v"].data, sorted((key, value.SerializeToString()) for key, value in one.payload.items()))
         for page in cluster.points.Scroll(request, timeout=120) for one in page.points
@@ -57,7 +60,7 @@ def contents(cluster, name):
 def nearest(cluster, name, count=20):
     """Of exact search: ids and scores."""
     queries = [p.Query(vector=common.Vector(data=row.tobytes()), limit=10, exact=True) for row in vectors(10**9, count)]
-    answer = cluster.points.SearchBatch(p.SearchBatchRequest(collection=name, queries=queries), timeout=60)
+    answer = cluster.points.SearchBatch(p.SearchBatchRequest(collection=name, queries=queries, read=PRIMARY), timeout=60)
     return [[(one.id.number, one.score) for one in result.points] for result in answer.results]
 
 
