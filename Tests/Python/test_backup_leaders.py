@@ -59,7 +59,8 @@ def end(cluster, door, begun):
 
 def contents(door, name):
     """By exact order of ids: the points with their vectors."""
-    request = p.ScrollRequest(collection=name, parts=p.PointParts(vectors=True), page=5_000)
+    request = p.ScrollRequest(collection=name, parts=p.PointParts(vectors=True), page=5_000,
+                              read=p.ReadOptions(consistency=p.READ_CONSISTENCY_PRIMARY))
     return [(one.id.number, one.vectors["v"].data) for page in door.points.Scroll(request, timeout=60) for one in page.points]
 
 

@@ -225,7 +225,7 @@ def test_a_replica_that_the_log_cannot_fill_is_given_a_checkpoint():
             wait_until_in_sync(cluster, "grow", 2, 60)
         after = found(cluster, "grow", query, p.ReadOptions(consistency=p.READ_CONSISTENCY_PRIMARY))
         assert [hit for hit in after if hit[0] < count] == before[:len([hit for hit in after if hit[0] < count])]
-        assert cluster.points.Count(p.CountRequest(collection="grow"), timeout=20).count == total
+        assert cluster.points.Count(p.CountRequest(collection="grow", read=p.ReadOptions(consistency=p.READ_CONSISTENCY_PRIMARY)), timeout=20).count == total
         got = cluster.points.Get(p.GetPointsRequest(collection="grow", ids=[common.PointId(number=i) for i in range(100)],
                                                     parts=p.PointParts(payload=True)), timeout=20)
         assert len(got.points) == 100 and all(point.payload["kept"].bool_value for point in got.points)
@@ -233,7 +233,7 @@ def test_a_replica_that_the_log_cannot_fill_is_given_a_checkpoint():
         cluster.collections.Update(c.UpdateCollectionRequest(name="grow", replication_factor=1), timeout=30)
         wait_until_in_sync(cluster, "grow", 1)
         wait_for(lambda: len(list(cluster.folder.glob("shard-*/data/replicas/*"))) == 2, "the other replicas' files being removed", 20, cluster.describe)
-        assert cluster.points.Count(p.CountRequest(collection="grow"), timeout=20).count == total
+        assert cluster.points.Count(p.CountRequest(collection="grow", read=p.ReadOptions(consistency=p.READ_CONSISTENCY_PRIMARY)), timeout=20).count == total
 
 
 def test_a_primary_whose_files_are_damaged_is_replaced_and_filled_anew(cluster):
