@@ -13,7 +13,7 @@ CLOCKED := Needletail(GRPC|Metadata|Coordinator|Backup)Tests
 # Without it all tests begin at once, and each waits minutes for a processor.
 FEW_AT_ONCE := --experimental-maximum-parallelization-width 4
 
-.PHONY: deps build demo test chaos upgrade load bench bench-load bench-failover bench-backups bench-moves bench-rpc bench-tail bench-restart bench-peers fuzz proto format lint clean
+.PHONY: deps build demo test chaos upgrade load bench bench-load bench-failover bench-backups bench-moves bench-rpc bench-splits bench-tail bench-restart bench-peers fuzz proto format lint clean
 
 # Installs the Debian packages that are missing; says plainly when Swift is absent or too old.
 deps:
@@ -110,6 +110,11 @@ bench-rpc: build
 # Searches while one of the replicas runs a tenth of the time.
 bench-tail: build $(VENV)/ready
 	$(VENV)/bin/python Deploy/bench-tail.py
+
+# A shard of 100,000 points that is split beside writes, with one replica and with two.
+bench-splits: build $(VENV)/ready
+	$(VENV)/bin/python Deploy/bench-splits.py 100000 1
+	$(VENV)/bin/python Deploy/bench-splits.py 100000 2
 
 # A replica that moves, beside a plain copy of its files; and what moves when a node joins.
 bench-moves: build $(VENV)/ready

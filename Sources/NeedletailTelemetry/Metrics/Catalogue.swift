@@ -106,7 +106,8 @@ extension MetricDefinition {
         "needletail_partial_answers_total", .counter, "Searches that were answered without all shards, since the client allowed it.")
     public static let hedges = MetricDefinition("needletail_hedged_requests_total", .counter, "Requests to a second replica, when the first took long.")
     public static let hedgesWon = MetricDefinition("needletail_hedged_requests_won_total", .counter, "Those of them that were quicker than the first.")
-    public static let retries = MetricDefinition("needletail_retried_requests_total", .counter, "Requests to workers that were made again.")
+    public static let retries = MetricDefinition(
+        "needletail_retried_requests_total", .counter, "Rounds of a search in which every replica of a shard had failed and all were asked again.")
     public static let refusals = MetricDefinition(
-        "needletail_refused_requests_total", .counter, "Requests to workers that were refused for overload.")
+        "needletail_refused_requests_total", .counter, "Answers of shards that refused a search for overload.")
 }

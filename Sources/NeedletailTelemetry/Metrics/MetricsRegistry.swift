@@ -36,10 +36,6 @@ public final class MetricsRegistry: MetricsFactory {
         FloatingPointCounter(label: definition.name, dimensions: Array(zip(definition.labels, labels)), factory: self)
     }
 
-    public func gauge(_ definition: MetricDefinition, _ labels: [String] = []) -> Meter {
-        Meter(label: definition.name, dimensions: Array(zip(definition.labels, labels)), factory: self)
-    }
-
     public func histogram(_ definition: MetricDefinition, _ labels: [String] = []) -> Recorder {
         Recorder(label: definition.name, dimensions: Array(zip(definition.labels, labels)), aggregate: true, factory: self)
     }

@@ -1,14 +1,20 @@
-"""What a split costs: `python measure_split.py POINTS REPLICAS` prints how long it takes, how long writes take beside it, and recall before and after."""
+"""What a split costs: how long it takes, how long writes take beside it, and recall before and after. Run it with `make bench-splits`."""
 
+import pathlib
 import sys
 import threading
 import time
 
 import numpy as np
-from harness import Cluster, wait_for
-from needletail.v1 import points_pb2 as p
-from test_moves import CALM, DIMENSIONS, create, events, operation, rows
-from test_splits import recall, split
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "Tests" / "Python")]
+
+import conftest  # noqa: E402, F401  makes the stubs
+from harness import Cluster, wait_for  # noqa: E402
+from needletail.v1 import points_pb2 as p  # noqa: E402
+from test_moves import CALM, DIMENSIONS, create, events, operation, rows  # noqa: E402
+from test_splits import recall, split  # noqa: E402
 
 WRITERS = 4
 
