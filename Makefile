@@ -13,7 +13,7 @@ CLOCKED := Needletail(GRPC|Metadata|Coordinator|Backup)Tests
 # Without it all tests begin at once, and each waits minutes for a processor.
 FEW_AT_ONCE := --experimental-maximum-parallelization-width 4
 
-.PHONY: deps build demo test chaos upgrade load bench bench-load bench-failover bench-backups bench-moves bench-rpc bench-splits bench-tail bench-restart bench-peers bench-servers fuzz proto format lint clean
+.PHONY: deps build demo test chaos upgrade load bench bench-load bench-failover bench-backups bench-moves bench-rpc bench-splits bench-tail bench-restart bench-peers bench-servers bench-plan fuzz proto format lint clean
 
 # Installs the Debian packages that are missing; says plainly when Swift is absent or too old.
 deps:
@@ -132,6 +132,10 @@ bench-peers: build
 	.build/peers-venv/bin/pip install --quiet --disable-pip-version-check numpy hnswlib faiss-cpu usearch scalable-vs
 	.build/peers-venv/bin/python Deploy/bench-peers.py --base $(BASE) --query $(QUERY) --metric $(METRIC) --codecs "$(CODECS)" \
 	    $(if $(PLOT),--plot $(PLOT))
+
+# What the model of scale predicts of three small clusters, beside what the load tester measures of them.
+bench-plan: build $(VENV)/ready
+	$(VENV)/bin/python Deploy/bench-plan.py $(BASE) $(QUERY)
 
 # Beside Milvus 2.3 standalone, which the Python package brings, in turns: searches at equal recall by one stream and by sixteen, and loads.
 bench-servers: build

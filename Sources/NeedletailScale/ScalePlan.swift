@@ -44,7 +44,8 @@ public struct ScalePlan: Sendable, Equatable {
         guard least <= Double(nodeLimit) else {
             throw NeedletailError(
                 .failedPrecondition,
-                "it takes \(Int(least)) nodes for \(limit == .disk ? "the disk" : "the memory") alone, and \(nodeLimit) are the most; take larger nodes, fewer replicas, or a smaller codec")
+                "it takes \(Int(least)) nodes for \(limit == .disk ? "the disk" : "the memory") alone, and \(nodeLimit) are the most; take larger nodes, "
+                    + "fewer replicas, or a smaller codec")
         }
         var nodes = Int(least)
         var nearest: ScalePlan?
@@ -104,7 +105,7 @@ public struct ScalePlan: Sendable, Equatable {
         // Searching threads take turns with everything else that the node's cores do.
         let inParallel = min(shardsPerNode, workload.cores)
         let constant =
-            (coordinator + rpc.worker + Double(shardsPerNode) * rpc.workerShard + 6 * rpc.wake) / 1000 + 2 * workload.roundTripMilliseconds
+            (coordinator + rpc.worker + Double(shardsPerNode) * rpc.workerShard + 4 * rpc.wake) / 1000 + 2 * workload.roundTripMilliseconds
             + scale * (Double(shardsPerNode) / Double(inParallel) - 1)
         let tail = FanOutTail(walk: walks, cores: workload.cores, utilisation: coreUse, constant: constant)
         let vectorBytes = Double(4 * profile.dimensions) * workload.vectorsPerPoint + workload.payloadBytes

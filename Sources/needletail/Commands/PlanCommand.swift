@@ -63,22 +63,29 @@ struct PlanCommand: ParsableCommand {
     }
 
     private func show(_ plan: ScalePlan, _ workload: Workload, _ machine: MachineProfile, _ outcome: ClusterSimulation.Outcome?) {
-        print("\(plan.nodes) shard workers (as many as \(reason(plan.limitedBy))), \(plan.coordinators) coordinators, \(plan.shards) shards in \(replicas) \(replicas == 1 ? "copy" : "copies").")
-        print("")
+        print(
+            "\(plan.nodes) shard workers (as many as \(reason(plan.limitedBy))), \(plan.coordinators) coordinators, \(plan.shards) shards in "
+                + "\(replicas) \(replicas == 1 ? "copy" : "copies").\n")
         var table = Table("", "of a node", "")
         table.add("memory", Readable.bytes(UInt64(plan.memoryBytes)), percent(plan.memoryBytes / workload.memoryBytes))
         table.add("disk", Readable.bytes(UInt64(plan.diskBytes)), percent(plan.diskBytes / workload.diskBytes))
-        table.add("processors", "\(Readable.tenths(plan.coreUse * Double(cores))) of \(cores)", percent(plan.coreUse))
-        table.add("network", "\(Readable.tenths(plan.networkBitsPerSecond / 1e6)) Mbit/s", percent(plan.networkBitsPerSecond / workload.networkBitsPerSecond))
+        table.add("processors", "\(digits(plan.coreUse * Double(cores))) of \(cores)", percent(plan.coreUse))
+        table.add("network", "\(digits(plan.networkBitsPerSecond / 1e6)) Mbit/s", percent(plan.networkBitsPerSecond / workload.networkBitsPerSecond))
         table.print()
-        print("")
-        print("A search asks \(max(1, plan.nodes / replicas)) nodes and \(plan.shards) shards of \(number(plan.vectorsPerShard)) vectors; it takes \(number(plan.coordinatorMicroseconds)) µs of a coordinator's processors and \(number(plan.workerMicroseconds)) µs of the workers'.")
-        print("Expected: half of the searches within \(milliseconds(plan.median)), 99 of 100 within \(milliseconds(plan.tail)); recall@\(machine.limit) \(Readable.tenths(machine.recall * 100)) % at ef \(machine.ef). A write waits \(milliseconds(plan.writeTail)) for disks.")
+        print(
+            "\nA search asks \(max(1, plan.nodes / replicas)) nodes and \(plan.shards) shards of \(number(plan.vectorsPerShard)) vectors; it takes "
+                + "\(number(plan.coordinatorMicroseconds)) µs of a coordinator's processors and \(number(plan.workerMicroseconds)) µs of the workers'.")
+        print(
+            "Expected: half of the searches within \(milliseconds(plan.median)), 99 of 100 within \(milliseconds(plan.tail)); "
+                + "recall@\(machine.limit) \(Readable.tenths(machine.recall * 100)) % at ef \(machine.ef). A write waits "
+                + "\(milliseconds(plan.writeTail)) for disks.")
         if let outcome {
-            print("Simulated (\(outcome.searches) searches): half within \(milliseconds(outcome.median)), 99 of 100 within \(milliseconds(outcome.p99)), 999 of 1000 within \(milliseconds(outcome.p999)); \(percent(outcome.hedged)) of requests hedged, the busiest node \(percent(outcome.coreUse)) busy.")
+            print(
+                "Simulated (\(outcome.searches) searches): half within \(milliseconds(outcome.median)), 99 of 100 within \(milliseconds(outcome.p99)), "
+                    + "999 of 1000 within \(milliseconds(outcome.p999)); \(percent(outcome.hedged)) of requests hedged, the busiest machine "
+                    + "\(percent(outcome.coreUse)) busy.")
         }
-        print("")
-        print("By a profile of \(machine.machine): \(machine.dimensions) dimensions, \(machine.spec).")
+        print("\nBy a profile of \(machine.machine): \(machine.dimensions) dimensions, \(machine.spec).")
         for warning in plan.warnings { print("Note: \(warning).") }
     }
 
@@ -116,8 +123,12 @@ struct PlanCommand: ParsableCommand {
     private func percent(_ share: Double) -> String { "\(Readable.tenths(share * 100)) %" }
 
     private func number(_ value: Double) -> String {
-        value >= 1e6 ? "\(Readable.tenths(value / 1e6)) million" : value >= 1e4 ? "\(Int(value / 1000)),\(String(format: "%03d", Int(value) % 1000))" : "\(Int(value))"
+        if value >= 1e6 { return "\(Readable.tenths(value / 1e6)) million" }
+        let whole = Int(value)
+        return whole < 10_000 ? "\(whole)" : "\(whole / 1000),\(String(format: "%03d", whole % 1000))"
     }
+
+    private func digits(_ value: Double) -> String { String(format: "%.2f", value) }
 
     private func milliseconds(_ value: Double) -> String { value < 10 ? String(format: "%.2f ms", value) : "\(Readable.tenths(value)) ms" }
 }
