@@ -3,6 +3,7 @@
 SHELL := /bin/bash
 BUILD := .build/release
 VENV  := .build/venv
+PACKAGE := .build/package-venv
 TESTING := -c release -Xswiftc -enable-testing --scratch-path .build/testing
 MESSAGES := Sources/CNeedletailMessages
 PROTOS := $(shell cd Proto && find . -name '*.proto' | sed 's,^\./,,' | sort)
@@ -13,7 +14,7 @@ CLOCKED := Needletail(GRPC|Metadata|Coordinator|Backup)Tests
 # Without it all tests begin at once, and each waits minutes for a processor.
 FEW_AT_ONCE := --experimental-maximum-parallelization-width 4
 
-.PHONY: deps build demo test chaos upgrade load bench bench-load bench-failover bench-backups bench-moves bench-rpc bench-splits bench-tail bench-restart bench-peers bench-servers bench-plan fuzz proto format lint clean
+.PHONY: deps build demo test chaos upgrade load bench bench-load bench-failover bench-backups bench-moves bench-rpc bench-splits bench-tail bench-restart bench-peers bench-servers bench-plan bench-import fuzz proto format lint clean
 
 # Installs the Debian packages that are missing; says plainly when Swift is absent or too old.
 deps:
@@ -28,13 +29,21 @@ demo: build
 # Everything: unit and property tests, then real processes driven by a real grpcio client. Optimised, since graphs are built, and in a
 # folder of its own, since white-box tests want the modules compiled for testing. Tests in which peers stall, time out or lose their
 # leases on purpose do not share the processors with graphs being built; nor does the simulation, which fills them.
-test: deps lint $(VENV)/ready
+test: deps lint $(VENV)/ready $(PACKAGE)/ready
 	@bash Deploy/setup.sh $(TESTS_NEED)
 	swift build $(TESTING) --build-tests
 	NEEDLETAIL_PYTHON=$(CURDIR)/$(VENV)/bin/python bash Deploy/swift-test.sh $(TESTING) --skip-build --filter '$(CLOCKED)'
 	bash Deploy/swift-test.sh $(TESTING) --skip-build --filter NeedletailSimulationTests
 	NEEDLETAIL_PYTHON=$(CURDIR)/$(VENV)/bin/python bash Deploy/swift-test.sh $(TESTING) --skip-build $(FEW_AT_ONCE) --skip '$(CLOCKED)' --skip NeedletailSimulationTests
 	cd Tests/Python && NEEDLETAIL_BIN=$(CURDIR)/.build/testing/release ../../$(VENV)/bin/python -m pytest
+	cd Deploy/python/tests && NEEDLETAIL_BIN=$(CURDIR)/.build/testing/release $(CURDIR)/$(PACKAGE)/bin/python -m pytest
+
+# The Python package as its users install it, in an environment of its own.
+$(PACKAGE)/ready: $(wildcard Deploy/python/*.* Deploy/python/needletail/*.py Proto/needletail/v1/*.proto)
+	python3 -m venv $(PACKAGE)
+	$(PACKAGE)/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps Deploy/python
+	$(PACKAGE)/bin/pip install --quiet --disable-pip-version-check 'Deploy/python[ray]' pytest pytest-timeout
+	touch $@
 
 $(VENV)/ready: Tests/Python/requirements.txt
 	python3 -m venv $(VENV)
@@ -132,6 +141,10 @@ bench-peers: build
 	.build/peers-venv/bin/pip install --quiet --disable-pip-version-check numpy hnswlib faiss-cpu usearch scalable-vs
 	.build/peers-venv/bin/python Deploy/bench-peers.py --base $(BASE) --query $(QUERY) --metric $(METRIC) --codecs "$(CODECS)" \
 	    $(if $(PLOT),--plot $(PLOT))
+
+# Loading from Ray workers beside `needletail import`.
+bench-import: build $(PACKAGE)/ready
+	NEEDLETAIL_BIN=$(CURDIR)/$(BUILD) $(PACKAGE)/bin/python Deploy/bench-import.py
 
 # What the model of scale predicts of three small clusters, beside what the load tester measures of them.
 bench-plan: build $(VENV)/ready
