@@ -76,6 +76,7 @@ let package = Package(
         .target(name: "NeedletailStorage", dependencies: ["NeedletailCore", "CLMDB", "CNeedletailChecksum", deque], swiftSettings: strict),
         .target(name: "NeedletailHTTP2", dependencies: ["NeedletailCore", "CNghttp2", nio, nioPosix, nioSSL], swiftSettings: strict),
         .target(name: "NeedletailCluster", dependencies: ["NeedletailCore"], swiftSettings: pointerFree),
+        .target(name: "NeedletailJSON", dependencies: ["NeedletailCore"], swiftSettings: strict),
         .target(name: "NeedletailQuery", dependencies: ["NeedletailCore"], swiftSettings: pointerFree),
         .target(name: "NeedletailSyntheticSets", dependencies: ["NeedletailCore"], swiftSettings: strict),
         .target(name: "NeedletailTelemetry", dependencies: ["NeedletailCore", logging, metrics], swiftSettings: pointerFree),
@@ -95,7 +96,7 @@ let package = Package(
         // Layer 4.
         .target(
             name: "NeedletailAPI",
-            dependencies: ["NeedletailCore", "NeedletailCluster", "NeedletailGRPC", "CNeedletailMessages", "CProtobufC", nio],
+            dependencies: ["NeedletailCore", "NeedletailCluster", "NeedletailJSON", "NeedletailGRPC", "CNeedletailMessages", "CProtobufC", nio],
             swiftSettings: strict),
         .target(
             name: "NeedletailShard",
@@ -143,7 +144,8 @@ let package = Package(
         .executableTarget(
             name: "needletail",
             dependencies: [
-                "NeedletailClient", "NeedletailAPI", "NeedletailCoordinator", "NeedletailWorker", "NeedletailTuning", "NeedletailScale", "NeedletailCore",
+                "NeedletailClient", "NeedletailAPI", "NeedletailCoordinator", "NeedletailWorker", "NeedletailTuning", "NeedletailScale", "NeedletailJSON",
+                "NeedletailCore",
                 "NeedletailTelemetry", arguments, lifecycle, signals, logging,
             ],
             resources: [.copy("Resources/sample"), .copy("Resources/profiles")], swiftSettings: strict),
