@@ -154,14 +154,14 @@ fuzz: deps
 lint:
 	python3 Deploy/lint.py
 
-# Regenerates the protobuf-c code and the descriptors for reflection, which are committed. Of etcd we are a client: no reflection.
+# Regenerates the protobuf-c code and the descriptors for reflection, which are committed. Of etcd and OTLP we are a client: no reflection.
 proto:
 	@bash Deploy/setup.sh $(DEBIAN) protobuf-c-compiler protobuf-compiler
-	rm -rf $(MESSAGES)/generated $(MESSAGES)/include/needletail $(MESSAGES)/include/grpc $(MESSAGES)/include/google $(MESSAGES)/include/etcd
+	rm -rf $(MESSAGES)/generated $(MESSAGES)/include/needletail $(MESSAGES)/include/grpc $(MESSAGES)/include/google $(MESSAGES)/include/etcd $(MESSAGES)/include/opentelemetry
 	mkdir -p $(MESSAGES)/generated $(MESSAGES)/include
 	cd Proto && protoc-c --c_out=../$(MESSAGES)/include -I. $(PROTOS)
 	cd $(MESSAGES)/include && for f in $$(find . -name '*.pb-c.c' | sed 's,^\./,,'); do mv $$f ../generated/$$(echo $$f | tr / _); done
-	cd Proto && protoc --include_imports --descriptor_set_out=../$(MESSAGES)/descriptors.bin -I. $(filter-out etcd/%,$(PROTOS))
+	cd Proto && protoc --include_imports --descriptor_set_out=../$(MESSAGES)/descriptors.bin -I. $(filter-out etcd/% opentelemetry/%,$(PROTOS))
 	python3 Deploy/embed.py $(MESSAGES)/descriptors.bin nt_descriptor_set > $(MESSAGES)/generated/descriptors.c
 	rm $(MESSAGES)/descriptors.bin
 	(echo '#pragma once'; echo; cd $(MESSAGES)/include && find . -name '*.pb-c.h' | sed 's,^\./,,' | sort | sed 's/.*/#include "&"/'; \

@@ -94,7 +94,7 @@ let package = Package(
         // Layer 4.
         .target(
             name: "NeedletailAPI",
-            dependencies: ["NeedletailCore", "NeedletailCluster", "NeedletailGRPC", "CNeedletailMessages", "CProtobufC", nio],
+            dependencies: ["NeedletailCore", "NeedletailCluster", "NeedletailGRPC", "NeedletailTelemetry", "CNeedletailMessages", "CProtobufC", nio],
             swiftSettings: strict),
         .target(
             name: "NeedletailShard",

@@ -13,6 +13,8 @@ public final class CoordinatorMetrics: Sendable {
     private let hedgesWon: Counter
     private let retries: Counter
     private let refusals: Counter
+    private let slowQueries: Counter
+    private let stages: [String: Recorder]
 
     public init(_ registry: MetricsRegistry) {
         self.registry = registry
@@ -22,12 +24,18 @@ public final class CoordinatorMetrics: Sendable {
         hedgesWon = registry.counter(.hedgesWon)
         retries = registry.counter(.retries)
         refusals = registry.counter(.refusals)
+        slowQueries = registry.counter(.slowQueries)
+        stages = Dictionary(uniqueKeysWithValues: ["plan", "gather", "merge"].map { ($0, registry.histogram(.searchStages, [$0])) })
     }
 
-    func searched(queries count: Int, isPartial: Bool) {
+    func searched(queries count: Int, _ profile: SearchProfile) {
+        for stage in profile.stages { stages[stage.name]?.record(stage.from.duration(to: stage.to) / .seconds(1)) }
+        guard profile.merged != nil else { return }
         queries.increment(by: count)
-        if isPartial { partial.increment() }
+        if profile.isPartial { partial.increment() }
     }
+
+    func slow() { slowQueries.increment() }
 
     func hedged() { hedges.increment() }
     func hedgeWon() { hedgesWon.increment() }

@@ -7,7 +7,7 @@ internal import NeedletailCore
 internal import NeedletailGRPC
 internal import NeedletailShard
 internal import NeedletailStorage
-internal import NeedletailTelemetry
+public import NeedletailTelemetry
 public import ServiceLifecycle
 
 /// What a shard worker process is told at its start.
@@ -29,6 +29,8 @@ public struct ShardWorkerConfiguration: Sendable {
     public var searchQueue = 4096
     public var buildThreads: Int
     public var transportThreads = 1
+    /// Where traces go; nil: there are none.
+    public var tracing: TracingConfiguration?
     /// A log's segment that reached this size is followed by another; whole segments that a checkpoint holds are removed.
     public var logSegmentBytes = 64 << 20
     /// How long requests under way may take when the process is asked to stop.
@@ -70,9 +72,14 @@ public final class ShardWorker: Service {
         replicas.log.segmentBytes = configuration.logSegmentBytes
         let registry = MetricsRegistry(MetricDefinition.ofProcesses + MetricDefinition.ofWorkers)
         ProcessMetrics.register(registry)
+        let tracer = configuration.tracing.map { tracing in
+            Tracer(
+                service: "needletail-shard", resource: [SpanAttribute("service.instance.id", .text("\(Incarnation(folder.nodeID))"))],
+                sampleRate: tracing.sampleRate, metrics: registry)
+        }
         let resources = NodeResources(
             searchThreads: configuration.searchThreads, buildThreads: configuration.buildThreads, searchQueue: configuration.searchQueue,
-            configuration: replicas, metrics: ShardMetrics(registry))
+            configuration: replicas, metrics: ShardMetrics(registry), tracer: tracer)
         let node = LocalNode(directory: configuration.dataDirectory, resources: resources)
         let health = HealthService()
         health.set(.notServing, for: "")
@@ -92,7 +99,9 @@ public final class ShardWorker: Service {
         let replication = ReplicatedNode(node, world: world, backups: BackupPlaces(environment: configuration.environment))
         node.report(to: registry)
         replication.report(to: registry)
-        let server = makeServer(replication, health, threads, RPCMetrics(registry))
+        // Requests of users come in at coordinators, which decide what is traced.
+        let server = makeServer(replication, health, threads, RPCMetrics(registry), CallTracing(tracer: tracer, entryServices: []))
+        let exporter = configuration.tracing.flatMap { tracer?.exporter(to: $0, on: threads) }
         let port = try await server.listen()
         logger.info("shard worker listens", metadata: ["port": "\(port)", "node": "\(Incarnation(folder.nodeID))"])
         try node.start()
@@ -104,7 +113,12 @@ public final class ShardWorker: Service {
         var end = End.asked
         do throws(WrongCluster) {
             try await heartbeats.beat(isDraining: false)
-            end = await serve(node, replication, health, heartbeats, registry) { [whenListening] in whenListening(port, $0) }
+            end = await withTaskGroup(of: Void.self) { group in
+                if let exporter { group.addTask { await exporter.run() } }
+                group.addTask { await threads.watchDelay(registry) }
+                defer { group.cancelAll() }
+                return await serve(node, replication, health, heartbeats, registry) { [whenListening] in whenListening(port, $0) }
+            }
         } catch {
             end = .mismatch(error)
         }
@@ -118,6 +132,7 @@ public final class ShardWorker: Service {
         await node.close()
         await peers.close()
         for coordinator in coordinators.all { await coordinator.close() }
+        await exporter?.finish(within: .seconds(2))
         await threads.shutdown()
         logger.info("shard worker has stopped")
         switch end {
@@ -129,7 +144,9 @@ public final class ShardWorker: Service {
 
     private static let serviceName = "needletail.internal.v1.ShardWorker"
 
-    private func makeServer(_ node: ReplicatedNode, _ health: HealthService, _ threads: TransportThreads, _ metrics: RPCMetrics) -> GRPCServer {
+    private func makeServer(
+        _ node: ReplicatedNode, _ health: HealthService, _ threads: TransportThreads, _ metrics: RPCMetrics, _ tracing: CallTracing
+    ) -> GRPCServer {
         var router = GRPCRouter()
         router.registerShardWorker(node)
         router.registerReplication(node) { try await node.follow($0, $1) }
@@ -140,6 +157,7 @@ public final class ShardWorker: Service {
         server.host = configuration.host
         server.port = configuration.port
         server.metrics = metrics
+        server.tracing = tracing
         return GRPCServer(configuration: server, router: router, group: threads.group, logger: logger)
     }
 
