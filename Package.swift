@@ -171,7 +171,7 @@ let package = Package(
             name: "NeedletailTestSupport", dependencies: ["NeedletailCore", "NeedletailSyntheticSets"], path: "Tests/NeedletailTestSupport",
             swiftSettings: strict),
         .testTarget(name: "NeedletailCoreTests", dependencies: ["NeedletailCore", "NeedletailTestSupport"], swiftSettings: strict),
-        .testTarget(name: "NeedletailTelemetryTests", dependencies: ["NeedletailTelemetry", metrics], swiftSettings: strict),
+        .testTarget(name: "NeedletailTelemetryTests", dependencies: ["NeedletailTelemetry", metrics, logging], swiftSettings: strict),
         .testTarget(
             name: "NeedletailVectorsTests", dependencies: ["NeedletailVectors", "NeedletailTestSupport"], swiftSettings: strict),
         .testTarget(

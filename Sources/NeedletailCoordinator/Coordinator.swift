@@ -55,6 +55,10 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
         /// Where the others reach this coordinator.
         var address = ""
         var lease: OwnLease?
+        /// Why the metadata store did not answer when it was asked last.
+        var metadataProblem: String?
+        /// Takes no more requests: the process ends.
+        var isDraining = false
         var leaderLink: (leader: CoordinatorEntry, link: CoordinatorLink)?
         var membership: Membership
         var workers: [NodeID: WorkerLink] = [:]

@@ -70,19 +70,22 @@ public final class CoordinatorService: Service {
         coordinator.address = configuration.advertised ?? "\(configuration.host.contains(":") ? "[\(configuration.host)]" : configuration.host):\(port)"
         logger.info("coordinator listens", metadata: ["port": "\(port)", "cluster": "\(Incarnation(coordinator.clusterID))"])
         let exporter = configuration.tracing.flatMap { tracer?.exporter(to: $0, on: threads) }
+        let admin = await startAdmin(coordinator, registry) { [whenListening] adminPort in whenListening(port, adminPort) }
         try await withThrowingTaskGroup(of: Void.self) { group in
             if let exporter { group.addTask { await exporter.run() } }
             group.addTask { await threads.watchDelay(registry) }
             defer { group.cancelAll() }
-            try await serve(coordinator, health, registry) { [whenListening] adminPort in whenListening(port, adminPort) }
+            try await serve(coordinator, health, admin)
         }
 
         logger.info("coordinator drains")
+        coordinator.beginDraining()
         for service in [Self.overall] + Self.readyWithShards + Self.readyAtOnce { health.set(.notServing, for: service) }
         // Another coordinator may lead before the last request here has ended.
         await coordinator.resign()
         await server.shutdown(grace: configuration.drainTime)
         await coordinator.close()
+        await admin?.stop()
         await metadata.close()
         await exporter?.finish(within: Self.lastExport)
         await threads.shutdown()
@@ -155,17 +158,21 @@ public final class CoordinatorService: Service {
         return GRPCServer(configuration: server, router: router, group: threads.group, logger: logger)
     }
 
+    private func startAdmin(
+        _ coordinator: Coordinator, _ metrics: MetricsRegistry, _ whenListening: @escaping @Sendable (Int) -> Void
+    ) async -> AdminServer.Running? {
+        guard let port = configuration.adminPort else {
+            whenListening(0)
+            return nil
+        }
+        let admin = AdminServer(host: configuration.host, port: port, logger: logger, metrics: metrics) { coordinator.readiness }
+        return await admin.start(whenListening: whenListening)
+    }
+
     /// Until the process is asked to stop.
-    private func serve(
-        _ coordinator: Coordinator, _ health: HealthService, _ metrics: MetricsRegistry, _ whenListening: @escaping @Sendable (Int) -> Void
-    ) async throws {
+    private func serve(_ coordinator: Coordinator, _ health: HealthService, _ admin: AdminServer.Running?) async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
-            if let port = configuration.adminPort {
-                let admin = AdminServer(host: configuration.host, port: port, logger: logger, metrics: metrics) { coordinator.readiness }
-                group.addTask { try await admin.run(whenListening: whenListening) }
-            } else {
-                whenListening(0)
-            }
+            if let admin { group.addTask { try await admin.untilEnded() } }
             group.addTask { try? await gracefulShutdown() }
             group.addTask { await coordinator.runBackups(logger: self.logger) }
             group.addTask {

@@ -9,6 +9,7 @@ internal import NeedletailShard
 internal import NeedletailStorage
 public import NeedletailTelemetry
 public import ServiceLifecycle
+internal import Synchronization
 
 /// What a shard worker process is told at its start.
 public struct ShardWorkerConfiguration: Sendable {
@@ -111,25 +112,30 @@ public final class ShardWorker: Service {
             address: configuration.advertised ?? "\(configuration.host):\(port)", facts: { [configuration] in configuration.facts }, logger: logger)
         // Whoever is told that the worker is up may ask the coordinator about it: so the coordinator hears first, if it is there.
         var end = End.asked
+        var admin: AdminServer.Running?
+        let isDraining = Draining()
         do throws(WrongCluster) {
             try await heartbeats.beat(isDraining: false)
+            admin = await startAdmin(node, isDraining, registry) { [whenListening] in whenListening(port, $0) }
             end = await withTaskGroup(of: Void.self) { group in
                 if let exporter { group.addTask { await exporter.run() } }
                 group.addTask { await threads.watchDelay(registry) }
                 defer { group.cancelAll() }
-                return await serve(node, replication, health, heartbeats, registry) { [whenListening] in whenListening(port, $0) }
+                return await serve(node, replication, health, heartbeats, admin)
             }
         } catch {
             end = .mismatch(error)
         }
 
         logger.info("shard worker drains")
+        isDraining.begin()
         health.set(.notServing, for: "")
         health.set(.notServing, for: Self.serviceName)
         if !end.isMismatch { try? await heartbeats.beat(isDraining: true) }
         await server.shutdown(grace: configuration.drainTime)
         await replication.close()
         await node.close()
+        await admin?.stop()
         await peers.close()
         for coordinator in coordinators.all { await coordinator.close() }
         await exporter?.finish(within: .seconds(2))
@@ -161,20 +167,29 @@ public final class ShardWorker: Service {
         return GRPCServer(configuration: server, router: router, group: threads.group, logger: logger)
     }
 
+    private func startAdmin(
+        _ node: LocalNode, _ draining: Draining, _ metrics: MetricsRegistry, _ whenListening: @escaping @Sendable (Int) -> Void
+    ) async -> AdminServer.Running? {
+        guard let port = configuration.adminPort else {
+            whenListening(0)
+            return nil
+        }
+        let admin = AdminServer(host: configuration.host, port: port, logger: logger, metrics: metrics) {
+            draining.hasBegun ? Readiness(isReady: false, reasons: ["draining: the process ends"]) : node.readiness
+        }
+        return await admin.start(whenListening: whenListening)
+    }
+
     /// Until the process is asked to stop, or cannot go on.
     private func serve(
-        _ node: LocalNode, _ replication: ReplicatedNode, _ health: HealthService, _ heartbeats: HeartbeatLoop, _ metrics: MetricsRegistry,
-        _ whenListening: @escaping @Sendable (Int) -> Void
+        _ node: LocalNode, _ replication: ReplicatedNode, _ health: HealthService, _ heartbeats: HeartbeatLoop, _ admin: AdminServer.Running?
     ) async -> End {
         await withTaskGroup(of: End?.self) { group in
-            if let port = configuration.adminPort {
-                let admin = AdminServer(host: configuration.host, port: port, logger: logger, metrics: metrics) { node.readiness }
+            if let admin {
                 group.addTask {
-                    do { try await admin.run(whenListening: whenListening) } catch { return .noAdminPort(error) }
+                    do { try await admin.untilEnded() } catch { return .noAdminPort(error) }
                     return nil
                 }
-            } else {
-                whenListening(0)
             }
             group.addTask {
                 do throws(WrongCluster) { try await heartbeats.run() } catch { return .mismatch(error) }
@@ -226,6 +241,14 @@ public final class ShardWorker: Service {
             logger.error("replica does not serve: \(replica.reason)", metadata: ["shard": "\(replica.shard)"])
         }
     }
+}
+
+/// Whether a process takes no more requests.
+private final class Draining: Sendable {
+    private let flag = Atomic(false)
+
+    var hasBegun: Bool { flag.load(ordering: .acquiring) }
+    func begin() { flag.store(true, ordering: .releasing) }
 }
 
 extension LocalNode {

@@ -1,10 +1,13 @@
 """Traces from a client's `traceparent` to the log of a backup, as a receiver of OpenTelemetry's protocol gets them."""
 
+import itertools
 import secrets
+import signal
 
 import grpc
 import numpy as np
 import pytest
+from needletail.v1 import cluster_pb2
 from needletail.v1 import collections_pb2 as c
 from needletail.v1 import common_pb2 as common
 from needletail.v1 import points_pb2 as p
@@ -190,3 +193,51 @@ def test_last_spans_are_sent_at_the_end():
         cluster.channel.close()
         cluster.coordinator.stop()
         assert named(receiver.spans(), "needletail.v1.Collections/List")
+
+
+def test_attempts_that_lose_are_marked(traced):
+    for _ in range(80):
+        search(traced)
+    trace, turns = Trace(), itertools.cycle(traced.workers)
+
+    def hedged():
+        """Stops one worker after the other, until it is one that is asked."""
+        slow = next(turns).process
+        won = total(scrape(traced.coordinator), "needletail_hedged_requests_won_total")
+        slow.send_signal(signal.SIGSTOP)
+        try:
+            for _ in range(10):
+                search(traced, trace.metadata)
+        finally:
+            slow.send_signal(signal.SIGCONT)
+        return total(scrape(traced.coordinator), "needletail_hedged_requests_won_total") > won
+
+    wait_for(hedged, "a hedge that wins", 60)
+    wait_for(lambda: [s for s in traced.receiver.spans(trace.id) if s.attributes.get("needletail.hedge")], "its span", 20)
+    [hedge, *_] = [s for s in traced.receiver.spans(trace.id) if s.attributes.get("needletail.hedge")]
+    loser = wait_for(lambda: [s for s in traced.receiver.spans(trace.id) if s.parent == hedge.parent and s.attributes.get("needletail.abandoned")],
+                     "the attempt that lost", 10)[0]
+    assert not loser.attributes["needletail.hedge"] and loser.attributes["needletail.node"] != hedge.attributes["needletail.node"]
+    assert loser.attributes["rpc.grpc.status_code"] == 1 and hedge.attributes["rpc.grpc.status_code"] == 0 and not hedge.is_error
+
+
+def test_a_move_has_a_trace_of_its_own(traced):
+    traced.add_worker("--otlp", traced.receiver.url, "--admin", "0")
+    wait_for(lambda: traced.status().nodes_alive == 3, "another worker", 20)
+    nodes = {n.address: n.id for n in traced.cluster.Nodes(cluster_pb2.ListNodesRequest(), timeout=10).nodes}
+    order = {"from": nodes[traced.workers[1].address], "to": nodes[traced.workers[2].address]}
+    begun = traced.cluster.Move(cluster_pb2.MoveRequest(collection="t", shard=0, **order), timeout=10)
+    # The cluster's id and the operation's.
+    trace = traced.status().cluster_id + begun.id
+    [root] = wait_for(lambda: named(traced.receiver.spans(trace), "move"), "the move's end in its trace", 60, traced.describe)
+    spans = traced.receiver.spans(trace)
+    assert root.id == begun.id and not root.parent and root.attributes["needletail.outcome"] == "done" and root.attributes["needletail.to"] == order["to"]
+    steps = [s for s in spans if s.parent == root.id]
+    assert {"move: adding", "move: catching up", "move: dropping"} <= {s.name for s in steps}
+    assert all(root.start - 5e6 <= s.start <= s.end for s in steps)
+
+    def dropped():
+        """As the leader and the worker tell it, who send their spans apart."""
+        return {s.kind for s in traced.receiver.spans(trace) if s.name.endswith("/DropReplica")} == {CLIENT, SERVER}
+
+    wait_for(dropped, "the removal of the old replica's files in the trace", 20)

@@ -64,6 +64,7 @@ public final class Span: Sendable {
     private struct State {
         var attributes: [SpanAttribute]
         var hasEnded = false
+        var hasParts = false
     }
 
     init(
@@ -81,6 +82,7 @@ public final class Span: Sendable {
 
     /// A part of this, which begins now.
     public func child(_ name: String, _ kind: Kind = .internal, _ attributes: [SpanAttribute] = [], at began: ContinuousClock.Instant = .now) -> Span {
+        state.withLock { $0.hasParts = true }
         var context = context
         context.spanID = Tracer.newSpanID()
         return Span(tracer, name, kind, in: context, parent: self.context.spanID, attributes: attributes, began: began)
@@ -93,6 +95,9 @@ public final class Span: Sendable {
     ) {
         child(name, kind, attributes, at: began).end(error: error, at: end)
     }
+
+    /// Whether something was recorded as a part of it.
+    public var hasParts: Bool { state.withLock { $0.hasParts } }
 
     public func add(_ attributes: [SpanAttribute]) { state.withLock { $0.attributes += attributes } }
 

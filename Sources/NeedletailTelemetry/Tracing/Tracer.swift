@@ -65,12 +65,13 @@ public final class Tracer: Sendable {
         return Span(self, name, kind, in: context, parent: caller?.spanID ?? 0, attributes: attributes, began: began)
     }
 
-    /// A span whose own id is given: of something that outlives the process.
-    public func begin(
-        _ name: String, as context: TraceContext, parent: UInt64 = 0, _ attributes: [SpanAttribute] = [], at began: ContinuousClock.Instant = .now
-    ) -> Span {
-        Span(self, name, .internal, in: context, parent: parent, attributes: attributes, began: began)
+    /// A span whose own id is given, the first of its trace: of something that outlives the process.
+    public func begin(_ name: String, as context: TraceContext, _ attributes: [SpanAttribute] = [], at began: ContinuousClock.Instant = .now) -> Span {
+        Span(self, name, .internal, in: context, parent: 0, attributes: attributes, began: began)
     }
+
+    /// A span in a trace whose first span is not here.
+    public func part(of root: TraceContext, _ name: String, _ attributes: [SpanAttribute] = []) -> Span { begin(name, .internal, from: root, attributes) }
 
     static func newSpanID() -> UInt64 { .random(in: 1...UInt64.max) }
 
