@@ -13,7 +13,7 @@ CLOCKED := Needletail(GRPC|Metadata|Coordinator|Backup)Tests
 # Without it all tests begin at once, and each waits minutes for a processor.
 FEW_AT_ONCE := --experimental-maximum-parallelization-width 4
 
-.PHONY: deps build demo test chaos upgrade load bench bench-load bench-failover bench-backups bench-moves bench-rpc bench-splits bench-tail bench-restart bench-peers fuzz proto format lint clean
+.PHONY: deps build demo test chaos upgrade load bench bench-load bench-failover bench-backups bench-moves bench-rpc bench-splits bench-tail bench-telemetry bench-restart bench-peers fuzz proto format lint clean
 
 # Installs the Debian packages that are missing; says plainly when Swift is absent or too old.
 deps:
@@ -101,6 +101,10 @@ bench-failover: build $(VENV)/ready
 # What backups send and hold up, and how fast restores are.
 bench-backups: build $(VENV)/ready
 	NEEDLETAIL_BIN=$(CURDIR)/$(BUILD) $(VENV)/bin/python Deploy/bench-backups.py
+
+# Throughput with all telemetry on and with none, in turns; and what the recall sampler tells and costs. NEEDLETAIL_BEFORE_BIN: older binaries beside.
+bench-telemetry: build $(VENV)/ready
+	NEEDLETAIL_BIN=$(CURDIR)/$(BUILD) $(VENV)/bin/python Deploy/bench-telemetry.py
 
 # The echo workload of `needletail-bench rpc` with grpc-swift-2, in turns with ours.
 bench-rpc: build

@@ -73,6 +73,8 @@ public final class NodeResources: Sendable {
 
 /// How replicas keep their data.
 public struct ReplicaConfiguration: Sendable {
+    /// Whether some of the real queries are asked again exactly.
+    public var samplesRecall = true
     /// Slots a partition can have; addresses for them are reserved (not memory) when its first point comes.
     public var capacity = 1 << 24
     /// Addresses reserved for one array at most; bounds `capacity` for very long vectors.

@@ -29,6 +29,8 @@ public struct ShardWorkerConfiguration: Sendable {
     /// Searches and reads that may wait for a thread.
     public var searchQueue = 4096
     public var buildThreads: Int
+    /// Whether some of the real queries are asked again exactly, to tell the recall.
+    public var samplesRecall = true
     public var transportThreads = 1
     /// Where traces go; nil: there are none.
     public var tracing: TracingConfiguration?
@@ -71,6 +73,7 @@ public final class ShardWorker: Service {
         let folder = try NodeFolder(configuration.dataDirectory)
         var replicas = ReplicaConfiguration()
         replicas.log.segmentBytes = configuration.logSegmentBytes
+        replicas.samplesRecall = configuration.samplesRecall
         let registry = MetricsRegistry(MetricDefinition.ofProcesses + MetricDefinition.ofWorkers)
         ProcessMetrics.register(registry)
         let tracer = configuration.tracing.map { tracing in

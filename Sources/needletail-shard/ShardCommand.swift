@@ -62,6 +62,8 @@ struct Serve: AsyncParsableCommand {
     @Option(help: "Searches and reads that may wait for a thread; more are refused, with the time after which to come again.")
     var searchQueue = 4096
     @Option(help: "Threads that build graphs; all processors when left out.") var buildThreads: Int?
+    @Flag(inversion: .prefixedNo, help: "Ask now and then a real query again exactly, in the background, and tell the recall that users get.")
+    var recallSampling = true
     @Option(help: "MiB that a segment of a replica's log has at least: what replicas that were away can catch up from without a whole copy.")
     var logSegment = 64
     @Option(help: "What may fail together with this worker (a rack, a data centre): replicas of a shard go to different zones.") var zone = ""
@@ -110,6 +112,7 @@ struct Serve: AsyncParsableCommand {
         if let buildThreads { configuration.buildThreads = try Flags.check("--build-threads", buildThreads, in: 1...1_024) }
         // Coordinators choose what is traced.
         configuration.tracing = try TracingConfiguration(endpoint: otlp, sampleRate: 0)
+        configuration.samplesRecall = recallSampling
         if endWithInput { ParentProcess.stopWithInput() }
         let portFile = portFile
         let worker = ShardWorker(configuration: configuration, logger: logger) { port, adminPort in
