@@ -13,7 +13,7 @@ CLOCKED := Needletail(GRPC|Metadata|Coordinator|Backup)Tests
 # Without it all tests begin at once, and each waits minutes for a processor.
 FEW_AT_ONCE := --experimental-maximum-parallelization-width 4
 
-.PHONY: deps build demo test chaos upgrade load bench bench-load bench-failover bench-backups bench-moves bench-rpc bench-splits bench-tail bench-telemetry bench-restart bench-peers fuzz proto format lint clean
+.PHONY: deps build demo test chaos upgrade load bench bench-load bench-failover bench-backups bench-moves bench-rpc bench-splits bench-tail bench-telemetry bench-restart bench-peers bench-servers fuzz proto format lint clean
 
 # Installs the Debian packages that are missing; says plainly when Swift is absent or too old.
 deps:
@@ -136,6 +136,13 @@ bench-peers: build
 	.build/peers-venv/bin/pip install --quiet --disable-pip-version-check numpy hnswlib faiss-cpu usearch scalable-vs
 	.build/peers-venv/bin/python Deploy/bench-peers.py --base $(BASE) --query $(QUERY) --metric $(METRIC) --codecs "$(CODECS)" \
 	    $(if $(PLOT),--plot $(PLOT))
+
+# Beside Milvus 2.3 standalone, which the Python package brings, in turns: searches at equal recall by one stream and by sixteen, and loads.
+bench-servers: build
+	python3 -m venv .build/servers-venv
+	.build/servers-venv/bin/pip install --quiet --disable-pip-version-check numpy 'milvus==2.3.5' 'pymilvus==2.3.7' 'grpcio-tools<=1.60' \
+	    'setuptools<80' 'marshmallow<4' 'environs<10'
+	NEEDLETAIL_BIN=$(CURDIR)/$(BUILD) .build/servers-venv/bin/python Deploy/bench-servers.py --base $(BASE) --query $(QUERY)
 
 # libFuzzer on the readers of untrusted bytes, each for SECONDS_EACH seconds. What it learns stays in .build-fuzz/corpus; an input that
 # fails lands in .build-fuzz: keep it in Tests/Fuzz/Corpus/<reader>, where `make test` replays it.

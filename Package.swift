@@ -21,6 +21,7 @@ let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl
 let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
+let heap: Target.Dependency = .product(name: "HeapModule", package: "swift-collections")
 let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
 let httpClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
@@ -103,6 +104,7 @@ let package = Package(
             ],
             swiftSettings: strict),
 
+        .target(name: "NeedletailScale", dependencies: ["NeedletailCore", "NeedletailCluster", deque, heap], swiftSettings: pointerFree),
         .target(
             name: "NeedletailTuning", dependencies: ["NeedletailCore", "NeedletailVectors", "NeedletailIndex"], swiftSettings: strict),
 
@@ -141,10 +143,10 @@ let package = Package(
         .executableTarget(
             name: "needletail",
             dependencies: [
-                "NeedletailClient", "NeedletailAPI", "NeedletailCoordinator", "NeedletailWorker", "NeedletailTuning", "NeedletailCore",
+                "NeedletailClient", "NeedletailAPI", "NeedletailCoordinator", "NeedletailWorker", "NeedletailTuning", "NeedletailScale", "NeedletailCore",
                 "NeedletailTelemetry", arguments, lifecycle, signals, logging,
             ],
-            resources: [.copy("Resources/sample")], swiftSettings: strict),
+            resources: [.copy("Resources/sample"), .copy("Resources/profiles")], swiftSettings: strict),
         .executableTarget(
             name: "needletail-coordinator",
             dependencies: [
@@ -158,7 +160,7 @@ let package = Package(
             name: "needletail-bench",
             dependencies: [
                 "NeedletailClient", "NeedletailAPI", "NeedletailShard", "NeedletailStorage", "NeedletailIndex", "NeedletailVectors", "NeedletailGRPC", "NeedletailHTTP2",
-                "NeedletailSyntheticSets", "NeedletailCore", arguments, nio, nioPosix,
+                "NeedletailSyntheticSets", "NeedletailScale", "NeedletailCore", arguments, nio, nioPosix,
             ],
             swiftSettings: strict),
 
@@ -198,6 +200,7 @@ let package = Package(
         .testTarget(
             name: "NeedletailIndexTests",
             dependencies: ["NeedletailIndex", "NeedletailVectors", "NeedletailSyntheticSets", "NeedletailTestSupport"], swiftSettings: strict),
+        .testTarget(name: "NeedletailScaleTests", dependencies: ["NeedletailScale", "NeedletailTestSupport"], swiftSettings: strict),
         .testTarget(name: "NeedletailTuningTests", dependencies: ["NeedletailTuning", "NeedletailTestSupport"], swiftSettings: strict),
         .testTarget(
             name: "NeedletailLoadTests", dependencies: ["NeedletailLoad", "NeedletailSyntheticSets", "NeedletailCore"], swiftSettings: strict),

@@ -13,7 +13,7 @@ LAYER = {
     "NeedletailVectors": 2, "NeedletailStorage": 2, "NeedletailHTTP2": 2, "NeedletailCluster": 2, "NeedletailQuery": 2,
     "NeedletailTelemetry": 2, "NeedletailSyntheticSets": 2,
     "NeedletailIndex": 3, "NeedletailGRPC": 3, "NeedletailMetadata": 3, "NeedletailBackup": 3,
-    "NeedletailAPI": 4, "NeedletailAdmin": 4, "NeedletailShard": 4, "NeedletailTuning": 4,
+    "NeedletailAPI": 4, "NeedletailAdmin": 4, "NeedletailShard": 4, "NeedletailTuning": 4, "NeedletailScale": 3,
     "NeedletailWorker": 5, "NeedletailCoordinator": 5, "NeedletailClient": 5, "NeedletailEtcd": 5,
     "NeedletailLoad": 6,
     "needletail": 7, "needletail-coordinator": 7, "needletail-shard": 7, "needletail-bench": 7, "needletail-load": 7,

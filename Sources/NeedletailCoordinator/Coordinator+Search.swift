@@ -101,17 +101,44 @@ extension Coordinator {
     /// Asks one replica of every shard, one request a node; what does not answer is asked of its other replicas, and all over again while
     /// there is time, if there are others. Every shard is in one report.
     private func gather(_ entry: CollectionEntry, queries: [SearchQuery], _ request: PointsSearch) async -> [NodeSearchResponse] {
+        let choices = entry.shards.map { place in
+            let shard = entry.shardID(place)
+            return (shard: shard, node: readers(of: place, shard, request.read.consistency)[0])
+        }
+        let responses = await scatter(ScatterPlan(choices), of: entry, queries: queries, request)
+        // Nearly always; the rest is for bad times.
+        if responses.allSatisfy(\.isWhole) { return responses }
+        return await gather(entry, queries: queries, request, asked: choices, responses)
+    }
+
+    /// - Parameter asked: where every shard was asked first, which gave `responses`.
+    private func gather(
+        _ entry: CollectionEntry, queries: [SearchQuery], _ request: PointsSearch, asked: [(shard: ShardID, node: NodeID)],
+        _ responses: [NodeSearchResponse]
+    ) async -> [NodeSearchResponse] {
         let end = request.deadline.map(Self.forShards) ?? .after(Self.patience)
         var pause = RetryPause()
         var open = Dictionary(uniqueKeysWithValues: entry.shards.map { (entry.shardID($0), $0) })
         var tried: [ShardID: Set<NodeID>] = [:]
         var failed: [ShardID: ShardReport] = [:]
-        var responses: [NodeSearchResponse] = []
+        var (choices, latest, answers) = (asked, responses, [NodeSearchResponse]())
         while true {
-            let choices = open.compactMap { shard, place -> (shard: ShardID, node: NodeID)? in
-                let readers = readers(of: place, shard, request.read.consistency)
-                return readers.first { tried[shard]?.contains($0) != true }.map { (shard, $0) }
+            for choice in choices { tried[choice.shard, default: []].insert(choice.node) }
+            for var response in latest {
+                for report in response.reports {
+                    if case .failed(let error) = report.outcome {
+                        if error.code == .resourceExhausted { metrics?.refused() }
+                        failed[report.shard] = report
+                        if !Self.mayPass(error) { open[report.shard] = nil }
+                    } else {
+                        (open[report.shard], failed[report.shard]) = (nil, nil)
+                    }
+                }
+                response.reports.removeAll { if case .failed = $0.outcome { true } else { false } }
+                answers.append(response)
             }
+            if open.isEmpty { break }
+            choices = untried(open, tried, request)
             if choices.isEmpty {
                 // Then it is asked of the shards that there are now.
                 if resharded(entry) != nil { break }
@@ -123,28 +150,25 @@ extension Coordinator {
                             || self.place(of: shard)?.1.version != place.version)
                 }
                 guard !hopeful.isEmpty, await pause.wait(before: end) else { break }
-                for shard in hopeful.keys { if let (_, place) = place(of: shard) { open[shard] = place } }
-                for shard in hopeful.keys { tried[shard] = nil }
-                metrics?.retried()
-                continue
-            }
-            for choice in choices { tried[choice.shard, default: []].insert(choice.node) }
-            for var response in await scatter(ScatterPlan(choices), of: entry, queries: queries, request) {
-                for report in response.reports {
-                    if case .failed(let error) = report.outcome {
-                        if error.code == .resourceExhausted { metrics?.refused() }
-                        failed[report.shard] = report
-                        if !Self.mayPass(error) { open[report.shard] = nil }
-                    } else {
-                        (open[report.shard], failed[report.shard]) = (nil, nil)
-                    }
+                for shard in hopeful.keys {
+                    if let (_, place) = place(of: shard) { open[shard] = place }
+                    tried[shard] = nil
                 }
-                response.reports.removeAll { if case .failed = $0.outcome { true } else { false } }
-                responses.append(response)
+                metrics?.retried()
+                choices = untried(open, tried, request)
             }
-            if open.isEmpty { break }
+            latest = await scatter(ScatterPlan(choices), of: entry, queries: queries, request)
         }
-        return responses + [NodeSearchResponse(results: [], reports: Array(failed.values))]
+        return answers + [NodeSearchResponse(results: [], reports: Array(failed.values))]
+    }
+
+    /// For each shard that has not answered the next replica to ask; none for those whose replicas were all asked.
+    private func untried(
+        _ open: [ShardID: ShardPlace], _ tried: [ShardID: Set<NodeID>], _ request: PointsSearch
+    ) -> [(shard: ShardID, node: NodeID)] {
+        open.compactMap { shard, place in
+            readers(of: place, shard, request.read.consistency).first { tried[shard]?.contains($0) != true }.map { (shard, $0) }
+        }
     }
 
     private static func isOverload(_ report: ShardReport?) -> Bool {

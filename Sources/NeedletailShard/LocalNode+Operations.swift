@@ -112,6 +112,7 @@ private final class NodeSearch: Sendable {
 
     func start(on pool: WorkerPool) {
         if replicas.isEmpty { return finish() }
+        if replicas.count == 1, isShort, pool.runHere({ run(replicas[0], &$0) }) { return shardDone() }
         for replica in replicas {
             do throws(NeedletailError) {
                 try pool.submit(deadline: request.deadline) { [self] scratch in
@@ -127,6 +128,16 @@ private final class NodeSearch: Sendable {
             }
         }
     }
+
+    /// Whether it walks through memory once, and not far.
+    private var isShort: Bool {
+        guard request.queries.count == 1, let query = request.queries.first, !query.exact, query.recallTarget == nil, !query.parts.payload else { return false }
+        let fields = replicas[0].fields
+        return query.ef ?? 0 <= Self.shortWalk && fields.indices.contains(query.field)
+            && fields[query.field].graph.field.index.rescore.source == .memory
+    }
+
+    private static let shortWalk = 128
 
     private func run(_ replica: Replica, _ scratch: inout SearchScratch) {
         let shard = replica.assignment.shard

@@ -40,7 +40,7 @@ extension Replica {
         }
         // One list: puts ties in order of ids, and of a point that was being replaced keeps the newer version.
         return ShardHits(
-            points: TopMerge.merge([found, []], limit: query.limit), work: result.work, isTruncated: result.isTruncated, estimate: plan.estimate,
+            points: TopMerge.best(of: found, limit: query.limit), work: result.work, isTruncated: result.isTruncated, estimate: plan.estimate,
             walked: took - result.measured, measured: result.measured, isExact: plan.isExact)
     }
 
