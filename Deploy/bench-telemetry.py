@@ -40,7 +40,7 @@ from needletail.v1 import points_pb2 as p  # noqa: E402
 ROUNDS = int(os.environ.get("ROUNDS", 9))
 SECONDS = int(os.environ.get("SECONDS_EACH", 10))
 POINTS, DIMENSIONS, CLIENTS = 100_000, 128, 24
-SAMPLES = 500
+SAMPLES, EF = 600, 160
 BEFORE = os.environ.get("NEEDLETAIL_BEFORE_BIN")
 
 
@@ -172,10 +172,10 @@ def recall(cluster):
         request = p.SearchRequest(collection="recall", query=p.Query(vector=common.Vector(data=query), limit=10, **how))
         return {hit.id.number for hit in cluster.points.Search(request, timeout=20).points}
 
-    full = statistics.mean(len(found(query, ef=40) & found(query, exact=True)) / 10 for query in queries)
+    full = statistics.mean(len(found(query, ef=EF) & found(query, exact=True)) / 10 for query in queries)
     while True:
         for query in queries:
-            found(query, ef=40)
+            found(query, ef=EF)
         [shard] = cluster.cluster.Shards(cluster_pb2.ListShardsRequest(collection="recall"), timeout=10).shards
         sampled = shard.replicas[0].sampled_recall
         if shard.replicas[0].recall_samples >= SAMPLES:

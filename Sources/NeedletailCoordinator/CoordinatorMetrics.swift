@@ -14,7 +14,9 @@ public final class CoordinatorMetrics: Sendable {
     private let retries: Counter
     private let refusals: Counter
     private let slowQueries: Counter
-    private let stages: [String: Recorder]
+    private let plan: Recorder
+    private let gather: Recorder
+    private let merge: Recorder
 
     public init(_ registry: MetricsRegistry) {
         self.registry = registry
@@ -25,12 +27,18 @@ public final class CoordinatorMetrics: Sendable {
         retries = registry.counter(.retries)
         refusals = registry.counter(.refusals)
         slowQueries = registry.counter(.slowQueries)
-        stages = Dictionary(uniqueKeysWithValues: ["plan", "gather", "merge"].map { ($0, registry.histogram(.searchStages, [$0])) })
+        plan = registry.histogram(.searchStages, ["plan"])
+        gather = registry.histogram(.searchStages, ["gather"])
+        merge = registry.histogram(.searchStages, ["merge"])
     }
 
     func searched(queries count: Int, _ profile: SearchProfile) {
-        for stage in profile.stages { stages[stage.name]?.record(stage.from.duration(to: stage.to) / .seconds(1)) }
-        guard profile.merged != nil else { return }
+        guard let planned = profile.planned else { return }
+        plan.record(profile.began.duration(to: planned) / .seconds(1))
+        guard let gathered = profile.gathered else { return }
+        gather.record(planned.duration(to: gathered) / .seconds(1))
+        guard let merged = profile.merged else { return }
+        merge.record(gathered.duration(to: merged) / .seconds(1))
         queries.increment(by: count)
         if profile.isPartial { partial.increment() }
     }

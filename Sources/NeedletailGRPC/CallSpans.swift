@@ -25,8 +25,6 @@ enum CallSpans {
 }
 
 extension GRPCMetadata {
-    static let requestIDKey = "x-request-id"
-
     /// What the caller says of its trace.
     var traceContext: TraceContext? {
         var (parents, states): ([String], [String]) = ([], [])

@@ -48,7 +48,7 @@ final class ServerCall: GRPCStream, @unchecked Sendable {  // the event loop gua
     private func begin(_ route: Route) {
         measured = (route.method.path, .now)
         server.configuration.metrics?.began(route.method.path)
-        identify(route.method)
+        identify(route)
         receivesGzip = request.encoding == .gzip
         // Whoever compresses to us gets compressed answers; nobody else pays for it.
         sendsGzip = receivesGzip && request.acceptsGzip
@@ -59,13 +59,12 @@ final class ServerCall: GRPCStream, @unchecked Sendable {  // the event loop gua
     }
 
     /// Finds out by which names the call goes, and tells the client.
-    private func identify(_ method: GRPCMethod) {
+    private func identify(_ route: Route) {
         guard let tracing = server.configuration.tracing else { return }
-        let metadata = request.metadata
         scope = tracing.begin(
-            service: method.service, method: method.name, requestID: metadata.isEmpty ? nil : metadata[GRPCMetadata.requestIDKey],
-            caller: metadata.isEmpty ? nil : metadata.traceContext)
-        if tracing.entryServices.contains(method.service) { toldID = scope?.requestID }
+            service: route.method.service, method: route.method.name, isEntry: route.isEntry, requestID: request.requestID,
+            caller: request.metadata.isEmpty ? nil : request.metadata.traceContext)
+        if route.isEntry { toldID = scope?.requestID }
         scope?.span?.add([SpanAttribute("network.peer.address", .text(peer))])
     }
 

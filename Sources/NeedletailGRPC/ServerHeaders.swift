@@ -29,10 +29,10 @@ enum ServerHeaders {
     }
 
     static func trailers(_ error: NeedletailError?, _ metadata: GRPCMetadata, requestID: String?) -> HTTP2HeaderBlock {
-        var block = HTTP2HeaderBlock()
+        var block = HTTP2HeaderBlock(fields: 4, bytes: 64)
         if let error { GRPCStatus.write(error, to: &block) } else { block.add("grpc-status", "0") }
         if let requestID { block.add("x-request-id", requestID, isTransient: true) }
-        metadata.write(to: &block)
+        if !metadata.isEmpty { metadata.write(to: &block) }
         return block
     }
 

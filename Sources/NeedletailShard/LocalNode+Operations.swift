@@ -144,6 +144,7 @@ private final class NodeSearch: Sendable {
         let applied = replica.appliedSequence.load(ordering: .acquiring)
         let metrics = replica.resources.metrics
         let started = ContinuousClock.now
+        scratch.isTimed = span != nil
         do {
             var found: [ShardHits] = []
             var work = SearchWork()
@@ -217,11 +218,11 @@ private final class NodeSearch: Sendable {
         if let refusal = state.refusal { return completion(.failure(refusal)) }
         completion(
             Result {
-                let began = ContinuousClock.now
+                let began = span.map { _ in ContinuousClock.now }
                 let merged = zip(request.queries, state.lists).map { query, lists in lists.isEmpty ? [] : TopMerge.merge(lists, limit: query.limit) }
-                let fetching = ContinuousClock.now
+                let fetching = span.map { _ in ContinuousClock.now }
                 let results = try zip(request.queries, merged).map { query, points in try complete(points, query.parts) }
-                if let span {
+                if let span, let began, let fetching {
                     span.record("merge", from: began, to: fetching)
                     if request.queries.contains(where: { $0.parts.payload || $0.parts.vectors }) { span.record("fetch", from: fetching) }
                 }

@@ -11,7 +11,7 @@ struct ShardHits: Sendable {
     var isTruncated: Bool
     /// What became of the query's recall target; nil without one.
     var estimate: RecallEstimate?
-    /// What the walk took, and measuring the nearest again.
+    /// What the walk took, and measuring the nearest again; known when `SearchScratch.isTimed`.
     var walked = Duration.zero
     var measured = Duration.zero
     var isExact = false
@@ -26,14 +26,14 @@ extension Replica {
         }
         let graph = fields[query.field].graph
         let plan = plan(query)
-        let began = ContinuousClock.now
+        let began = scratch.isTimed ? ContinuousClock.now : nil
         let result =
             plan.isExact
             ? try graph.exactSearch(query.vector, limit: query.limit, deadline: deadline, scratch: &scratch) { points.id($0) < points.id($1) }
             : try graph.search(
                 query.vector, limit: query.limit, ef: plan.effort.ef, distanceLimit: plan.effort.distanceLimit, deadline: deadline,
                 scratch: &scratch)
-        let took = began.duration(to: .now)
+        let took = began.map { $0.duration(to: .now) } ?? .zero
         let metric = graph.field.metric
         let found = result.nearest.map { entry in
             ScoredPoint(id: points.id(entry.slot), score: metric.score(ofDistance: entry.distance), sequence: points.sequence(entry.slot))

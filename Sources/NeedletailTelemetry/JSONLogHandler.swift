@@ -1,5 +1,6 @@
 internal import Foundation
 internal import Logging
+internal import Synchronization
 
 /// Writes each event as one JSON object on one line of standard error: `time`, `level`, `logger`, `message`, and beside them what the event is
 /// described by, nested where that is.
@@ -20,9 +21,12 @@ struct JSONLogHandler: LogHandler {
     }
 
     func log(event: LogEvent) {
-        StandardStreams.say(line(event.level, event.message, event.metadata, microseconds: WallClock.microseconds()))
+        let line = line(event.level, event.message, event.metadata, microseconds: WallClock.microseconds())
+        // A long line may take several writes.
+        Self.writing.withLock { _ in StandardStreams.say(line) }
     }
 
+    private static let writing = Mutex(())
     private static let reserved: Set<String> = ["time", "level", "logger", "message"]
 
     func line(_ level: Logger.Level, _ message: Logger.Message, _ explicit: Logger.Metadata?, microseconds: Int64) -> String {

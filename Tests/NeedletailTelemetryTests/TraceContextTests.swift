@@ -62,20 +62,20 @@ import Testing
 
     @Test func followsTheCaller() throws {
         for rate in [0.0, 1.0] {
-            let wanted = try #require(tracing(rate).begin(service: "Inner", method: "M", requestID: "r", caller: Self.sampled))
+            let wanted = try #require(tracing(rate).begin(service: "Inner", method: "M", isEntry: false, requestID: "r", caller: Self.sampled))
             #expect(wanted.requestID == "r" && wanted.traceContext?.traceID == Self.sampled?.traceID && wanted.traceContext?.spanID != Self.sampled?.spanID)
-            let unwanted = try #require(tracing(rate).begin(service: "Entry", method: "M", requestID: nil, caller: Self.unsampled))
+            let unwanted = try #require(tracing(rate).begin(service: "Entry", method: "M", isEntry: true, requestID: nil, caller: Self.unsampled))
             #expect(unwanted.span == nil && unwanted.traceContext == Self.unsampled)
         }
     }
 
     @Test func beginsTracesWhereUsersComeIn() {
-        #expect(tracing(1).begin(service: "Entry", method: "M", requestID: nil, caller: nil)?.span != nil)
-        #expect(tracing(0).begin(service: "Entry", method: "M", requestID: nil, caller: nil)?.span == nil)
-        #expect(tracing(1).begin(service: "Inner", method: "M", requestID: nil, caller: nil) == nil)
-        #expect(tracing(1).begin(service: "Inner", method: "M", requestID: "r", caller: nil)?.span == nil)
+        #expect(tracing(1).begin(service: "Entry", method: "M", isEntry: true, requestID: nil, caller: nil)?.span != nil)
+        #expect(tracing(0).begin(service: "Entry", method: "M", isEntry: true, requestID: nil, caller: nil)?.span == nil)
+        #expect(tracing(1).begin(service: "Inner", method: "M", isEntry: false, requestID: nil, caller: nil) == nil)
+        #expect(tracing(1).begin(service: "Inner", method: "M", isEntry: false, requestID: "r", caller: nil)?.span == nil)
         let some = tracing(0.5)
-        let chosen = (0..<1000).count { _ in some.begin(service: "Entry", method: "M", requestID: nil, caller: nil)?.span != nil }
+        let chosen = (0..<1000).count { _ in some.begin(service: "Entry", method: "M", isEntry: true, requestID: nil, caller: nil)?.span != nil }
         #expect((350...650).contains(chosen))
     }
 

@@ -52,10 +52,11 @@ public struct SpanExporter: Sendable {
             switch await attempt(batch, until: .after(Self.timeout)) {
             case .done: return
             case .refused: return tracer.lost(batch.count)
+            case .notNow where Task.isCancelled: return tracer.putBack(batch)
             case .notNow(let wish):
                 // A quarter at random, so that the processes of a cluster do not come all at once.
                 let wait = max(wish ?? .zero, pause * Double.random(in: 0.75...1))
-                do { try await Task.sleep(for: wait) } catch { return tracer.lost(batch.count) }
+                do { try await Task.sleep(for: wait) } catch { return tracer.putBack(batch) }
                 pause = min(pause * 2, Self.longestPause)
             }
         }

@@ -9,10 +9,11 @@ public struct CallTracing: Sendable {
         self.entryServices = entryServices
     }
 
-    /// - Parameter caller: what the headers say.
+    /// - Parameters:
+    ///   - isEntry: whether the service is one of `entryServices`.
+    ///   - caller: what the headers say.
     /// - Returns: nil for calls between processes that serve no request.
-    public func begin(service: String, method: String, requestID: String?, caller: TraceContext?) -> RequestScope? {
-        let isEntry = entryServices.contains(service)
+    public func begin(service: String, method: String, isEntry: Bool, requestID: String?, caller: TraceContext?) -> RequestScope? {
         guard isEntry || requestID != nil || caller != nil else { return nil }
         let id = requestID.flatMap(RequestID.accept) ?? RequestID.make()
         guard let tracer, caller?.isSampled ?? (isEntry && isChosen(tracer.sampleRate)) else {

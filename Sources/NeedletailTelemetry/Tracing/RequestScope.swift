@@ -34,22 +34,6 @@ public final class RequestScope: Sendable {
         return try await $current.withValue(current.within(span, callAttributes: attributes()), operation: body)
     }
 
-    /// Runs `body` as a span, if its request is traced.
-    public static func span<Value>(
-        _ name: @autoclosure () -> String, _ attributes: @autoclosure () -> [SpanAttribute] = [], _ body: () async throws -> Value
-    ) async rethrows -> Value {
-        guard let current, let parent = current.span else { return try await body() }
-        let span = parent.child(name(), .internal, attributes())
-        do {
-            let value = try await $current.withValue(current.within(span), operation: body)
-            span.end()
-            return value
-        } catch {
-            span.end(error: "\(error)")
-            throw error
-        }
-    }
-
     /// Runs `body`, which begins something that outlives the request, outside of it.
     public static func outside<Value>(_ body: () throws -> Value) rethrows -> Value { try $current.withValue(nil, operation: body) }
 }

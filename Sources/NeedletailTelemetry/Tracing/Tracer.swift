@@ -73,7 +73,7 @@ public final class Tracer: Sendable {
     /// A span in a trace whose first span is not here.
     public func part(of root: TraceContext, _ name: String, _ attributes: [SpanAttribute] = []) -> Span { begin(name, .internal, from: root, attributes) }
 
-    static func newSpanID() -> UInt64 { .random(in: 1...UInt64.max) }
+    static func newSpanID() -> UInt64 { max(1, RequestID.next()) }
 
     func finished(_ span: FinishedSpan) {
         let isTaken = queue.withLock { queue in
@@ -95,7 +95,8 @@ public final class Tracer: Sendable {
         }
     }
 
-    public var waiting: Int { queue.withLock { $0.count } }
+    /// Puts spans back that could not be sent because the sender had to stop; they may have been received all the same.
+    public func putBack(_ spans: [FinishedSpan]) { queue.withLock { $0.insert(contentsOf: spans, at: 0) } }
 
     public func sent(_ count: Int) { exported.increment(by: count) }
     /// The receiver did not want them, or was away until the process ended.
