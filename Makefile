@@ -14,7 +14,7 @@ CLOCKED := Needletail(GRPC|Metadata|Coordinator|Backup)Tests
 # Without it all tests begin at once, and each waits minutes for a processor.
 FEW_AT_ONCE := --experimental-maximum-parallelization-width 4
 
-.PHONY: deps build demo test chaos upgrade load bench bench-load bench-failover bench-backups bench-moves bench-rpc bench-splits bench-tail bench-restart bench-peers bench-servers bench-plan bench-import fuzz proto format lint clean
+.PHONY: deps build demo test chaos upgrade load bench bench-load bench-failover bench-backups bench-moves bench-rpc bench-splits bench-tail bench-telemetry bench-restart bench-peers bench-servers bench-plan bench-import fuzz proto format lint clean
 
 # Installs the Debian packages that are missing; says plainly when Swift is absent or too old.
 deps:
@@ -111,6 +111,10 @@ bench-failover: build $(VENV)/ready
 bench-backups: build $(VENV)/ready
 	NEEDLETAIL_BIN=$(CURDIR)/$(BUILD) $(VENV)/bin/python Deploy/bench-backups.py
 
+# Throughput with all telemetry on and with none, in turns; and what the recall sampler tells and costs. NEEDLETAIL_BEFORE_BIN: older binaries beside.
+bench-telemetry: build $(VENV)/ready
+	NEEDLETAIL_BIN=$(CURDIR)/$(BUILD) $(VENV)/bin/python Deploy/bench-telemetry.py
+
 # The echo workload of `needletail-bench rpc` with grpc-swift-2, in turns with ours.
 bench-rpc: build
 	swift build -c release --package-path Tests/Peers/GRPCEcho --scratch-path .build/peers
@@ -178,14 +182,14 @@ fuzz: deps
 lint:
 	python3 Deploy/lint.py
 
-# Regenerates the protobuf-c code and the descriptors for reflection, which are committed. Of etcd we are a client: no reflection.
+# Regenerates the protobuf-c code and the descriptors for reflection, which are committed. Of etcd and OTLP we are a client: no reflection.
 proto:
 	@bash Deploy/setup.sh $(DEBIAN) protobuf-c-compiler protobuf-compiler
-	rm -rf $(MESSAGES)/generated $(MESSAGES)/include/needletail $(MESSAGES)/include/grpc $(MESSAGES)/include/google $(MESSAGES)/include/etcd
+	rm -rf $(MESSAGES)/generated $(MESSAGES)/include/needletail $(MESSAGES)/include/grpc $(MESSAGES)/include/google $(MESSAGES)/include/etcd $(MESSAGES)/include/opentelemetry
 	mkdir -p $(MESSAGES)/generated $(MESSAGES)/include
 	cd Proto && protoc-c --c_out=../$(MESSAGES)/include -I. $(PROTOS)
 	cd $(MESSAGES)/include && for f in $$(find . -name '*.pb-c.c' | sed 's,^\./,,'); do mv $$f ../generated/$$(echo $$f | tr / _); done
-	cd Proto && protoc --include_imports --descriptor_set_out=../$(MESSAGES)/descriptors.bin -I. $(filter-out etcd/%,$(PROTOS))
+	cd Proto && protoc --include_imports --descriptor_set_out=../$(MESSAGES)/descriptors.bin -I. $(filter-out etcd/% opentelemetry/%,$(PROTOS))
 	python3 Deploy/embed.py $(MESSAGES)/descriptors.bin nt_descriptor_set > $(MESSAGES)/generated/descriptors.c
 	rm $(MESSAGES)/descriptors.bin
 	(echo '#pragma once'; echo; cd $(MESSAGES)/include && find . -name '*.pb-c.h' | sed 's,^\./,,' | sort | sed 's/.*/#include "&"/'; \

@@ -96,7 +96,10 @@ let package = Package(
         // Layer 4.
         .target(
             name: "NeedletailAPI",
-            dependencies: ["NeedletailCore", "NeedletailCluster", "NeedletailJSON", "NeedletailGRPC", "CNeedletailMessages", "CProtobufC", nio],
+            dependencies: [
+                "NeedletailCore", "NeedletailCluster", "NeedletailJSON", "NeedletailGRPC", "NeedletailTelemetry", "CNeedletailMessages", "CProtobufC",
+                nio,
+            ],
             swiftSettings: strict),
         .target(
             name: "NeedletailShard",
@@ -175,7 +178,7 @@ let package = Package(
             name: "NeedletailTestSupport", dependencies: ["NeedletailCore", "NeedletailSyntheticSets"], path: "Tests/NeedletailTestSupport",
             swiftSettings: strict),
         .testTarget(name: "NeedletailCoreTests", dependencies: ["NeedletailCore", "NeedletailTestSupport"], swiftSettings: strict),
-        .testTarget(name: "NeedletailTelemetryTests", dependencies: ["NeedletailTelemetry", metrics], swiftSettings: strict),
+        .testTarget(name: "NeedletailTelemetryTests", dependencies: ["NeedletailTelemetry", metrics, logging], swiftSettings: strict),
         .testTarget(
             name: "NeedletailVectorsTests", dependencies: ["NeedletailVectors", "NeedletailTestSupport"], swiftSettings: strict),
         .testTarget(

@@ -26,11 +26,13 @@ extension Coordinator {
             do {
                 try await takePart()
                 last = nil
+                state.withLock { $0.metadataProblem = nil }
                 await pause(leaseLength / 3)
             } catch {
                 let failure = Self.wrap(error)
                 if !Task.isCancelled, failure.message != last?.message { report(failure) }
                 last = failure
+                state.withLock { $0.metadataProblem = failure.message }
                 try? await Task.sleep(for: leaseLength / 20)
             }
         }

@@ -1,6 +1,7 @@
 internal import NeedletailCluster
 public import NeedletailCore
 internal import NeedletailQuery
+internal import NeedletailTelemetry
 internal import Synchronization
 
 extension Coordinator {
@@ -13,10 +14,36 @@ extension Coordinator {
     }
 
     private func search(_ request: PointsSearch, _ entry: CollectionEntry) async throws -> SearchAnswer {
+        var profile = SearchProfile()
+        do {
+            let answer = try await search(request, entry, &profile)
+            ended(profile, request, nil)
+            return answer
+        } catch {
+            ended(profile, request, error)
+            throw error
+        }
+    }
+
+    private func ended(_ profile: SearchProfile, _ request: PointsSearch, _ error: (any Error)?) {
+        profile.record(in: RequestScope.current?.span)
+        metrics?.searched(queries: request.queries.count, profile)
+        guard let slowQueries else { return }
+        let now = profile.merged ?? .now
+        let took = profile.began.duration(to: now)
+        guard took >= slowQueries.threshold else { return }
+        metrics?.slow()
+        slowQueries.note(profile.account(of: request, took: took, error: error), at: now)
+    }
+
+    private func search(_ request: PointsSearch, _ entry: CollectionEntry, _ profile: inout SearchProfile) async throws -> SearchAnswer {
         let names = FieldNames(entry.spec)
         let queries = try validated(request.queries, names)
+        profile.planned = .now
         let responses = await gather(entry, queries: queries, request)
         let reports = responses.flatMap(\.reports)
+        (profile.gathered, profile.reports) = (.now, reports)
+        for response in responses { profile.work += response.work }
         for case .failed(let error) in reports.map(\.outcome) where Self.mayPass(error) {
             // Whoever takes a partial answer does not wait for another map.
             let isOutdated =
@@ -25,8 +52,6 @@ extension Coordinator {
             if isOutdated { throw error }
         }
         try CoverageVerdict.check(reports, allowPartial: request.allowPartial)
-        var work = SearchWork()
-        for response in responses { work += response.work }
         let results = queries.indices.map { index in
             let lists = responses.compactMap { $0.results.indices.contains(index) ? $0.results[index] : nil }
             return TopMerge.merge(lists, limit: queries[index].limit).map { names.name($0, field: queries[index].field) }
@@ -34,8 +59,8 @@ extension Coordinator {
         let estimates = queries.indices.map { index in
             RecallEstimate.merge(responses.compactMap { $0.estimates.indices.contains(index) ? $0.estimates[index] : nil })
         }
-        metrics?.searched(queries: queries.count, isPartial: reports.contains { if case .failed = $0.outcome { true } else { false } })
-        return SearchAnswer(results: results, coverage: .of(reports), work: work, estimates: estimates)
+        profile.merged = .now
+        return SearchAnswer(results: results, coverage: .of(reports), work: profile.work, estimates: estimates)
     }
 
     private func validated(_ queries: [NamedQuery], _ names: FieldNames) throws(NeedletailError) -> [SearchQuery] {
@@ -230,14 +255,20 @@ extension Coordinator {
 
     private func askAll(_ plan: ScatterPlan, queries: [SearchQuery], _ request: PointsSearch) async -> [NodeSearchResponse] {
         await withTaskGroup(of: NodeSearchResponse.self) { group in
-            for part in plan.parts { group.addTask { await self.ask(part, queries: queries, request) } }
+            for part in plan.parts { group.addTask { await self.ask(part, queries: queries, request, isHedge: true) } }
             var responses: [NodeSearchResponse] = []
             for await response in group { responses.append(response) }
             return responses
         }
     }
 
-    private func ask(_ part: ScatterPlan.Part, queries: [SearchQuery], _ request: PointsSearch) async -> NodeSearchResponse {
+    private func ask(_ part: ScatterPlan.Part, queries: [SearchQuery], _ request: PointsSearch, isHedge: Bool = false) async -> NodeSearchResponse {
+        var response = await RequestScope.describingCalls(part.attributes(isHedge: isHedge)) { await attempt(part, queries: queries, request) }
+        for index in response.reports.indices { response.reports[index].node = part.node }
+        return response
+    }
+
+    private func attempt(_ part: ScatterPlan.Part, queries: [SearchQuery], _ request: PointsSearch) async -> NodeSearchResponse {
         let conditions = request.read == ReadOptions() ? [] : part.shards.map(request.read.condition)
         let search = NodeSearchRequest(
             shards: part.shards, queries: queries, conditions: conditions, deadline: request.deadline.map(Self.forShards))
@@ -254,6 +285,16 @@ extension Coordinator {
     private static func forShards(_ deadline: Deadline) -> Deadline {
         let margin = min(max(deadline.remaining / 10, .zero), .milliseconds(100))
         return deadline.moved(by: .zero - margin)
+    }
+}
+
+extension ScatterPlan.Part {
+    /// What a span says of the attempt to ask a node.
+    fileprivate func attributes(isHedge: Bool) -> [SpanAttribute] {
+        [
+            SpanAttribute("needletail.node", .text("\(node)")), SpanAttribute("needletail.shards", .text(shards.map { "\($0.number)" }.joined(separator: ","))),
+            SpanAttribute("needletail.hedge", .flag(isHedge)),
+        ]
     }
 }
 

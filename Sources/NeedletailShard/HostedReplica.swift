@@ -79,10 +79,12 @@ public struct HostedReplica: Sendable {
             }
         }
         for (record, (operation, batch)) in zip(records, batches) {
+            let trace = WriteTrace(record, shard: replica.assignment.shard, replica.resources.tracer)
             try replica.operations.withLock { table in
                 try replica.withCommitter { committer in
                     try committer.append(sequence: record.sequence, epoch: record.epoch, payload: record.payload) { result in
-                        replica.logged(result, epoch: record.epoch, operation: operation, batch)
+                        trace?.becameDurable(committer.times)
+                        replica.logged(result, epoch: record.epoch, operation: operation, batch, trace)
                     }
                 }
                 if let operation { table.note(operation, sequence: record.sequence, now: .now) }

@@ -83,6 +83,7 @@ final class Replica: @unchecked Sendable {
         let operations: [PointOperation]
         /// What the replica holds after it is remembered, to be compared.
         let isMark: Bool
+        var trace: WriteTrace?
     }
 
     init(

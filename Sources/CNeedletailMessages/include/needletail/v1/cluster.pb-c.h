@@ -267,7 +267,8 @@ struct  Needletail__V1__Replica
    */
   protobuf_c_boolean in_sync;
   /*
-   * Vectors, graphs, codes and payloads, whatever log and checkpoints are beside them: what a balance goes by.
+   * Vectors, graphs, codes and payloads of its points, whatever room for others, log and checkpoints are beside them: what balance and splits
+   * by size go by.
    */
   uint64_t data_bytes;
 };
