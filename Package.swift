@@ -19,6 +19,7 @@ let nio: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
 let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
 let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
+let httpTypes: Target.Dependency = .product(name: "HTTPTypes", package: "swift-http-types")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
 let heap: Target.Dependency = .product(name: "HeapModule", package: "swift-collections")
@@ -49,6 +50,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.1.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.4.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
@@ -120,13 +122,13 @@ let package = Package(
                 "NeedletailCluster", "NeedletailQuery", "NeedletailTelemetry", lifecycle, logging,
             ],
             swiftSettings: strict),
-        .target(name: "NeedletailAdmin", dependencies: ["NeedletailCore", "NeedletailTelemetry", hummingbird, nio, logging], swiftSettings: strict),
+        .target(name: "NeedletailAdmin", dependencies: ["NeedletailCore", "NeedletailTelemetry", hummingbird, httpTypes, nio, logging], swiftSettings: strict),
         .target(
             name: "NeedletailCoordinator",
             dependencies: [
                 "NeedletailAdmin", "NeedletailBackup",
                 "NeedletailCore", "NeedletailAPI", "NeedletailGRPC", "NeedletailCluster", "NeedletailQuery", "NeedletailMetadata",
-                "NeedletailTelemetry", lifecycle, logging, metrics,
+                "NeedletailTelemetry", "NeedletailJSON", nio, lifecycle, logging, metrics,
             ],
             swiftSettings: strict),
         .target(

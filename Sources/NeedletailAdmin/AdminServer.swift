@@ -1,4 +1,5 @@
 internal import Dispatch
+internal import HTTPTypes
 internal import Hummingbird
 public import Logging
 internal import NeedletailCore
@@ -30,9 +31,19 @@ public struct AdminServer: Sendable {
     private let readiness: @Sendable () -> Readiness
     private let logger: Logger
     private let metrics: MetricsRegistry
+    private let methods: (@Sendable (AdminRequest) async -> AdminAnswer)?
 
-    /// - Parameter port: 0 takes any free one.
-    public init(host: String, port: Int, logger: Logger, metrics: MetricsRegistry, readiness: @escaping @Sendable () -> Readiness) {
+    /// The longest body of a request, as long as the longest message of the API.
+    private static let bodyLimitBytes = 64 << 20
+
+    /// - Parameters:
+    ///   - port: 0 takes any free one.
+    ///   - methods: answers `POST /service/method`, if anybody does.
+    public init(
+        host: String, port: Int, logger: Logger, metrics: MetricsRegistry, methods: (@Sendable (AdminRequest) async -> AdminAnswer)? = nil,
+        readiness: @escaping @Sendable () -> Readiness
+    ) {
+        self.methods = methods
         self.host = host
         self.port = port
         self.logger = logger
@@ -92,6 +103,14 @@ public struct AdminServer: Sendable {
             Response(
                 status: .ok, headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8"], body: .init(byteBuffer: ByteBuffer(string: metrics.text())))
         }
+        if let methods {
+            router.post("{service}/{method}") { request, _ in
+                let body = try await request.body.collect(upTo: Self.bodyLimitBytes)
+                let headers = request.headers
+                let asked = AdminRequest(path: request.uri.path, header: { name in HTTPField.Name(name).flatMap { headers[$0] } }, body: body)
+                return Self.response(await methods(asked))
+            }
+        }
         let application = Application(
             router: router, configuration: .init(address: .hostname(host, port: port), serverName: "needletail"),
             onServerRunning: { channel in whenListening(channel.localAddress?.port ?? 0) }, logger: logger)
@@ -105,6 +124,19 @@ public struct AdminServer: Sendable {
                 cause: error)
         }
     }
+
+    private static func response(_ answer: AdminAnswer) -> Response {
+        var headers = HTTPFields()
+        for header in answer.headers { if let name = HTTPField.Name(header.name) { headers[name] = header.value } }
+        let body: ResponseBody =
+            switch answer.body {
+            case .whole(let buffer): ResponseBody(byteBuffer: buffer)
+            case .pieces(let pieces): Self.body(pieces)
+            }
+        return Response(status: HTTPResponse.Status(code: answer.status), headers: headers, body: body)
+    }
+
+    private static func body(_ pieces: some AsyncSequence<ByteBuffer, any Error> & Sendable) -> ResponseBody { ResponseBody(asyncSequence: pieces) }
 
     private static func json(_ text: String, _ status: HTTPResponse.Status) -> Response {
         Response(status: status, headers: [.contentType: "application/json"], body: .init(byteBuffer: ByteBuffer(string: text)))

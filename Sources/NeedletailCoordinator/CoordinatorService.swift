@@ -70,7 +70,9 @@ public final class CoordinatorService: Service {
         coordinator.address = configuration.advertised ?? "\(configuration.host.contains(":") ? "[\(configuration.host)]" : configuration.host):\(port)"
         logger.info("coordinator listens", metadata: ["port": "\(port)", "cluster": "\(Incarnation(coordinator.clusterID))"])
         let exporter = configuration.tracing.flatMap { tracer?.exporter(to: $0, on: threads) }
-        let admin = await startAdmin(coordinator, registry) { [whenListening] adminPort in whenListening(port, adminPort) }
+        let own = ownClient(port, threads)
+        let gateway = ConnectGateway(own)
+        let admin = await startAdmin(coordinator, registry, gateway) { [whenListening] adminPort in whenListening(port, adminPort) }
         try await withThrowingTaskGroup(of: Void.self) { group in
             if let exporter { group.addTask { await exporter.run() } }
             group.addTask { await threads.watchDelay(registry) }
@@ -86,6 +88,7 @@ public final class CoordinatorService: Service {
         await server.shutdown(grace: configuration.drainTime)
         await coordinator.close()
         await admin?.stop()
+        await own.close()
         await metadata.close()
         await exporter?.finish(within: Self.lastExport)
         await threads.shutdown()
@@ -158,14 +161,22 @@ public final class CoordinatorService: Service {
         return GRPCServer(configuration: server, router: router, group: threads.group, logger: logger)
     }
 
+    /// A way to this process's own port, for requests that came over HTTP.
+    private func ownClient(_ port: Int, _ threads: TransportThreads) -> GRPCClient {
+        let hosts = ["0.0.0.0": "127.0.0.1", "::": "::1"]
+        return GRPCClient(host: hosts[configuration.host] ?? configuration.host, port: port, group: threads.group)
+    }
+
     private func startAdmin(
-        _ coordinator: Coordinator, _ metrics: MetricsRegistry, _ whenListening: @escaping @Sendable (Int) -> Void
+        _ coordinator: Coordinator, _ metrics: MetricsRegistry, _ gateway: ConnectGateway, _ whenListening: @escaping @Sendable (Int) -> Void
     ) async -> AdminServer.Running? {
         guard let port = configuration.adminPort else {
             whenListening(0)
             return nil
         }
-        let admin = AdminServer(host: configuration.host, port: port, logger: logger, metrics: metrics) { coordinator.readiness }
+        let admin = AdminServer(host: configuration.host, port: port, logger: logger, metrics: metrics, methods: { await gateway.answer($0) }) {
+            coordinator.readiness
+        }
         return await admin.start(whenListening: whenListening)
     }
 
