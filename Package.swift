@@ -195,7 +195,9 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "NeedletailCoordinatorTests",
-            dependencies: ["NeedletailCoordinator", "NeedletailCluster", "NeedletailMetadata", "NeedletailTestSupport", "NeedletailBackup", logging],
+            dependencies: [
+                "NeedletailCoordinator", "NeedletailAdmin", "NeedletailCluster", "NeedletailMetadata", "NeedletailTestSupport", "NeedletailBackup", logging,
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "NeedletailMetadataTests",

@@ -1,21 +1,24 @@
 """What telemetry costs, in turns: one JSON object a line. Run it with `make bench-telemetry`.
 
-Clusters of the same binaries stand side by side with the same points, one for each arm:
+One cluster is started again and again from the same data, so that its graphs are the same, with the flags of one arm:
 
 - off:     no traces, no log of slow queries, text logs, nobody asks for metrics
 - on:      metrics of all processes asked for each second, 1% of the requests traced and sent to a receiver, slow queries logged, JSON logs
 - unsampled: as off, and no query asked again exactly for its recall
 - before:  as off, older binaries (NEEDLETAIL_BEFORE_BIN; left out without)
 
-They are loaded in turns, in another order each round, by `needletail-load` in a closed loop that leaves no processor idle; an arm's figure is the
-median of its rounds. The receiver runs on this machine, and takes what it gets unread, as its cost is not ours.
+The arms take turns, in another order each round. `needletail-load` asks in a closed loop that leaves no processor idle; an arm's figure is the median of
+its rounds. Throughput wants a machine without other work; the instructions that a search takes of all processes (by perf, where it can count them) are
+the same whatever else runs. The receiver runs on this machine, and takes what it gets unread, as its cost is not ours.
 
 Then the sampler's recall is compared with that of all the queries asked, each measured against its exact answer.
 """
 
+import contextlib
 import json
 import os
 import pathlib
+import signal
 import statistics
 import subprocess
 import sys
@@ -104,58 +107,77 @@ phases:
     result = json.loads(pathlib.Path(f"{out}.json").read_text())
     [segment] = result["phases"][0]["segments"]
     counts = [sum(tally["completed"] for tally in one["tallies"].values()) for one in segment["slices"]]
-    # The first second has connections to make, the last one may be cut off.
-    return statistics.mean(counts[1:SECONDS]), sum(counts)
+    # The first seconds warm up what was started just now, the last one may be cut off.
+    return statistics.mean(counts[2:SECONDS]), sum(counts)
 
 
-def processor_time(cluster):
-    """Seconds of all processes of a cluster: fields 14 and 15 of proc(5)."""
-    seconds = 0
+class Instructions:
+    """Counts those of a cluster's processes; `count` is None where perf cannot."""
+
+    def __init__(self, cluster):
+        self.ids, self.count = ",".join(str(process.process.pid) for process in [cluster.coordinator, *cluster.workers]), None
+
+    def __enter__(self):
+        try:
+            self.perf = subprocess.Popen(["perf", "stat", "-x,", "-e", "instructions", "-p", self.ids], stderr=subprocess.PIPE, text=True)
+        except OSError:
+            self.perf = None
+        return self
+
+    def __exit__(self, *_):
+        if self.perf:
+            self.perf.send_signal(signal.SIGINT)
+            counted = [line.split(",")[0] for line in self.perf.communicate()[1].splitlines() if "instructions" in line]
+            self.count = int(counted[0]) if counted and counted[0].isdigit() else None
+
+
+def start(cluster, arm):
+    """The cluster's processes again, with an arm's binaries and flags."""
     for process in [cluster.coordinator, *cluster.workers]:
-        fields = pathlib.Path(f"/proc/{process.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        seconds += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return seconds
+        process.stop()
+    for process in [cluster.coordinator, *cluster.workers]:
+        process.binaries = arm["binaries"]
+        process.arguments = arm["coordinator"] if process is cluster.coordinator else ["--coordinator", cluster.coordinator.address, *arm["worker"]]
+        process.start()
+    harness.wait_for(lambda: cluster.status().nodes_alive == len(cluster.workers), "all workers registering")
+    cluster.wait_until_ready()
 
 
-def turn(folder, cluster):
-    """Searches a second, and what one took of the cluster's processors, in microseconds."""
-    before = processor_time(cluster)
-    rate, count = scenario(folder, cluster, loads=False)
-    return rate, 1e6 * (processor_time(cluster) - before) / count
+def turn(folder, cluster, arm):
+    """Searches a second, and the instructions that one took."""
+    start(cluster, arm)
+    scraper = Scraper([cluster.coordinator, *cluster.workers]) if arm["scraped"] else contextlib.nullcontext()
+    with scraper, Instructions(cluster) as instructions:
+        rate, count = scenario(folder, cluster, loads=False)
+    return rate, (instructions.count or 0) / count
 
 
-def turns(arms):
+def turns(cluster, arms):
     """By arm: what each of its turns came to."""
     measured = {name: [] for name in arms}
     names = list(arms)
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        for cluster in arms.values():
-            scenario(folder, cluster, loads=True)
+        scenario(folder, cluster, loads=True)
         for number in range(ROUNDS):
             for name in names[number % len(names):] + names[:number % len(names)]:
-                cluster = arms[name]
-                if name == "on":
-                    with Scraper([cluster.coordinator, *cluster.workers]):
-                        measured[name].append(turn(folder, cluster))
-                else:
-                    measured[name].append(turn(folder, cluster))
-            print(json.dumps({"round": number, **{name: [round(of[-1][0]), round(of[-1][1], 1)] for name, of in measured.items()}}), flush=True)
+                measured[name].append(turn(folder, cluster, arms[name]))
+            print(json.dumps({"round": number, **{name: [round(value) for value in of[-1]] for name, of in measured.items()}}), flush=True)
     return measured
 
 
 def costs(measured, what, of, against):
-    """Of medians, and the middle half of the rounds' own ratios. Processor time says more on a machine that has other work."""
+    """Of medians, and the middle half of the rounds' own ratios."""
     def median(name, index):
         return statistics.median(one[index] for one in measured[name])
 
     each = sorted(1 - a[0] / b[0] for a, b in zip(measured[of], measured[against]))
     quarters = [round(100 * value, 2) for value in (each[len(each) // 4], each[-1 - len(each) // 4])]
+    instructions = {name: round(median(name, 1)) for name in (of, against)}
     print(json.dumps({
         "what": what, "throughput_lost_percent": round(100 * (1 - median(of, 0) / median(against, 0)), 2), "middle_half_of_rounds_percent": quarters,
-        "processor_time_more_percent": round(100 * (median(of, 1) / median(against, 1) - 1), 2),
-        "per_second": {name: round(median(name, 0)) for name in (of, against)},
-        "processor_microseconds": {name: round(median(name, 1), 1) for name in (of, against)}}), flush=True)
+        "more_instructions_percent": round(100 * (instructions[of] / instructions[against] - 1), 2) if instructions[against] else None,
+        "per_second": {name: round(median(name, 0)) for name in (of, against)}, "instructions_a_search": instructions}), flush=True)
 
 
 def recall(cluster):
@@ -187,30 +209,27 @@ def recall(cluster):
 
 def main():
     receiver = Receiver()
-    traces = ["--otlp", f"http://127.0.0.1:{receiver.port}", "--log-format", "json"]
     admin = ["--admin", "0"]
+    traces = [*admin, "--otlp", f"http://127.0.0.1:{receiver.port}", "--log-format", "json"]
+
+    def arm(coordinator=admin, worker=admin, scraped=False, binaries=harness.BINARIES):
+        return {"coordinator": coordinator, "worker": worker, "scraped": scraped, "binaries": binaries}
+
     arms = {
-        "off": harness.Cluster(workers=2, worker_arguments=admin),
-        "on": harness.Cluster(
-            workers=2, worker_arguments=[*admin, *traces], coordinator_arguments=[*traces, "--trace-sample", "0.01", "--slow-query", "100ms"]),
-        "unsampled": harness.Cluster(workers=2, worker_arguments=[*admin, "--no-recall-sampling"]),
-    }
+        "off": arm(), "on": arm([*traces, "--trace-sample", "0.01", "--slow-query", "100ms"], traces, scraped=True),
+        "unsampled": arm(worker=[*admin, "--no-recall-sampling"])}
     if BEFORE:
-        ours, harness.BINARIES = harness.BINARIES, pathlib.Path(BEFORE)
-        arms["before"] = harness.Cluster(workers=2, worker_arguments=admin)
-        harness.BINARIES = ours
-    try:
-        measured = turns(arms)
+        arms["before"] = arm(binaries=pathlib.Path(BEFORE))
+    with harness.Cluster(workers=2, worker_arguments=admin) as cluster:
+        measured = turns(cluster, arms)
         costs(measured, "all telemetry on, against off", "on", "off")
         costs(measured, "the recall sampler", "off", "unsampled")
         if BEFORE:
             costs(measured, "all on, against the older binaries", "on", "before")
             costs(measured, "all off, against the older binaries", "off", "before")
         assert receiver.batches > 0, "no spans came"
-        recall(arms["off"])
-    finally:
-        for cluster in arms.values():
-            cluster.__exit__(None)
+        start(cluster, arms["off"])
+        recall(cluster)
 
 
 main()

@@ -131,7 +131,31 @@ def test_probes_say_why(telling):
     wait_for(lambda: probe(telling.coordinator, "readyz")[0] == 200 and probe(gone, "readyz")[0] == 200, "everything ready again", 30)
 
 
-def test_a_process_that_drains_says_so(tmp_path):
+def test_a_worker_names_the_replica_that_it_does_not_serve():
+    with Cluster(workers=1, worker_arguments=["--admin", "0"]) as cluster:
+        create(cluster)
+        vectors = np.random.default_rng(1).standard_normal((500, DIMENSIONS)).astype("f4")
+        for first in range(0, 500, 50):
+            part = vectors[first:first + 50]
+            cluster.points.Upsert(
+                p.UpsertRequest(collection="o", packed=p.PackedPoints(ids=range(first, first + 50), vectors=part.tobytes())), timeout=20)
+        [worker] = cluster.workers
+        worker.kill()
+        log = sorted(worker.folder.glob("data/replicas/*/log/*.log"))[0]
+        data = bytearray(log.read_bytes())
+        data[len(data) // 2] ^= 0xFF
+        log.write_bytes(data)
+        worker.start()
+
+        def failed():
+            status, text = probe(worker, "readyz", "text/plain")
+            return status == 503 and str(log) in text and text
+
+        assert wait_for(failed, "the reason", 20).startswith("not ready\nshard ")
+        assert probe(worker, "healthz")[0] == 200
+
+
+def test_a_process_that_drains_says_so():
     with Cluster(workers=1) as cluster:
         create(cluster)
         more = threading.Event()
