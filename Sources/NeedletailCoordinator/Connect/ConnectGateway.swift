@@ -23,7 +23,8 @@ struct ConnectGateway: Sendable {
             return Self.failure(NeedletailError(.unimplemented, "there is no method \(request.path)"))
         }
         guard let form = ConnectForm(request.header("content-type")), form.isStream == (method.takesStream || method.givesStream) else {
-            let wanted = method.takesStream || method.givesStream ? "application/connect+json or application/connect+proto" : "application/json or application/proto"
+            let isStream = method.takesStream || method.givesStream
+            let wanted = isStream ? "application/connect+json or application/connect+proto" : "application/json or application/proto"
             return AdminAnswer(
                 status: 415, headers: [("accept-post", wanted.replacing(" or ", with: ", ")), ("content-type", "text/plain")],
                 body: .whole(ByteBuffer(string: "\(request.path) takes the content type \(wanted)\n")))

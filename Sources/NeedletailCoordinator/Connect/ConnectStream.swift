@@ -86,7 +86,9 @@ struct ConnectStream: Sendable {
     private func envelopes(_ body: ByteBuffer) throws(NeedletailError) -> [ByteBuffer] {
         var (rest, found) = (body, [ByteBuffer]())
         while rest.readableBytes > 0 {
-            guard let flags = rest.readInteger(as: UInt8.self), let length = rest.readInteger(as: UInt32.self), let message = rest.readSlice(length: Int(length)) else {
+            guard let flags = rest.readInteger(as: UInt8.self), let length = rest.readInteger(as: UInt32.self),
+                let message = rest.readSlice(length: Int(length))
+            else {
                 throw NeedletailError(.invalidArgument, "an envelope is a byte of flags, four bytes of length, and the message")
             }
             if flags & Self.compressed != 0 { throw NeedletailError(.unimplemented, "compressed messages are not supported; send without") }
