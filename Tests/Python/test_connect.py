@@ -9,6 +9,7 @@ import subprocess
 import numpy as np
 import pytest
 from google.protobuf import json_format
+from harness import ROOT
 from needletail.v1 import collections_pb2 as c
 from needletail.v1 import points_pb2 as p
 
@@ -116,6 +117,15 @@ def test_what_is_no_request_of_the_protocol_is_told_so(cluster):
     connection = http.client.HTTPConnection("127.0.0.1", cluster.coordinator.admin_port, timeout=60)
     connection.request("POST", "/needletail.internal.v1.Membership/Heartbeat", "{}", {"content-type": "application/json"})
     assert connection.getresponse().status == 501
+
+
+def test_the_commands_of_the_guide(cluster):
+    text = (ROOT / "Docs" / "api.md").read_text().split("## Over plain HTTP")[1]
+    script = text.split("```")[1].replace("localhost:7461", f"127.0.0.1:{cluster.coordinator.admin_port}")
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert '"stringValue":"red"' in done.stdout, done.stdout
+    call(cluster, "Collections/Delete", {"name": "colours"})
 
 
 def test_an_empty_body_is_an_empty_message_for_curl(cluster):
