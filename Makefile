@@ -9,7 +9,7 @@ MESSAGES := Sources/CNeedletailMessages
 PROTOS := $(shell cd Proto && find . -name '*.proto' | sed 's,^\./,,' | sort)
 DEBIAN := libnghttp2-dev libprotobuf-c-dev liblmdb-dev zlib1g-dev pkg-config python3-venv
 # For tests only: real metadata stores to run against.
-TESTS_NEED := curl etcd-server iproute2 util-linux prometheus
+TESTS_NEED := chromium curl etcd-server iproute2 util-linux prometheus
 CLOCKED := Needletail(GRPC|Metadata|Coordinator|Backup)Tests
 # Without it all tests begin at once, and each waits minutes for a processor.
 FEW_AT_ONCE := --experimental-maximum-parallelization-width 4

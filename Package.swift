@@ -130,6 +130,7 @@ let package = Package(
                 "NeedletailCore", "NeedletailAPI", "NeedletailGRPC", "NeedletailCluster", "NeedletailQuery", "NeedletailMetadata",
                 "NeedletailTelemetry", "NeedletailJSON", nio, lifecycle, logging, metrics,
             ],
+            resources: ["index.html", "console.css", "console.js", "api.js", "dom.js", "projection.js"].map { .embedInCode("Console/\($0)") },
             swiftSettings: strict),
         .target(
             name: "NeedletailEtcd",

@@ -32,6 +32,7 @@ public struct AdminServer: Sendable {
     private let logger: Logger
     private let metrics: MetricsRegistry
     private let methods: (@Sendable (AdminRequest) async -> AdminAnswer)?
+    private let pages: [String: AdminPage]
 
     /// The longest body of a request, as long as the longest message of the API.
     private static let bodyLimitBytes = 64 << 20
@@ -39,11 +40,13 @@ public struct AdminServer: Sendable {
     /// - Parameters:
     ///   - port: 0 takes any free one.
     ///   - methods: answers `POST /service/method`, if anybody does.
+    ///   - pages: by their paths.
     public init(
         host: String, port: Int, logger: Logger, metrics: MetricsRegistry, methods: (@Sendable (AdminRequest) async -> AdminAnswer)? = nil,
-        readiness: @escaping @Sendable () -> Readiness
+        pages: [String: AdminPage] = [:], readiness: @escaping @Sendable () -> Readiness
     ) {
         self.methods = methods
+        self.pages = pages
         self.host = host
         self.port = port
         self.logger = logger
@@ -103,6 +106,7 @@ public struct AdminServer: Sendable {
             Response(
                 status: .ok, headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8"], body: .init(byteBuffer: ByteBuffer(string: metrics.text())))
         }
+        for (path, page) in pages { router.get(RouterPath(path)) { _, _ in Self.response(page) } }
         if let methods {
             router.post("{service}/{method}") { request, _ in
                 let body = try await request.body.collect(upTo: Self.bodyLimitBytes)
@@ -123,6 +127,16 @@ public struct AdminServer: Sendable {
                 .unavailable, "cannot listen on \(host):\(port) for the admin port; check that the port is free, or choose another with --admin",
                 cause: error)
         }
+    }
+
+    private static func response(_ page: AdminPage) -> Response {
+        var headers = HTTPFields()
+        headers[.contentType] = page.contentType
+        headers[.contentSecurityPolicy] = AdminPage.policy
+        headers[.xContentTypeOptions] = "nosniff"
+        headers[.cacheControl] = "no-cache"
+        if let name = HTTPField.Name("referrer-policy") { headers[name] = "no-referrer" }
+        return Response(status: .ok, headers: headers, body: ResponseBody(byteBuffer: page.content))
     }
 
     private static func response(_ answer: AdminAnswer) -> Response {

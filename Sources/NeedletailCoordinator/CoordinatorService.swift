@@ -174,9 +174,9 @@ public final class CoordinatorService: Service {
             whenListening(0)
             return nil
         }
-        let admin = AdminServer(host: configuration.host, port: port, logger: logger, metrics: metrics, methods: { await gateway.answer($0) }) {
-            coordinator.readiness
-        }
+        let admin = AdminServer(
+            host: configuration.host, port: port, logger: logger, metrics: metrics, methods: { await gateway.answer($0) }, pages: Console.pages
+        ) { coordinator.readiness }
         return await admin.start(whenListening: whenListening)
     }
 

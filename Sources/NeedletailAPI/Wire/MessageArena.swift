@@ -68,9 +68,8 @@ package final class MessageArena {
     /// What protobuf-c calls; good while the arena lives.
     var allocator: ProtobufCAllocator {
         ProtobufCAllocator(
-            alloc: { arena, size in
-                Unmanaged<MessageArena>.fromOpaque(arena!).takeUnretainedValue().allocate(Int(clamping: size))
-            },
+            // Called for each part of a message. The arena lives, so nothing is counted.
+            alloc: { arena, size in Unmanaged<MessageArena>.fromOpaque(arena!)._withUnsafeGuaranteedRef { $0.allocate(Int(clamping: size)) } },
             free: { _, _ in },
             allocator_data: Unmanaged.passUnretained(self).toOpaque())
     }
