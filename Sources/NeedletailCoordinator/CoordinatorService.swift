@@ -72,7 +72,10 @@ public final class CoordinatorService: Service {
         let exporter = configuration.tracing.flatMap { tracer?.exporter(to: $0, on: threads) }
         let own = ownClient(port, threads)
         let gateway = ConnectGateway(own)
-        let admin = await startAdmin(coordinator, registry, gateway) { [whenListening] adminPort in whenListening(port, adminPort) }
+        let admin = await startAdmin(coordinator, registry, gateway) { [whenListening, logger, configuration] adminPort in
+            if adminPort > 0 { logger.info("the console is at http://\(configuration.host):\(adminPort)/") }
+            whenListening(port, adminPort)
+        }
         try await withThrowingTaskGroup(of: Void.self) { group in
             if let exporter { group.addTask { await exporter.run() } }
             group.addTask { await threads.watchDelay(registry) }

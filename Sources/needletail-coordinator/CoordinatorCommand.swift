@@ -39,7 +39,8 @@ struct CoordinatorCommand: AsyncParsableCommand {
     var splitAbove: UInt64?
     @Option(help: "Address to listen on; port 0 takes any free one.") var listen = "127.0.0.1:7460"
     @Option(help: "Address at which workers and other coordinators reach this one, when it is not the one it listens on.") var advertise: String?
-    @Option(help: "Port for HTTP probes and metrics (/healthz, /readyz, /metrics) on the same host; 0 takes any free one, \"off\" has none.") var admin = "7461"
+    @Option(help: "Port for HTTP on the same host: the console, the API in JSON, probes and metrics; 0 takes any free one, \"off\" has none.")
+    var admin = "7461"
     @Option(help: "Seconds that requests under way may take at shutdown.") var drainSeconds = 10
     @Option(help: "trace, debug, info, notice, warning or error.") var logLevel = "info"
     @Option(help: "text, or json: one object a line.") var logFormat = "text"
