@@ -21,7 +21,8 @@ struct DevCommand: AsyncParsableCommand {
 
     @Option(help: "Folder for the data; made when missing.") var data = "needletail-data"
     @Option(help: "Address for clients; port 0 takes any free one.") var listen = "127.0.0.1:7460"
-    @Option(help: "Port for HTTP on the same host: the console, the API in JSON, probes and metrics; 0 takes any free one, \"off\" has none.") var admin = "7461"
+    @Option(help: "Port for HTTP on the same host: the console, the API in JSON, probes and metrics; 0 takes any free one, \"off\" has none.")
+    var admin = "7461"
     @Option(help: "trace, debug, info, notice, warning or error.") var logLevel = "info"
     @Option(help: "File to write the port and the admin port to once the cluster listens.") var portFile: String?
 
