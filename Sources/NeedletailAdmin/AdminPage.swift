@@ -12,5 +12,6 @@ public struct AdminPage: Sendable {
 
     /// What a browser may do with pages: nothing but what comes from this port, and nobody may show them inside another page.
     static let policy =
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; "
+        + "frame-ancestors 'none'"
 }
