@@ -56,6 +56,8 @@ public final class LocalNode: ShardOperations {
 
     private func take(_ folder: String) throws {
         let disk = resources.disk
+        // It was being put together of its parents, who are here.
+        if disk.exists(folder + "/" + StoredMerge.fileName) { return try disk.removeDirectory(folder) }
         if let bytes = try disk.readChecked(folder + "/assignment") {
             let assignment = try ReplicaAssignment(encoded: bytes)
             guard folder == path(assignment.shard) else {

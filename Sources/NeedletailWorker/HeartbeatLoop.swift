@@ -196,7 +196,7 @@ struct HeartbeatLoop: Sendable {
         if replication.isToBeFilled(assignment) {
             try await node.createReplica(assignment, deadline: nil)
         } else {
-            try await replication.prepare(assignment)
+            guard try await replication.prepare(assignment) else { return }
             try await node.update(assignment)
         }
     }

@@ -19,12 +19,14 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
     /// Opens places for backups.
     let backups: BackupPlaces
     private let parts: PartFeeds
+    private let merges: MergeFeeds
 
     init(_ local: LocalNode, world: ReplicationWorld, backups: BackupPlaces = BackupPlaces()) {
         self.local = local
         self.world = world
         self.backups = backups
         parts = PartFeeds(world)
+        merges = MergeFeeds(world)
     }
 
     /// Gives each replica that has fellows a driver, takes that of others away, and tells all how things are.
@@ -36,7 +38,7 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
     }
 
     private func reconcile(_ replica: HostedReplica) async {
-        // A part of a shard that is being split follows the whole, beside it.
+        // A part of a shard that is being split follows the whole, beside it; and what shards are merged into follows these.
         if replica.isUnborn { return }
         let shard = replica.shard
         guard busy.withLock({ $0.insert(shard).inserted }) else { return }
@@ -94,6 +96,7 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
             return Array(drivers.values)
         }
         await parts.close()
+        await merges.close()
         for driver in all { await driver.stop() }
         copies.close()
     }
@@ -123,6 +126,25 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
         guard mayLead else { return SplitProgress(end: end, isClosed: isClosed, children: children) }
         // Asked again: whoever gave its epoch up meanwhile did not lead to the end.
         return SplitProgress(end: end, isSealed: leads(parent, before: order.sealEpoch), isClosed: isClosed, children: children)
+    }
+
+    func merge(_ order: MergeOrder, deadline: Deadline?) async throws -> MergeProgress {
+        let parents = try order.parents.map { try local.hosted($0.shard) }
+        var ends: [(end: UInt64, mayLead: Bool, isClosed: Bool)] = []
+        for (parent, asked) in zip(parents, order.parents) {
+            let mayLead = asked.sealEpoch > 0 && leads(parent, before: asked.sealEpoch)
+            let end = mayLead ? try await parent.seal(before: asked.sealEpoch) : parent.logEnd.last
+            if order.isClosing, asked.sealEpoch > 0 { try await parent.close(before: asked.sealEpoch) }
+            ends.append((end, mayLead, asked.sealEpoch > 0 && parent.isClosed(before: asked.sealEpoch)))
+        }
+        let merged = await merges.progress(of: order, isLast: order.parents.allSatisfy { $0.sealEpoch > 0 })
+        let progress = parents.indices.map { index in
+            // Asked again: whoever gave its epoch up meanwhile did not lead to the end.
+            MergeProgress.Parent(
+                end: ends[index].end, isSealed: ends[index].mayLead && leads(parents[index], before: order.parents[index].sealEpoch),
+                isClosed: ends[index].isClosed, taken: merged.taken[index])
+        }
+        return MergeProgress(parents: progress, isReady: merged.isReady, waiting: merged.waiting)
     }
 
     /// Whether no other node appends in the epoch before this one, and this one has all that was.
@@ -192,18 +214,29 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
         if isToBeFilled(assignment) {
             try await local.createReplica(assignment, deadline: deadline)
         } else {
-            try await prepare(assignment)
+            guard try await prepare(assignment) else { throw NeedletailError(.unavailable, "shard \(assignment.shard) is loading; try again") }
             try await local.updateReplica(assignment, deadline: deadline)
         }
         await reconcile(try local.hosted(assignment.shard))
     }
 
-    /// Called before a replica that is here gets an assignment. A part of a split shard no longer follows the whole once it has a place of its own.
-    func prepare(_ assignment: ReplicaAssignment) async throws {
-        guard assignment.epoch > 0, (try? local.hosted(assignment.shard))?.isUnborn == true else { return }
+    /// Called before a replica that is here gets an assignment. A part of a split shard no longer follows the whole once it has a place of its own, nor
+    /// does what two were merged into.
+    /// - Returns: false while it is loading: what it is to do before it takes the assignment is not known yet.
+    func prepare(_ assignment: ReplicaAssignment) async throws -> Bool {
+        let replica: HostedReplica
+        do throws(NeedletailError) { replica = try local.hosted(assignment.shard) } catch { return error.code != .unavailable }
+        guard assignment.epoch > 0, replica.isUnborn else { return true }
         await parts.end(assignment.shard)
+        await merges.end(assignment.shard)
+        // Who was in sync at the cut-over has all of the parents. Of others the log has their records in an order of its own, and may lack some.
+        if !replica.lineage.parents.isEmpty || !replica.isMerged, !assignment.members.contains(where: { $0.node == world.node && $0.isInSync }) {
+            try await local.dropReplica(assignment.shard, deadline: nil)
+            try await local.createReplica(assignment, deadline: nil)
+        }
         // It has no lease on its first epoch yet.
         world.nudge()
+        return true
     }
 
     /// A replica that is not in sync, and not here either, begins empty. One that counts as in sync does not: it would pass for a shard without
@@ -215,6 +248,7 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
     func dropReplica(_ shard: ShardID, deadline: Deadline?) async throws {
         await end(shard)
         await parts.end(shard)
+        await merges.end(shard)
         try await local.dropReplica(shard, deadline: deadline)
     }
 }

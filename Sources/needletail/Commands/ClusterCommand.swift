@@ -15,11 +15,12 @@ struct ClusterCommand: AsyncParsableCommand {
               needletail cluster drain NODE           empty a node before it is taken away; --undo takes that back
               needletail cluster move books 0 --from NODE --to NODE
               needletail cluster split books 0        cut a shard in two
-              needletail cluster operations           moves and splits that wait, are under way, or have ended lately
+              needletail cluster merge books 1 2      make two neighbouring shards one
+              needletail cluster operations           moves, splits and merges that wait, are under way, or have ended lately
               needletail cluster pause                hold all moves; `resume` lets them go on
             """,
         subcommands: [
-            StatusCommand.self, Nodes.self, Shards.self, Plan.self, Drain.self, MoveShard.self, Split.self, Cancel.self, Pause.self, Resume.self,
+            StatusCommand.self, Nodes.self, Shards.self, Plan.self, Drain.self, MoveShard.self, Split.self, Merge.self, Cancel.self, Pause.self, Resume.self,
             Operations.self, Events.self,
         ])
 }
@@ -182,8 +183,31 @@ extension ClusterCommand {
         }
     }
 
+    struct Merge: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Make two neighbouring shards one.",
+            discussion: """
+                Both have to be on the same nodes, which put them together: the larger one's graph stays, the other one's points are inserted. Reads and
+                writes go on, and writes wait for a moment when the merged shard takes the place of both. `needletail cluster operations` shows how far it is;
+                until the merged shard serves, `cancel` undoes it. A node needs memory and disk for both twice meanwhile.
+
+                Example: needletail cluster merge books 1 2
+                """)
+        @Argument var collection: String
+        @Argument(help: "A shard's number.") var shard: UInt32
+        @Argument(help: "The number of its neighbour.") var other: UInt32
+        @OptionGroup var options: ClusterOptions
+
+        func run() async throws {
+            try await options.withCluster { cluster in
+                let operation = try await cluster.merge(ShardMergeOrder(collection: collection, shard: shard, other: other), deadline: options.deadline)
+                print(options.json ? JSONWriter.text(operation.json) : "operation \(Incarnation(operation.id)) is under way")
+            }
+        }
+    }
+
     struct Cancel: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "End a move or a split and undo what it did so far.")
+        static let configuration = CommandConfiguration(abstract: "End a move, a split or a merge and undo what it did so far.")
         @Argument(help: "The operation, as `needletail cluster operations` shows it.") var operation: String
         @OptionGroup var options: ClusterOptions
 
@@ -221,11 +245,11 @@ extension ClusterCommand {
 
     struct Operations: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "List moves and splits: those that wait, are under way, and have ended lately.",
+            abstract: "List moves, splits and merges: those that wait, are under way, and have ended lately.",
             discussion: """
                 Steps: adding (waits for its turn), catching up (the new replica is filled), leading (the primary changes), removing, dropping (the old
                 replica's files go), done; undoing, undropping, cancelled; failed. Of a split: preparing (its parts follow the shard), sealing (writes
-                wait), dropping (the parts serve, the shard's files go), done; unsealing, undropping, cancelled; failed.
+                wait), dropping (the parts serve, the shard's files go), done; unsealing, undropping, cancelled; failed. The same of a merge.
                 """)
         @OptionGroup var options: ClusterOptions
 
@@ -234,7 +258,7 @@ extension ClusterCommand {
                 let list = try await cluster.operations(deadline: options.deadline)
                 if options.json { return print(JSONWriter.text(list.json)) }
                 if list.isPaused { print("moves are paused; `needletail cluster resume` lets them go on\n") }
-                if list.operations.isEmpty { return print("no moves or splits") }
+                if list.operations.isEmpty { return print("no moves, splits or merges") }
                 var table = Table("OPERATION", "KIND", "COLLECTION", "SHARD", "FROM", "TO", "BYTES", "STEP", "CAUSE", "WHY")
                 for one in list.operations {
                     table.add(
