@@ -47,6 +47,16 @@ public struct HostedReplica: Sendable {
         }
     }
 
+    /// Whether it answers no reads, since it began without what its shard has.
+    public var isUnfilled: Bool { replica.isUnfilled.load(ordering: .acquiring) }
+
+    /// It is in sync.
+    public func noteFilled() async throws {
+        let (disk, path) = (replica.resources.disk, replica.directory + "/" + Replica.unfilledName)
+        try await replica.resources.modelPool.run { _ in try disk.removeFile(path) }
+        replica.isUnfilled.store(false, ordering: .releasing)
+    }
+
     /// Whether it is the same opening of the same replica.
     public func isSame(as other: HostedReplica) -> Bool { replica === other.replica }
 

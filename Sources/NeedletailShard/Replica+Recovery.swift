@@ -23,6 +23,7 @@ extension Replica {
             payloads: payloads)
         try replica.removeCopies()
         try replica.restoreSeal()
+        replica.isUnfilled.store(disk.exists(directory + "/" + unfilledName), ordering: .releasing)
         try replica.recover(scratch: &scratch)
         replica.resumeEncoding()
         // Of a part that has just begun: cuts the others' points out of the graphs and keeps that.

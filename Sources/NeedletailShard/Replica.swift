@@ -46,6 +46,9 @@ final class Replica: @unchecked Sendable {
     let lineage = Mutex(Lineage())
     /// It is being put together of its parents, and has not all that its sequence says.
     let isMerging = Atomic<Bool>(false)
+    /// It began without the points that its shard has, and was never in sync since; gone as well when a copy takes its place.
+    let isUnfilled = Atomic<Bool>(false)
+    static let unfilledName = "unfilled"
     /// The last sequences of checkpoints that are being copied: the log keeps what follows them.
     let copied = Mutex<[UInt64: UInt64]>([:])
     /// No write, and no read that asks for the primary, is taken in an epoch before this one.

@@ -45,13 +45,15 @@ enum Bug: String, CaseIterable {
     case takesTwice
     /// One parent only is sealed.
     case sealsOneParent
+    /// A replica that has nothing of what its shard has answers reads.
+    case answersUnfilled
 
     /// Where it shows.
     var reshardings: [Simulation.Resharding] {
         switch self {
         case .sealsNothing, .followsUncommitted, .asksPrimariesOnly: [.split, .merge]
         case .forgetsSeals, .answersAfterTheEnd, .keepsOthersPoints: [.split]
-        case .keepsOwnOrder, .sharesOwnOrder, .takesTwice, .sealsOneParent: [.merge]
+        case .keepsOwnOrder, .sharesOwnOrder, .takesTwice, .sealsOneParent, .answersUnfilled: [.merge]
         default: [.none]
         }
     }

@@ -15,6 +15,8 @@ final class SimulatedReplica {
     private(set) var knownEpoch: UInt64 = 0
     /// Epochs before these take no writes, and answer no reads; on the disk a little later.
     var seal = SimulatedSeal()
+    /// It began without what its shard has: it answers no reads before it was in sync, or has a copy.
+    var isUnfilled = false
     /// Of a merged replica: so many records do not count for what it has of its parents, where a rule is broken.
     var forgotten = 0
 
@@ -99,6 +101,7 @@ final class SimulatedReplica {
         if case .place(let place) = event {
             if worker.isDeaf { return }
             knownEpoch = max(knownEpoch, place.epoch)
+            if place.inSync.contains(id) { isUnfilled = false }
         }
         for action in machine.receive(event, now: now) { perform(action) }
         settleWaiters()
@@ -158,6 +161,7 @@ final class SimulatedReplica {
             simulation.counts.note("transfer")
             simulation.trace("worker \(id.value) installs a checkpoint at \(checkpoint.records.count)")
             disk.install(checkpoint.records)
+            isUnfilled = false
             rebuild(through: checkpoint.records.count)
         case .apply(let sequence): apply(through: Int(sequence))
         case .close(let id): if let stream = streams.removeValue(forKey: id) { simulation.network.breakOff(stream) }
@@ -240,7 +244,7 @@ final class SimulatedReplica {
 
     /// As a read of any replica in sync: whatever searches see here.
     func readHere(_ key: Int) -> SimulatedClient.ReadResult? {
-        guard isUp, (try? seal.checkReads(knownEpoch, simulation)) != nil else { return nil }
+        guard isUp, !isUnfilled, (try? seal.checkReads(knownEpoch, simulation)) != nil else { return nil }
         return SimulatedClient.ReadResult(operation: values[key], sequence: applied)
     }
 

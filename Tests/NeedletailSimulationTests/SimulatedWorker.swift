@@ -112,6 +112,7 @@ final class SimulatedWorker {
             return simulation.fail("worker \(id.value) counts as in sync in shard \(place.number), which it does not have")
         }
         let replica = SimulatedReplica(simulation, self, simulation.shards[Int(place.number)])
+        replica.isUnfilled = simulation.bug != .answersUnfilled
         replicas[place.number] = replica
         replica.start()
     }

@@ -212,7 +212,7 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
 
     func updateReplica(_ assignment: ReplicaAssignment, deadline: Deadline?) async throws {
         if isToBeFilled(assignment) {
-            try await local.createReplica(assignment, deadline: deadline)
+            try await local.createReplica(assignment, isUnfilled: true, deadline: deadline)
         } else {
             guard try await prepare(assignment) else { throw NeedletailError(.unavailable, "shard \(assignment.shard) is loading; try again") }
             try await local.updateReplica(assignment, deadline: deadline)
@@ -226,13 +226,15 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
     func prepare(_ assignment: ReplicaAssignment) async throws -> Bool {
         let replica: HostedReplica
         do throws(NeedletailError) { replica = try local.hosted(assignment.shard) } catch { return error.code != .unavailable }
+        let isInSync = assignment.members.contains { $0.node == world.node && $0.isInSync }
+        if isInSync, replica.isUnfilled { try await replica.noteFilled() }
         guard assignment.epoch > 0, replica.isUnborn else { return true }
         await parts.end(assignment.shard)
         await merges.end(assignment.shard)
         // Who was in sync at the cut-over has all of the parents. Of others the log has their records in an order of its own, and may lack some.
-        if !replica.lineage.parents.isEmpty || !replica.isMerged, !assignment.members.contains(where: { $0.node == world.node && $0.isInSync }) {
+        if !isInSync, !replica.lineage.parents.isEmpty || !replica.isMerged {
             try await local.dropReplica(assignment.shard, deadline: nil)
-            try await local.createReplica(assignment, deadline: nil)
+            try await local.createReplica(assignment, isUnfilled: true, deadline: nil)
         }
         // It has no lease on its first epoch yet.
         world.nudge()
