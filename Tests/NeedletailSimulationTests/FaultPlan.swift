@@ -37,23 +37,19 @@ enum Bug: String, CaseIterable {
     /// The leader asks the primary only how far the parts are.
     case asksPrimariesOnly
 
-    /// A merged replica that was not in sync at the cut-over keeps what it made.
-    case keepsOwnOrder
     /// Replicas of a merged shard take the order in which records of the parents came for the same on all nodes.
     case sharesOwnOrder
     /// After a crash a merged replica takes records of its parents over again.
     case takesTwice
     /// One parent only is sealed.
     case sealsOneParent
-    /// A replica that has nothing of what its shard has answers reads.
-    case answersUnfilled
 
     /// Where it shows.
     var reshardings: [Simulation.Resharding] {
         switch self {
         case .sealsNothing, .followsUncommitted, .asksPrimariesOnly: [.split, .merge]
         case .forgetsSeals, .answersAfterTheEnd, .keepsOthersPoints: [.split]
-        case .keepsOwnOrder, .sharesOwnOrder, .takesTwice, .sealsOneParent, .answersUnfilled: [.merge]
+        case .sharesOwnOrder, .takesTwice, .sealsOneParent: [.merge]
         default: [.none]
         }
     }

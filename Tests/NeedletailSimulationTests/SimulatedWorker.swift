@@ -101,18 +101,15 @@ final class SimulatedWorker {
     /// A part of a shard that was split has a place. Whoever is in sync made it beside the whole; others begin empty.
     private func settle(_ place: ShardPlace) {
         if let replica = replicas[place.number] {
-            guard replica.shard.number == SimulatedShard.merged, !replica.isBorn, simulation.bug != .keepsOwnOrder, !place.inSync.contains(id) else {
-                return replica.bear()
-            }
-            // In an order of its own, and maybe not all of the parents: it begins empty.
-            simulation.counts.note("merged replica that was not in sync")
-            drop(place.number)
+            // It may lack some of the parents' records: then its log agrees with nobody's.
+            if !replica.isBorn, place.number == SimulatedShard.merged, !place.inSync.contains(id) { simulation.counts.note("merged replica that was not in sync") }
+            return replica.bear()
         }
         guard !place.inSync.contains(id) else {
             return simulation.fail("worker \(id.value) counts as in sync in shard \(place.number), which it does not have")
         }
         let replica = SimulatedReplica(simulation, self, simulation.shards[Int(place.number)])
-        replica.isUnfilled = simulation.bug != .answersUnfilled
+        replica.isUnfilled = true
         replicas[place.number] = replica
         replica.start()
     }

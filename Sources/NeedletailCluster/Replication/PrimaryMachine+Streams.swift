@@ -25,8 +25,7 @@ extension PrimaryMachine {
         }
         let agreed = log.history.agreement(with: follow.history)
         if effectiveSet.contains(id), (agreed ?? 0) < committed {
-            // Who heard before us that it has left the set may have begun anew: a replica of a merged shard does.
-            if proposedSets.allSatisfy({ $0.contains(id) }) { actions.append(.alarm(lacking(id, agreed: agreed))) }
+            actions.append(.alarm(lacking(id, agreed: agreed)))
             return actions.append(.answer(stream, .refused(epoch: epoch)))
         }
         guard let agreed else { return actions.append(.answer(stream, .transfer)) }

@@ -231,8 +231,12 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
         guard assignment.epoch > 0, replica.isUnborn else { return true }
         await parts.end(assignment.shard)
         await merges.end(assignment.shard)
-        // Who was in sync at the cut-over has all of the parents. Of others the log has their records in an order of its own, and may lack some.
-        if !isInSync, !replica.lineage.parents.isEmpty || !replica.isMerged {
+        // Who was in sync at the cut-over has all of the parents. Who lacks some of their records agrees with nobody's log, and is given a copy; who was
+        // only beginning has to say so.
+        if !replica.isMerged {
+            guard !isInSync else {
+                throw NeedletailError(.dataLoss, "shard \(assignment.shard) counts as in sync here and is not whole; report this")
+            }
             try await local.dropReplica(assignment.shard, deadline: nil)
             try await local.createReplica(assignment, isUnfilled: true, deadline: nil)
         }
