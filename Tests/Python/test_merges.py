@@ -320,6 +320,19 @@ def test_small_shards_are_merged_by_size_and_not_split_again():
         assert len(operations(cluster)) == begun and count(cluster, "small") == 600
 
 
+def test_a_collection_is_deleted_while_two_shards_are_merged():
+    with Cluster(workers=2, coordinator_arguments=CALM) as cluster:
+        create(cluster, "gone", 2, 2)
+        for start in range(0, 12_000, 4000):
+            write(cluster, "gone", range(start, start + 4000))
+        begun = merge(cluster, "gone", 0, 1)
+        wait_for(lambda: len(list(cluster.folder.glob("shard-*/data/replicas/*"))) > 4, "the merged shard", 30, cluster.describe)
+        cluster.collections.Delete(c.DeleteCollectionRequest(name="gone"), timeout=30)
+        wait_for(lambda: operation(cluster, begun.id).step in ["failed", "done"], "the end of the merge", 30, lambda: f"{operations(cluster)}")
+        wait_for(lambda: not list(cluster.folder.glob("shard-*/data/replicas/*")), "no files", 20,
+                 lambda: str(list(cluster.folder.glob("shard-*/data/replicas/*"))) + cluster.describe())
+
+
 def test_backups_moves_and_codes_of_merged_shards(tmp_path):
     with Cluster(workers=3, coordinator_arguments=CALM) as cluster:
         field = c.VectorField(name="v", dimensions=DIMENSIONS, metric=c.METRIC_L2, index=c.IndexSpec(spec="lvq8"))

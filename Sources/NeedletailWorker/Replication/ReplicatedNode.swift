@@ -15,7 +15,7 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
     private let drivers = Mutex<[ShardID: ReplicaDriver]>([:])
     /// Shards whose driver is being made or ended.
     private let busy = Mutex<Set<ShardID>>([])
-    let copies = Copies()
+    let copies: Copies
     /// Opens places for backups.
     let backups: BackupPlaces
     private let parts: PartFeeds
@@ -25,6 +25,7 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
         self.local = local
         self.world = world
         self.backups = backups
+        copies = Copies(rate: world.copyRate)
         parts = PartFeeds(world)
         merges = MergeFeeds(world)
     }

@@ -296,11 +296,20 @@ extension ClusterCommand {
 }
 
 enum NeedletailCommandLine {
-    /// The one whose id ends so, or that has this address.
+    /// One digit may be meant for something else, and be a node's by chance.
+    private static let leastDigits = 4
+
+    /// The one whose id begins or ends so, or that has this address.
     static func node(_ text: String, among nodes: [NodeInfo]) throws -> UInt64 {
-        let matches = nodes.filter { Incarnation($0.id).description.hasSuffix(text.lowercased()) || $0.address == text }
-        guard !text.isEmpty, let first = matches.first else {
-            throw ValidationError("There is no node whose id ends in \"\(text)\", or with that address; `needletail cluster nodes` shows those there are.")
+        let digits = text.lowercased()
+        let isLong = digits.count >= leastDigits
+        let matches = nodes.filter { node in
+            let id = Incarnation(node.id).description
+            return node.address == text || isLong && (id.hasPrefix(digits) || id.hasSuffix(digits))
+        }
+        guard let first = matches.first else {
+            let asked = isLong ? "There is no node whose id begins or ends with \"\(text)\", or with that address" : "A node is named by its address, or by at least \(leastDigits) digits of its id"
+            throw ValidationError("\(asked); `needletail cluster nodes` shows those there are.")
         }
         guard matches.count == 1 else { throw ValidationError("\"\(text)\" may be \(matches.count) nodes; give more digits.") }
         return first.id
