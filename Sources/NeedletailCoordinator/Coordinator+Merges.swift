@@ -203,7 +203,8 @@ extension Coordinator {
             let moves = zip(from, to).map { "`needletail cluster move \(entry.spec.name) \(places[1].number) --from \($0) --to \($1)`" }
             throw NeedletailError(
                 .failedPrecondition,
-                "shards \(places[0].number) and \(places[1].number) are on different nodes, and are merged where both are; first \(moves.joined(separator: ", "))")
+                "shards \(places[0].number) and \(places[1].number) are on different nodes, and are merged where both are; first "
+                    + moves.joined(separator: ", "))
         }
         for place in places where place.inSync != place.replicas {
             throw NeedletailError(

@@ -27,7 +27,8 @@ public struct HostedReplica: Sendable {
         let (log, gate) = (replica.log, replica.gate.withLock { ($0.committed, $0.durable) })
         let queued = replica.lastQueued ?? log.lastSequence
         return LogEnd(
-            first: max(log.firstSequence, replica.ownOrderEnd + 1), last: queued, durable: min(log.durableSequence, gate.1), committed: gate.0, epochs: replica.logEpochs)
+            first: max(log.firstSequence, replica.ownOrderEnd + 1), last: queued, durable: min(log.durableSequence, gate.1),
+            committed: gate.0, epochs: replica.logEpochs)
     }
 
     /// The newest checkpoint has every write up to here; 0 when there is none.

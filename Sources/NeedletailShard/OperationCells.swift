@@ -123,7 +123,9 @@ extension OperationCells {
             }
             cells.append(Cell(range: HashRange(first: first, last: last), table: try OperationTable(from: &reader, now: now)))
         }
-        guard !cells.isEmpty else { throw NeedletailError(.dataLoss, "the checkpoint's table of operations is damaged; \(NeedletailError.damagedReplicaAdvice)") }
+        guard !cells.isEmpty else {
+            throw NeedletailError(.dataLoss, "the checkpoint's table of operations is damaged; \(NeedletailError.damagedReplicaAdvice)")
+        }
         self.init(cells)
     }
 }

@@ -66,8 +66,8 @@ struct Serve: AsyncParsableCommand {
     var logSegment = 64
     @Option(
         help: """
-            Bytes a second, as 50MB, that copies of replicas (for moves, and for replicas that were away for long), backups and restores may take of this worker \
-            in all; at least 256KiB, or 0 for no limit. What replicas send each other as it is written does not count.
+            Bytes a second, as 50MB, that copies of replicas (for moves, and for replicas that were away for long), backups and restores may take \
+            of this worker in all; at least 256KiB, or 0 for no limit. What replicas send each other as it is written does not count.
             """)
     var copyRate = "0"
     @Option(help: "What may fail together with this worker (a rack, a data centre): replicas of a shard go to different zones.") var zone = ""

@@ -47,8 +47,8 @@ enum Bug: String, CaseIterable {
     /// Where it shows.
     var reshardings: [Simulation.Resharding] {
         switch self {
-        case .sealsNothing, .followsUncommitted, .asksPrimariesOnly: [.split, .merge]
-        case .forgetsSeals, .answersAfterTheEnd, .keepsOthersPoints: [.split]
+        case .sealsNothing, .forgetsSeals, .answersAfterTheEnd, .followsUncommitted, .asksPrimariesOnly: [.split, .merge]
+        case .keepsOthersPoints: [.split]
         case .sharesOwnOrder, .takesTwice, .sealsOneParent: [.merge]
         default: [.none]
         }

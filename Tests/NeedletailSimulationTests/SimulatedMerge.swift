@@ -33,13 +33,17 @@ extension Simulation {
         let oracles = parents.map { shards[Int($0.number)].oracle }
         for (oracle, parent) in zip(oracles, parents) { oracle.ends(parent) }
         shards[Int(place.number)].oracle.begins(self, place, after: oracles)
-        guard now < faults.end, chance(0.4) else { return }
-        // A worker comes back with the files of the parents, and hears of no place for a while.
-        let worker = workers[Int(place.inSync[pick(0...place.inSync.count - 1)].value) - 1]
+        guard now < faults.end, chance(bug == .forgetsSeals ? 1 : 0.4) else { return }
+        if bug != .forgetsSeals { return bringBackUnheard(workers[Int(place.inSync[pick(0...place.inSync.count - 1)].value) - 1]) }
+        for node in place.inSync where node != place.primary { bringBackUnheard(workers[Int(node.value) - 1]) }
+    }
+
+    /// A worker comes back with the files of the parents, and hears of no place for a while.
+    private func bringBackUnheard(_ worker: SimulatedWorker) {
         after(pick(1...20_000)) { worker.crash() }
         after(pick(20_000...1_500_000)) { worker.start() }
         for coordinator in coordinators { network.block(from: .coordinator(coordinator.index), to: worker.endpoint) }
-        after(pick(100_000...4_000_000)) { [self] in
+        after(pick(bug == .forgetsSeals ? 3_000_000...8_000_000 : 100_000...4_000_000)) { [self] in
             for coordinator in coordinators { network.unblock(from: .coordinator(coordinator.index), to: worker.endpoint) }
         }
     }

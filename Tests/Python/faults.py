@@ -5,6 +5,7 @@ are only the faults that signals make. Processes end when the thread ends that s
 """
 
 import atexit
+import collections
 import os
 import pathlib
 import shutil
@@ -273,6 +274,11 @@ class World:
         except BaseException:
             self.close(False)
             raise
+
+    def finished(self):
+        """How many moves, splits and merges came to which end."""
+        all = self.doors[0].cluster.Operations(cluster_pb2.ListOperationsRequest(), timeout=10).operations
+        return collections.Counter(f"{one.kind} {one.step}" for one in all)
 
     def open_splits(self):
         """Shards that are still being split or merged, as the first coordinator that answers knows; True when none does."""

@@ -20,7 +20,8 @@ public enum Merger {
     }
 
     public enum Order: Sendable, Equatable {
-        /// Make this the merge. In the same transaction the place, if there is one, takes the parents' when the step is `dropping`, otherwise that of its number.
+        /// Make this the merge. In the same transaction the place, if there is one, takes that of the parents when the step is `dropping`, otherwise
+        /// that of its number.
         case change(Merge, place: ShardPlace?)
         /// Ask all members to answer no more reads, then decide again.
         case close

@@ -308,7 +308,10 @@ enum NeedletailCommandLine {
             return node.address == text || isLong && (id.hasPrefix(digits) || id.hasSuffix(digits))
         }
         guard let first = matches.first else {
-            let asked = isLong ? "There is no node whose id begins or ends with \"\(text)\", or with that address" : "A node is named by its address, or by at least \(leastDigits) digits of its id"
+            let asked =
+                isLong
+                ? "There is no node whose id begins or ends with \"\(text)\", or with that address"
+                : "A node is named by its address, or by at least \(leastDigits) digits of its id"
             throw ValidationError("\(asked); `needletail cluster nodes` shows those there are.")
         }
         guard matches.count == 1 else { throw ValidationError("\"\(text)\" may be \(matches.count) nodes; give more digits.") }
