@@ -195,7 +195,7 @@ extension Coordinator {
             guard try await store(changed, replacing: entry) else { throw NeedletailError(.aborted, "node \(NodeID(node)) was changed meanwhile; try again") }
             await note("operator", isDrained ? "node \(NodeID(node)) is to be emptied" : "node \(NodeID(node)) takes replicas again")
         }
-        guard let info = try await nodes(deadline: deadline).first(where: { $0.id == node }) else { throw Self.notLeading }
+        guard let info = try await nodes(deadline: deadline).first(where: { $0.id == node }) else { throw notLeading }
         return info
     }
 
@@ -204,7 +204,7 @@ extension Coordinator {
         if state.withLock({ $0.isPaused }) != isPaused {
             let settings = MoveSettings(isPaused: isPaused)
             let outcome = try await transactAsLeader(if: [], [.put(MetadataCopy.moveSettingsKey, settings.encoded)])
-            guard outcome.succeeded else { throw Self.notLeading }
+            guard outcome.succeeded else { throw notLeading }
             state.withLock { $0.copy.moveSettings.change("", to: settings, revision: outcome.revision) }
             await note("operator", isPaused ? "moves are paused" : "moves go on")
         }

@@ -77,6 +77,8 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
         var splitDrops: [UInt64: (step: Split.Step, nodes: Set<NodeID>)] = [:]
         var mergeDrops: [UInt64: (step: Split.Step, nodes: Set<NodeID>)] = [:]
         var lastEvent: UInt64 = 0
+        /// Why the metadata store does not answer this coordinator; nil when it does.
+        var storeProblem: NeedletailError?
         /// Since when every shard is as it should be; nil while one is not.
         var healthySince: ContinuousClock.Instant?
     }

@@ -36,7 +36,8 @@ final class MergeFeeds: Sendable {
 
     func close() async { for shard in feeds.withLock({ Array($0.keys) }) { await end(shard) } }
 
-    private static let pieceBytes = 4 << 20
+    private static let pieceBytes = 2 << 20
+    private static let aheadRecords: UInt64 = 64
     private static let idle = Duration.milliseconds(2)
     private static let pause = Duration.milliseconds(200)
 
@@ -109,8 +110,8 @@ final class MergeFeeds: Sendable {
             try await world.local.dropReplica(merged.shard, deadline: nil)
             throw error
         }
-        // Never more than a piece ahead of the graphs.
-        try await merged.waitUntilApplied(lineage.end, deadline: nil)
+        // Never far ahead of the graphs; but one parent's records need not wait for the other's to be applied.
+        try await merged.waitUntilApplied(lineage.end - min(lineage.end, Self.aheadRecords), deadline: nil)
         try await merged.follow(records, of: parent.shard.number)
         return !records.isEmpty
     }

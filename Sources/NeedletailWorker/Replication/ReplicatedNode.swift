@@ -131,13 +131,10 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
 
     func merge(_ order: MergeOrder, deadline: Deadline?) async throws -> MergeProgress {
         let parents = try order.parents.map { try local.hosted($0.shard) }
-        var ends: [(end: UInt64, mayLead: Bool, isClosed: Bool)] = []
-        for (parent, asked) in zip(parents, order.parents) {
-            let mayLead = asked.sealEpoch > 0 && leads(parent, before: asked.sealEpoch)
-            let end = mayLead ? try await parent.seal(before: asked.sealEpoch) : parent.logEnd.last
-            if order.isClosing, asked.sealEpoch > 0 { try await parent.close(before: asked.sealEpoch) }
-            ends.append((end, mayLead, asked.sealEpoch > 0 && parent.isClosed(before: asked.sealEpoch)))
-        }
+        // Side by side: writes wait for both.
+        async let first = seal(parents[0], order.parents[0].sealEpoch, isClosing: order.isClosing)
+        async let second = seal(parents[1], order.parents[1].sealEpoch, isClosing: order.isClosing)
+        let ends = [try await first, try await second]
         let merged = await merges.progress(of: order, isLast: order.parents.allSatisfy { $0.sealEpoch > 0 })
         let progress = parents.indices.map { index in
             // Asked again: whoever gave its epoch up meanwhile did not lead to the end.
@@ -146,6 +143,14 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
                 isClosed: ends[index].isClosed, taken: merged.taken[index])
         }
         return MergeProgress(parents: progress, isReady: merged.isReady, waiting: merged.waiting)
+    }
+
+    private func seal(_ parent: HostedReplica, _ epoch: UInt64, isClosing: Bool) async throws -> (end: UInt64, mayLead: Bool, isClosed: Bool) {
+        guard epoch > 0 else { return (parent.logEnd.last, false, false) }
+        let mayLead = leads(parent, before: epoch)
+        let end = mayLead ? try await parent.seal(before: epoch) : parent.logEnd.last
+        if isClosing { try await parent.close(before: epoch) }
+        return (end, mayLead, parent.isClosed(before: epoch))
     }
 
     /// Whether no other node appends in the epoch before this one, and this one has all that was.
