@@ -156,7 +156,9 @@ extension LocalNode {
                 copies.append(copy)
                 let payloads = copy.payloadStore()
                 defer { payloads.close() }
-                guard try payloads.sequence() ?? 0 == copy.sequence else {
+                guard try payloads.sequence() ?? 0 == copy.sequence || parent.isUnchanged(since: copy) else {
+                    // Its payloads are those of a checkpoint that came to no end, or has just come.
+                    parent.replica.requestCheckpoint()
                     throw NeedletailError(.unavailable, "shard \(parent.shard) wrote a checkpoint while it was copied; try again")
                 }
                 parent.keepLog(after: copy.sequence, for: shard)
@@ -232,6 +234,12 @@ extension LocalNode {
 }
 
 extension HostedReplica {
+    /// Whether nothing was written since a copy's checkpoint but marks.
+    fileprivate func isUnchanged(since copy: ReplicaCopy) -> Bool {
+        !replica.applier.isCheckpointing.load(ordering: .acquiring) && !replica.applier.isDirty
+            && replica.checkpoints.manifest?.sequence ?? 0 == copy.sequence
+    }
+
     /// Whether it has all that its parents' sequences in `lineage` say.
     public var isMerged: Bool { !replica.isMerging.load(ordering: .acquiring) }
 
