@@ -1,6 +1,7 @@
 """Neighbouring shards are made one while reads and writes go on, and whoever leads finishes what another began."""
 
 import contextlib
+import signal
 import subprocess
 import threading
 import time
@@ -192,6 +193,31 @@ def test_a_worker_dies_during_a_merge(victim):
         traffic.check_points(cluster)
         assert not traffic.errors, (len(traffic.errors), traffic.errors[:3])
         settled(cluster, 2)
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_a_worker_hangs_while_writes_wait(replicas):
+    """Then both shards go on in other epochs, and are merged when it is back."""
+    with Cluster(workers=replicas, coordinator_arguments=CALM) as cluster:
+        create(cluster, "hung", replicas, 2)
+        write(cluster, "hung", range(2000))
+        came_to = set()
+        for round in range(6):
+            begun = merge(cluster, "hung", *numbers(cluster, "hung"))
+            wait_for(lambda: operation(cluster, begun.id).step != "preparing", "the seal", 30, cluster.describe)
+            cluster.workers[-1].process.send_signal(signal.SIGSTOP)
+            try:
+                if operation(cluster, begun.id).step == "sealing":
+                    wait_for(lambda: came_to.add(operation(cluster, begun.id).step) or operation(cluster, begun.id).step != "sealing", "the end of its patience", 20)
+            finally:
+                cluster.workers[-1].process.send_signal(signal.SIGCONT)
+            wait_for(lambda: came_to.add(operation(cluster, begun.id).step) or operation(cluster, begun.id).step == "done", "the merge", 60, cluster.describe)
+            write(cluster, "hung", [10_000 + round])
+            assert count(cluster, "hung") == 2000 + round + 1
+            wait_for(lambda: all(r.in_sync for s in shards(cluster, "hung") for r in s.replicas), "all in sync", 30, cluster.describe)
+            begun = split(cluster, "hung", numbers(cluster, "hung")[0])
+            await_step(cluster, begun.id, "done", 60, cluster.describe)
+        print("the merges came to", came_to)
 
 
 def test_the_next_leader_finishes_a_merge_from_any_step():
