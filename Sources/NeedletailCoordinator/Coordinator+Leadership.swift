@@ -26,13 +26,13 @@ extension Coordinator {
             do {
                 try await takePart()
                 last = nil
-                state.withLock { $0.storeProblem = nil }
+                state.withLock { $0.metadataProblem = nil }
                 await pause(leaseLength / 3)
             } catch {
                 let failure = Self.wrap(error)
                 if !Task.isCancelled, failure.message != last?.message { report(failure) }
                 last = failure
-                state.withLock { $0.storeProblem = failure }
+                state.withLock { $0.metadataProblem = failure.message }
                 try? await Task.sleep(for: leaseLength / 20)
             }
         }
@@ -117,8 +117,8 @@ extension Coordinator {
 
     /// With what keeps this coordinator from the metadata store, if anything does: then trying again alone does not help.
     var notLeading: NeedletailError {
-        guard let problem = state.withLock({ $0.storeProblem }) else { return Self.notLeading }
-        return NeedletailError(.unavailable, "no coordinator leads at this moment, nothing was done: \(problem.message)", cause: problem)
+        guard let problem = state.withLock({ $0.metadataProblem }) else { return Self.notLeading }
+        return NeedletailError(.unavailable, "no coordinator leads at this moment, nothing was done: \(problem)")
     }
 
     /// The leader, when that is another coordinator.

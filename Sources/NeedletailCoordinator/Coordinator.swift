@@ -54,6 +54,8 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
         /// Where the others reach this coordinator.
         var address = ""
         var lease: OwnLease?
+        /// Why the metadata store did not answer when it was asked last.
+        var metadataProblem: String?
         var leaderLink: (leader: CoordinatorEntry, link: CoordinatorLink)?
         var membership: Membership
         var workers: [NodeID: WorkerLink] = [:]
@@ -77,8 +79,6 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
         var splitDrops: [UInt64: (step: Split.Step, nodes: Set<NodeID>)] = [:]
         var mergeDrops: [UInt64: (step: Split.Step, nodes: Set<NodeID>)] = [:]
         var lastEvent: UInt64 = 0
-        /// Why the metadata store does not answer this coordinator; nil when it does.
-        var storeProblem: NeedletailError?
         /// Since when every shard is as it should be; nil while one is not.
         var healthySince: ContinuousClock.Instant?
     }
