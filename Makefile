@@ -3,17 +3,18 @@
 SHELL := /bin/bash
 BUILD := .build/release
 VENV  := .build/venv
+PACKAGE := .build/package-venv
 TESTING := -c release -Xswiftc -enable-testing --scratch-path .build/testing
 MESSAGES := Sources/CNeedletailMessages
 PROTOS := $(shell cd Proto && find . -name '*.proto' | sed 's,^\./,,' | sort)
 DEBIAN := libnghttp2-dev libprotobuf-c-dev liblmdb-dev zlib1g-dev pkg-config python3-venv
 # For tests only: real metadata stores to run against.
-TESTS_NEED := etcd-server iproute2 util-linux prometheus
+TESTS_NEED := curl etcd-server iproute2 util-linux prometheus
 CLOCKED := Needletail(GRPC|Metadata|Coordinator|Backup)Tests
 # Without it all tests begin at once, and each waits minutes for a processor.
 FEW_AT_ONCE := --experimental-maximum-parallelization-width 4
 
-.PHONY: deps build demo test chaos upgrade load bench bench-load bench-failover bench-backups bench-moves bench-rpc bench-splits bench-tail bench-restart bench-peers fuzz proto format lint clean
+.PHONY: deps build demo test chaos upgrade load bench bench-load bench-failover bench-backups bench-moves bench-rpc bench-splits bench-tail bench-telemetry bench-restart bench-peers bench-servers bench-plan bench-import fuzz proto format lint clean
 
 # Installs the Debian packages that are missing; says plainly when Swift is absent or too old.
 deps:
@@ -28,13 +29,21 @@ demo: build
 # Everything: unit and property tests, then real processes driven by a real grpcio client. Optimised, since graphs are built, and in a
 # folder of its own, since white-box tests want the modules compiled for testing. Tests in which peers stall, time out or lose their
 # leases on purpose do not share the processors with graphs being built; nor does the simulation, which fills them.
-test: deps lint $(VENV)/ready
+test: deps lint $(VENV)/ready $(PACKAGE)/ready
 	@bash Deploy/setup.sh $(TESTS_NEED)
 	swift build $(TESTING) --build-tests
 	NEEDLETAIL_PYTHON=$(CURDIR)/$(VENV)/bin/python bash Deploy/swift-test.sh $(TESTING) --skip-build --filter '$(CLOCKED)'
 	bash Deploy/swift-test.sh $(TESTING) --skip-build --filter NeedletailSimulationTests
 	NEEDLETAIL_PYTHON=$(CURDIR)/$(VENV)/bin/python bash Deploy/swift-test.sh $(TESTING) --skip-build $(FEW_AT_ONCE) --skip '$(CLOCKED)' --skip NeedletailSimulationTests
 	cd Tests/Python && NEEDLETAIL_BIN=$(CURDIR)/.build/testing/release ../../$(VENV)/bin/python -m pytest
+	cd Deploy/python/tests && NEEDLETAIL_BIN=$(CURDIR)/.build/testing/release $(CURDIR)/$(PACKAGE)/bin/python -m pytest
+
+# The Python package as its users install it, in an environment of its own.
+$(PACKAGE)/ready: $(wildcard Deploy/python/*.* Deploy/python/needletail/*.py Proto/needletail/v1/*.proto)
+	python3 -m venv $(PACKAGE)
+	$(PACKAGE)/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps Deploy/python
+	$(PACKAGE)/bin/pip install --quiet --disable-pip-version-check 'Deploy/python[ray]' pytest pytest-timeout
+	touch $@
 
 $(VENV)/ready: Tests/Python/requirements.txt
 	python3 -m venv $(VENV)
@@ -102,6 +111,10 @@ bench-failover: build $(VENV)/ready
 bench-backups: build $(VENV)/ready
 	NEEDLETAIL_BIN=$(CURDIR)/$(BUILD) $(VENV)/bin/python Deploy/bench-backups.py
 
+# Throughput with all telemetry on and with none, in turns; and what the recall sampler tells and costs. NEEDLETAIL_BEFORE_BIN: older binaries beside.
+bench-telemetry: build $(VENV)/ready
+	NEEDLETAIL_BIN=$(CURDIR)/$(BUILD) $(VENV)/bin/python Deploy/bench-telemetry.py
+
 # The echo workload of `needletail-bench rpc` with grpc-swift-2, in turns with ours.
 bench-rpc: build
 	swift build -c release --package-path Tests/Peers/GRPCEcho --scratch-path .build/peers
@@ -133,6 +146,21 @@ bench-peers: build
 	.build/peers-venv/bin/python Deploy/bench-peers.py --base $(BASE) --query $(QUERY) --metric $(METRIC) --codecs "$(CODECS)" \
 	    $(if $(PLOT),--plot $(PLOT))
 
+# Loading from Ray workers beside `needletail import`.
+bench-import: build $(PACKAGE)/ready
+	NEEDLETAIL_BIN=$(CURDIR)/$(BUILD) $(PACKAGE)/bin/python Deploy/bench-import.py
+
+# What the model of scale predicts of three small clusters, beside what the load tester measures of them.
+bench-plan: build $(VENV)/ready
+	$(VENV)/bin/python Deploy/bench-plan.py $(BASE) $(QUERY)
+
+# Beside Milvus 2.3 standalone, which the Python package brings, in turns: searches at equal recall by one stream and by sixteen, and loads.
+bench-servers: build
+	python3 -m venv .build/servers-venv
+	.build/servers-venv/bin/pip install --quiet --disable-pip-version-check numpy 'milvus==2.3.5' 'pymilvus==2.3.7' 'grpcio-tools<=1.60' \
+	    'setuptools<80' 'marshmallow<4' 'environs<10'
+	NEEDLETAIL_BIN=$(CURDIR)/$(BUILD) .build/servers-venv/bin/python Deploy/bench-servers.py --base $(BASE) --query $(QUERY)
+
 # libFuzzer on the readers of untrusted bytes, each for SECONDS_EACH seconds. What it learns stays in .build-fuzz/corpus; an input that
 # fails lands in .build-fuzz: keep it in Tests/Fuzz/Corpus/<reader>, where `make test` replays it.
 SECONDS_EACH ?= 60
@@ -154,14 +182,14 @@ fuzz: deps
 lint:
 	python3 Deploy/lint.py
 
-# Regenerates the protobuf-c code and the descriptors for reflection, which are committed. Of etcd we are a client: no reflection.
+# Regenerates the protobuf-c code and the descriptors for reflection, which are committed. Of etcd and OTLP we are a client: no reflection.
 proto:
 	@bash Deploy/setup.sh $(DEBIAN) protobuf-c-compiler protobuf-compiler
-	rm -rf $(MESSAGES)/generated $(MESSAGES)/include/needletail $(MESSAGES)/include/grpc $(MESSAGES)/include/google $(MESSAGES)/include/etcd
+	rm -rf $(MESSAGES)/generated $(MESSAGES)/include/needletail $(MESSAGES)/include/grpc $(MESSAGES)/include/google $(MESSAGES)/include/etcd $(MESSAGES)/include/opentelemetry
 	mkdir -p $(MESSAGES)/generated $(MESSAGES)/include
 	cd Proto && protoc-c --c_out=../$(MESSAGES)/include -I. $(PROTOS)
 	cd $(MESSAGES)/include && for f in $$(find . -name '*.pb-c.c' | sed 's,^\./,,'); do mv $$f ../generated/$$(echo $$f | tr / _); done
-	cd Proto && protoc --include_imports --descriptor_set_out=../$(MESSAGES)/descriptors.bin -I. $(filter-out etcd/%,$(PROTOS))
+	cd Proto && protoc --include_imports --descriptor_set_out=../$(MESSAGES)/descriptors.bin -I. $(filter-out etcd/% opentelemetry/%,$(PROTOS))
 	python3 Deploy/embed.py $(MESSAGES)/descriptors.bin nt_descriptor_set > $(MESSAGES)/generated/descriptors.c
 	rm $(MESSAGES)/descriptors.bin
 	(echo '#pragma once'; echo; cd $(MESSAGES)/include && find . -name '*.pb-c.h' | sed 's,^\./,,' | sort | sed 's/.*/#include "&"/'; \

@@ -19,8 +19,10 @@ let nio: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
 let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
 let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
+let httpTypes: Target.Dependency = .product(name: "HTTPTypes", package: "swift-http-types")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
+let heap: Target.Dependency = .product(name: "HeapModule", package: "swift-collections")
 let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
 let httpClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
@@ -48,6 +50,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.1.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.4.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
@@ -75,6 +78,7 @@ let package = Package(
         .target(name: "NeedletailStorage", dependencies: ["NeedletailCore", "CLMDB", "CNeedletailChecksum", deque], swiftSettings: strict),
         .target(name: "NeedletailHTTP2", dependencies: ["NeedletailCore", "CNghttp2", nio, nioPosix, nioSSL], swiftSettings: strict),
         .target(name: "NeedletailCluster", dependencies: ["NeedletailCore"], swiftSettings: pointerFree),
+        .target(name: "NeedletailJSON", dependencies: ["NeedletailCore"], swiftSettings: strict),
         .target(name: "NeedletailQuery", dependencies: ["NeedletailCore"], swiftSettings: pointerFree),
         .target(name: "NeedletailSyntheticSets", dependencies: ["NeedletailCore"], swiftSettings: strict),
         .target(name: "NeedletailTelemetry", dependencies: ["NeedletailCore", logging, metrics], swiftSettings: pointerFree),
@@ -94,7 +98,10 @@ let package = Package(
         // Layer 4.
         .target(
             name: "NeedletailAPI",
-            dependencies: ["NeedletailCore", "NeedletailCluster", "NeedletailGRPC", "CNeedletailMessages", "CProtobufC", nio],
+            dependencies: [
+                "NeedletailCore", "NeedletailCluster", "NeedletailJSON", "NeedletailGRPC", "NeedletailTelemetry", "CNeedletailMessages", "CProtobufC",
+                nio,
+            ],
             swiftSettings: strict),
         .target(
             name: "NeedletailShard",
@@ -103,6 +110,7 @@ let package = Package(
             ],
             swiftSettings: strict),
 
+        .target(name: "NeedletailScale", dependencies: ["NeedletailCore", "NeedletailCluster", deque, heap], swiftSettings: pointerFree),
         .target(
             name: "NeedletailTuning", dependencies: ["NeedletailCore", "NeedletailVectors", "NeedletailIndex"], swiftSettings: strict),
 
@@ -114,13 +122,13 @@ let package = Package(
                 "NeedletailCluster", "NeedletailQuery", "NeedletailTelemetry", lifecycle, logging,
             ],
             swiftSettings: strict),
-        .target(name: "NeedletailAdmin", dependencies: ["NeedletailCore", "NeedletailTelemetry", hummingbird, nio, logging], swiftSettings: strict),
+        .target(name: "NeedletailAdmin", dependencies: ["NeedletailCore", "NeedletailTelemetry", hummingbird, httpTypes, nio, logging], swiftSettings: strict),
         .target(
             name: "NeedletailCoordinator",
             dependencies: [
                 "NeedletailAdmin", "NeedletailBackup",
                 "NeedletailCore", "NeedletailAPI", "NeedletailGRPC", "NeedletailCluster", "NeedletailQuery", "NeedletailMetadata",
-                "NeedletailTelemetry", lifecycle, logging, metrics,
+                "NeedletailTelemetry", "NeedletailJSON", nio, lifecycle, logging, metrics,
             ],
             swiftSettings: strict),
         .target(
@@ -141,10 +149,11 @@ let package = Package(
         .executableTarget(
             name: "needletail",
             dependencies: [
-                "NeedletailClient", "NeedletailAPI", "NeedletailCoordinator", "NeedletailWorker", "NeedletailTuning", "NeedletailCore",
+                "NeedletailClient", "NeedletailAPI", "NeedletailCoordinator", "NeedletailWorker", "NeedletailTuning", "NeedletailScale", "NeedletailJSON",
+                "NeedletailCore",
                 "NeedletailTelemetry", arguments, lifecycle, signals, logging,
             ],
-            resources: [.copy("Resources/sample")], swiftSettings: strict),
+            resources: [.copy("Resources/sample"), .copy("Resources/profiles")], swiftSettings: strict),
         .executableTarget(
             name: "needletail-coordinator",
             dependencies: [
@@ -158,7 +167,7 @@ let package = Package(
             name: "needletail-bench",
             dependencies: [
                 "NeedletailClient", "NeedletailAPI", "NeedletailShard", "NeedletailStorage", "NeedletailIndex", "NeedletailVectors", "NeedletailGRPC", "NeedletailHTTP2",
-                "NeedletailSyntheticSets", "NeedletailCore", arguments, nio, nioPosix,
+                "NeedletailSyntheticSets", "NeedletailScale", "NeedletailCore", arguments, nio, nioPosix,
             ],
             swiftSettings: strict),
 
@@ -171,7 +180,7 @@ let package = Package(
             name: "NeedletailTestSupport", dependencies: ["NeedletailCore", "NeedletailSyntheticSets"], path: "Tests/NeedletailTestSupport",
             swiftSettings: strict),
         .testTarget(name: "NeedletailCoreTests", dependencies: ["NeedletailCore", "NeedletailTestSupport"], swiftSettings: strict),
-        .testTarget(name: "NeedletailTelemetryTests", dependencies: ["NeedletailTelemetry", metrics], swiftSettings: strict),
+        .testTarget(name: "NeedletailTelemetryTests", dependencies: ["NeedletailTelemetry", metrics, logging], swiftSettings: strict),
         .testTarget(
             name: "NeedletailVectorsTests", dependencies: ["NeedletailVectors", "NeedletailTestSupport"], swiftSettings: strict),
         .testTarget(
@@ -186,7 +195,9 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "NeedletailCoordinatorTests",
-            dependencies: ["NeedletailCoordinator", "NeedletailCluster", "NeedletailMetadata", "NeedletailTestSupport", "NeedletailBackup", logging],
+            dependencies: [
+                "NeedletailCoordinator", "NeedletailAdmin", "NeedletailCluster", "NeedletailMetadata", "NeedletailTestSupport", "NeedletailBackup", logging,
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "NeedletailMetadataTests",
@@ -198,6 +209,7 @@ let package = Package(
         .testTarget(
             name: "NeedletailIndexTests",
             dependencies: ["NeedletailIndex", "NeedletailVectors", "NeedletailSyntheticSets", "NeedletailTestSupport"], swiftSettings: strict),
+        .testTarget(name: "NeedletailScaleTests", dependencies: ["NeedletailScale", "NeedletailTestSupport"], swiftSettings: strict),
         .testTarget(name: "NeedletailTuningTests", dependencies: ["NeedletailTuning", "NeedletailTestSupport"], swiftSettings: strict),
         .testTarget(
             name: "NeedletailLoadTests", dependencies: ["NeedletailLoad", "NeedletailSyntheticSets", "NeedletailCore"], swiftSettings: strict),

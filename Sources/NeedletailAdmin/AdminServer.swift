@@ -1,3 +1,5 @@
+internal import Dispatch
+internal import HTTPTypes
 internal import Hummingbird
 public import Logging
 internal import NeedletailCore
@@ -20,16 +22,28 @@ public struct Readiness: Sendable {
 ///
 /// - `GET /healthz`: 200 while the process runs.
 /// - `GET /metrics`: all metrics, in Prometheus' text format.
-/// - `GET /readyz`: 200 when it is fit to be asked, 503 otherwise; JSON with the reasons either way.
+/// - `GET /readyz`: 200 when it is fit to be asked, 503 otherwise; the reasons either way.
+///
+/// Probes answer in JSON, or as text to who prefers it (`Accept: text/plain`).
 public struct AdminServer: Sendable {
     private let host: String
     private let port: Int
     private let readiness: @Sendable () -> Readiness
     private let logger: Logger
     private let metrics: MetricsRegistry
+    private let methods: (@Sendable (AdminRequest) async -> AdminAnswer)?
 
-    /// - Parameter port: 0 takes any free one.
-    public init(host: String, port: Int, logger: Logger, metrics: MetricsRegistry, readiness: @escaping @Sendable () -> Readiness) {
+    /// The longest body of a request, as long as the longest message of the API.
+    private static let bodyLimitBytes = 64 << 20
+
+    /// - Parameters:
+    ///   - port: 0 takes any free one.
+    ///   - methods: answers `POST /service/method`, if anybody does.
+    public init(
+        host: String, port: Int, logger: Logger, metrics: MetricsRegistry, methods: (@Sendable (AdminRequest) async -> AdminAnswer)? = nil,
+        readiness: @escaping @Sendable () -> Readiness
+    ) {
+        self.methods = methods
         self.host = host
         self.port = port
         self.logger = logger
@@ -37,19 +51,65 @@ public struct AdminServer: Sendable {
         self.metrics = metrics
     }
 
-    /// Serves until the task is cancelled; `whenListening` is called with the port.
-    /// - Throws: `unavailable` when the port is taken.
-    public func run(whenListening: @escaping @Sendable (Int) -> Void = { _ in }) async throws {
+    /// One that serves, until it is stopped: also while the process drains, so that it can say so.
+    public struct Running: Sendable {
+        fileprivate let task: Task<Void, any Error>
+        fileprivate let end: AsyncStream<Void>
+
+        /// Returns when it has ended, or the waiting task is cancelled.
+        /// - Throws: `unavailable` when the port is taken.
+        public func untilEnded() async throws {
+            for await _ in end {}
+            if !Task.isCancelled { try await task.value }
+        }
+
+        public func stop() async {
+            task.cancel()
+            _ = await task.result
+        }
+    }
+
+    /// - Parameter whenListening: called with the port.
+    public func start(whenListening: @escaping @Sendable (Int) -> Void = { _ in }) async -> Running {
+        let (end, continuation) = AsyncStream.makeStream(of: Void.self)
+        // Begun outside of every task: a task of the service would hear that the process is to stop, and Hummingbird would stop at once.
+        return await withCheckedContinuation { started in
+            DispatchQueue.global().async {
+                let task = Task {
+                    defer { continuation.finish() }
+                    try await run(whenListening)
+                }
+                started.resume(returning: Running(task: task, end: end))
+            }
+        }
+    }
+
+    private func run(_ whenListening: @escaping @Sendable (Int) -> Void) async throws {
         let router = Router()
-        router.get("healthz") { _, _ in Self.json("{\"status\": \"ok\", \"version\": \"\(NeedletailVersion.current)\"}\n", .ok) }
-        router.get("readyz") { [readiness] _, _ in
+        router.get("healthz") { request, _ in
+            Self.wantsText(request)
+                ? Self.text("ok\n", .ok) : Self.json("{\"status\": \"ok\", \"version\": \"\(NeedletailVersion.current)\"}\n", .ok)
+        }
+        router.get("readyz") { [readiness] request, _ in
             let state = readiness()
+            let status: HTTPResponse.Status = state.isReady ? .ok : .serviceUnavailable
+            if Self.wantsText(request) {
+                return Self.text((state.isReady ? "ready\n" : "not ready\n") + state.reasons.map { "\($0)\n" }.joined(), status)
+            }
             let reasons = state.reasons.map(Self.quoted).joined(separator: ", ")
-            return Self.json("{\"ready\": \(state.isReady), \"reasons\": [\(reasons)]}\n", state.isReady ? .ok : .serviceUnavailable)
+            return Self.json("{\"ready\": \(state.isReady), \"reasons\": [\(reasons)]}\n", status)
         }
         router.get("metrics") { [metrics] _, _ in
             Response(
                 status: .ok, headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8"], body: .init(byteBuffer: ByteBuffer(string: metrics.text())))
+        }
+        if let methods {
+            router.post("{service}/{method}") { request, _ in
+                let body = try await request.body.collect(upTo: Self.bodyLimitBytes)
+                let headers = request.headers
+                let asked = AdminRequest(path: request.uri.path, header: { name in HTTPField.Name(name).flatMap { headers[$0] } }, body: body)
+                return Self.response(await methods(asked))
+            }
         }
         let application = Application(
             router: router, configuration: .init(address: .hostname(host, port: port), serverName: "needletail"),
@@ -65,21 +125,36 @@ public struct AdminServer: Sendable {
         }
     }
 
+    private static func response(_ answer: AdminAnswer) -> Response {
+        var headers = HTTPFields()
+        for header in answer.headers { if let name = HTTPField.Name(header.name) { headers[name] = header.value } }
+        let body: ResponseBody =
+            switch answer.body {
+            case .whole(let buffer): ResponseBody(byteBuffer: buffer)
+            case .pieces(let pieces): Self.body(pieces)
+            }
+        return Response(status: HTTPResponse.Status(code: answer.status), headers: headers, body: body)
+    }
+
+    private static func body(_ pieces: some AsyncSequence<ByteBuffer, any Error> & Sendable) -> ResponseBody { ResponseBody(asyncSequence: pieces) }
+
     private static func json(_ text: String, _ status: HTTPResponse.Status) -> Response {
         Response(status: status, headers: [.contentType: "application/json"], body: .init(byteBuffer: ByteBuffer(string: text)))
     }
 
-    /// The text as a JSON string.
-    private static func quoted(_ text: String) -> String {
-        var quoted = "\""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\"": quoted += "\\\""
-            case "\\": quoted += "\\\\"
-            case _ where scalar.value < 0x20: quoted += " "
-            default: quoted.unicodeScalars.append(scalar)
-            }
-        }
-        return quoted + "\""
+    private static func text(_ text: String, _ status: HTTPResponse.Status) -> Response {
+        Response(status: status, headers: [.contentType: "text/plain; charset=utf-8"], body: .init(byteBuffer: ByteBuffer(string: text)))
+    }
+
+    /// Whoever names text and not JSON; most name nothing in particular.
+    private static func wantsText(_ request: Request) -> Bool {
+        let accepted = request.headers[.accept] ?? ""
+        return accepted.contains("text/plain") && !accepted.contains("application/json")
+    }
+
+    private static func quoted(_ value: String) -> String {
+        var text = ""
+        JSONText.append(value, to: &text)
+        return text
     }
 }

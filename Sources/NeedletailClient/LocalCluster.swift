@@ -49,6 +49,9 @@ public final class LocalCluster {
     /// host:port; nil when there is no such member.
     public func address(of name: String) -> String? { members[name].map { "127.0.0.1:\($0.port)" } }
 
+    /// nil when there is no such member.
+    public func processID(of name: String) -> Int32? { members[name]?.process.processIdentifier }
+
     public func isRunning(_ name: String) -> Bool { members[name]?.process.isRunning ?? false }
 
     /// Sends a signal to a member that runs.

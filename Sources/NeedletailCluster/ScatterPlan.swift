@@ -11,9 +11,11 @@ public struct ScatterPlan: Sendable {
 
     /// - Parameter choices: the replica to ask of each shard.
     public init(_ choices: [(shard: ShardID, node: NodeID)]) {
-        var byNode: [NodeID: [ShardID]] = [:]
-        for choice in choices { byNode[choice.node, default: []].append(choice.shard) }
-        parts = byNode.map { Part(node: $0.key, shards: $0.value) }.sorted { $0.node < $1.node }
+        parts = []
+        for choice in choices.sorted(by: { $0.node < $1.node }) {
+            if parts.last?.node != choice.node { parts.append(Part(node: choice.node, shards: [])) }
+            parts[parts.count - 1].shards.append(choice.shard)
+        }
     }
 }
 

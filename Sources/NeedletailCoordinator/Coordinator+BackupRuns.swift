@@ -61,7 +61,9 @@ extension Coordinator {
     private func step(_ operation: BackupOperation, _ logger: Logger) async -> BackupOperation? {
         guard isLeader, !operation.step.hasEnded, state.withLock({ $0.copy.backups.values[operation.key] }) == operation else { return nil }
         do {
-            let next = operation.isCancelled ? try await undo(operation, nil) : try await work(operation)
+            let next = try await step(of: TracedOperation(operation)) {
+                operation.isCancelled ? try await undo(operation, nil) : try await work(operation)
+            }
             guard let next else { return nil }
             state.withLock { state in
                 state.backupRuns[operation.id]?.failures = 0

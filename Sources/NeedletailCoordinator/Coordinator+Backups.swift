@@ -154,6 +154,7 @@ extension Coordinator {
             for (entry, _) in collections { state.copy.collections.change(entry.spec.name, to: entry, revision: outcome.revision) }
         }
         for (entry, _) in collections { tellFailover(entry) }
+        ended(TracedOperation(operation))
         return true
     }
 

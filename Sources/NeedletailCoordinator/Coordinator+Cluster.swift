@@ -104,13 +104,17 @@ extension Coordinator {
     /// Whether every shard of every collection has a replica that answers searches.
     public var isReady: Bool { state.withLock { $0.readyShards == $0.shardCount } }
 
-    /// `isReady` with what is missing, by name.
+    /// Stricter than `isReady`: whether the cluster can be changed as well, with what is missing, by name.
     var readiness: Readiness {
-        let missing = state.withLock { $0.missingShards }
+        let (missing, whole) = state.withLock { state in (state.missingShards, state.reasonsAgainst(alone: metadata.isExclusive)) }
         let named = missing.prefix(20).map { "shard \($0.number) of collection \($0.collection): \($0.reason)" }
         let more = missing.count > 20 ? ["and \(missing.count - 20) more"] : []
-        return Readiness(isReady: missing.isEmpty, reasons: named + more)
+        let reasons = whole + named + more
+        return Readiness(isReady: reasons.isEmpty, reasons: reasons)
     }
+
+    /// From now on it is not ready.
+    func beginDraining() { state.withLock { $0.isDraining = true } }
 
     public func clusterStatus(deadline: Deadline?) async throws -> ClusterStatus {
         let coordinators = coordinators
@@ -173,6 +177,15 @@ extension Coordinator.State {
     var readyShards: Int { shardCount - missingShards.count }
 
     /// Shards without a replica that answers searches, and why.
+    /// What keeps the whole coordinator from being ready.
+    func reasonsAgainst(alone: Bool) -> [String] {
+        var reasons: [String] = []
+        if isDraining { reasons.append("draining: the process ends") }
+        if let metadataProblem { reasons.append("no metadata store: \(metadataProblem)") }
+        if !alone, copy.leader.values.isEmpty { reasons.append("no leader: no coordinator leads the cluster at this moment") }
+        return reasons
+    }
+
     var missingShards: [(collection: String, number: UInt32, reason: String)] {
         let now = ContinuousClock.now
         return active.flatMap { entry in

@@ -45,20 +45,25 @@ extension Coordinator {
         do {
             let now = await circumstances(of: merge)
             switch Merger.next(merge, now) {
-            case .change(let next, let place): return try await change(merge, to: next, place, now.places, logger)
+            case .change(let next, let place):
+                return try await step(of: TracedOperation(merge)) { try await change(merge, to: next, place, now.places, logger) }
             case .resign(let place):
                 failover.receive(.resigned(ShardID(incarnation: merge.shard.incarnation, number: place.number), place.primary, epoch: place.epoch))
                 return nil
             case .drop(let nodes):
-                let done = await drop(merge.dropped, on: nodes)
-                state.withLock { state in
-                    let known = state.mergeDrops[merge.id].flatMap { $0.step == merge.step ? $0.nodes : nil } ?? []
-                    state.mergeDrops[merge.id] = (merge.step, known.union(done))
+                return await step(of: TracedOperation(merge)) {
+                    let done = await drop(merge.dropped, on: nodes)
+                    state.withLock { state in
+                        let known = state.mergeDrops[merge.id].flatMap { $0.step == merge.step ? $0.nodes : nil } ?? []
+                        state.mergeDrops[merge.id] = (merge.step, known.union(done))
+                    }
+                    return nil
                 }
-                return nil
             case .close:
                 let closed = await circumstances(of: merge, isClosing: true)
-                if case .change(let next, let place) = Merger.next(merge, closed) { return try await change(merge, to: next, place, closed.places, logger) }
+                if case .change(let next, let place) = Merger.next(merge, closed) {
+                    return try await step(of: TracedOperation(merge)) { try await change(merge, to: next, place, closed.places, logger) }
+                }
                 try await Task.sleep(for: Self.sealedPause)
                 return merge
             case .wait:
@@ -121,6 +126,7 @@ extension Coordinator {
             let outcome = try await transactAsLeader(if: [.revision(path, revision)], [.put(path, merge.encoded)])
             guard outcome.succeeded else { return false }
             state.withLock { $0.copy.merges.change(merge.key, to: merge, revision: outcome.revision) }
+            ended(TracedOperation(merge))
             return true
         }
         // The transaction names the revision of the entry in which both places are as they were when it was decided.

@@ -52,23 +52,30 @@ extension Coordinator {
             place: known?.1, minInSync: known?.0.spec.minInSync ?? 1, lost: state.withLock { lostNodes($0) },
             isLed: known.map { failover.isLed(move.shard, epoch: $0.1.epoch) } ?? false)
         do {
-            switch Mover.next(move, now) {
-            case .change(let next, let place): return try await change(move, to: next, place, logger)
-            case .drop(let node):
-                // The leader that took the replica out of the shard may have died before it said so.
-                if let (entry, place) = known { await announce(place, of: entry) }
-                try await ask(node, about: [move.shard]) { try await $0.dropReplica(move.shard, deadline: .after(.seconds(60))) }
-                state.withLock { $0.membership.dropped(move.shard, by: node) }
-                guard case .change(let next, let place) = Mover.dropped(move) else { return nil }
-                return try await change(move, to: next, place, logger)
-            case .handOver(let heir):
-                if let place = known?.1 { await handOver(move, place, to: heir) }
-                return nil
-            case .wait, .nothing: return nil
-            }
+            let action = Mover.next(move, now)
+            return try await step(of: TracedOperation(move)) { try await perform(action, of: move, known, logger) }
         } catch {
             logger.debug("a move waits: \(error)", metadata: ["operation": "\(move.key)"])
             return nil
+        }
+    }
+
+    private func perform(
+        _ action: Mover.Order, of move: Move, _ known: (CollectionEntry, ShardPlace)?, _ logger: Logger
+    ) async throws -> Move? {
+        switch action {
+        case .change(let next, let place): return try await change(move, to: next, place, logger)
+        case .drop(let node):
+            // The leader that took the replica out of the shard may have died before it said so.
+            if let (entry, place) = known { await announce(place, of: entry) }
+            try await ask(node, about: [move.shard]) { try await $0.dropReplica(move.shard, deadline: .after(.seconds(60))) }
+            state.withLock { $0.membership.dropped(move.shard, by: node) }
+            guard case .change(let next, let place) = Mover.dropped(move) else { return nil }
+            return try await change(move, to: next, place, logger)
+        case .handOver(let heir):
+            if let place = known?.1 { await handOver(move, place, to: heir) }
+            return nil
+        case .wait, .nothing: return nil
         }
     }
 
@@ -127,6 +134,7 @@ extension Coordinator {
             if place != nil, let changed { state.copy.collections.change(changed.spec.name, to: changed, revision: outcome.revision) }
         }
         if place != nil, let changed { tellFailover(changed) }
+        ended(TracedOperation(move))
         return changed ?? CollectionEntry.gone(move)
     }
 

@@ -1,6 +1,7 @@
 internal import NeedletailCluster
 public import NeedletailCore
 internal import NeedletailQuery
+internal import NeedletailTelemetry
 internal import Synchronization
 
 extension Coordinator {
@@ -13,10 +14,36 @@ extension Coordinator {
     }
 
     private func search(_ request: PointsSearch, _ entry: CollectionEntry) async throws -> SearchAnswer {
+        var profile = SearchProfile()
+        do {
+            let answer = try await search(request, entry, &profile)
+            ended(profile, request, nil)
+            return answer
+        } catch {
+            ended(profile, request, error)
+            throw error
+        }
+    }
+
+    private func ended(_ profile: SearchProfile, _ request: PointsSearch, _ error: (any Error)?) {
+        profile.record(in: RequestScope.current?.span)
+        metrics?.searched(queries: request.queries.count, profile)
+        guard let slowQueries else { return }
+        let now = profile.merged ?? .now
+        let took = profile.began.duration(to: now)
+        guard took >= slowQueries.threshold else { return }
+        metrics?.slow()
+        slowQueries.note(profile.account(of: request, took: took, error: error), at: now)
+    }
+
+    private func search(_ request: PointsSearch, _ entry: CollectionEntry, _ profile: inout SearchProfile) async throws -> SearchAnswer {
         let names = FieldNames(entry.spec)
         let queries = try validated(request.queries, names)
+        profile.planned = .now
         let responses = await gather(entry, queries: queries, request)
         let reports = responses.flatMap(\.reports)
+        (profile.gathered, profile.reports) = (.now, reports)
+        for response in responses { profile.work += response.work }
         for case .failed(let error) in reports.map(\.outcome) where Self.mayPass(error) {
             // Whoever takes a partial answer does not wait for another map.
             let isOutdated =
@@ -25,8 +52,6 @@ extension Coordinator {
             if isOutdated { throw error }
         }
         try CoverageVerdict.check(reports, allowPartial: request.allowPartial)
-        var work = SearchWork()
-        for response in responses { work += response.work }
         let results = queries.indices.map { index in
             let lists = responses.compactMap { $0.results.indices.contains(index) ? $0.results[index] : nil }
             return TopMerge.merge(lists, limit: queries[index].limit).map { names.name($0, field: queries[index].field) }
@@ -34,8 +59,8 @@ extension Coordinator {
         let estimates = queries.indices.map { index in
             RecallEstimate.merge(responses.compactMap { $0.estimates.indices.contains(index) ? $0.estimates[index] : nil })
         }
-        metrics?.searched(queries: queries.count, isPartial: reports.contains { if case .failed = $0.outcome { true } else { false } })
-        return SearchAnswer(results: results, coverage: .of(reports), work: work, estimates: estimates)
+        profile.merged = .now
+        return SearchAnswer(results: results, coverage: .of(reports), work: profile.work, estimates: estimates)
     }
 
     private func validated(_ queries: [NamedQuery], _ names: FieldNames) throws(NeedletailError) -> [SearchQuery] {
@@ -77,17 +102,44 @@ extension Coordinator {
     /// Asks one replica of every shard, one request a node; what does not answer is asked of its other replicas, and all over again while
     /// there is time, if there are others. Every shard is in one report.
     private func gather(_ entry: CollectionEntry, queries: [SearchQuery], _ request: PointsSearch) async -> [NodeSearchResponse] {
+        let choices = entry.shards.map { place in
+            let shard = entry.shardID(place)
+            return (shard: shard, node: readers(of: place, shard, request.read.consistency)[0])
+        }
+        let responses = await scatter(ScatterPlan(choices), of: entry, queries: queries, request)
+        // Nearly always; the rest is for bad times.
+        if responses.allSatisfy(\.isWhole) { return responses }
+        return await gather(entry, queries: queries, request, asked: choices, responses)
+    }
+
+    /// - Parameter asked: where every shard was asked first, which gave `responses`.
+    private func gather(
+        _ entry: CollectionEntry, queries: [SearchQuery], _ request: PointsSearch, asked: [(shard: ShardID, node: NodeID)],
+        _ responses: [NodeSearchResponse]
+    ) async -> [NodeSearchResponse] {
         let end = request.deadline.map(Self.forShards) ?? .after(Self.patience)
         var pause = RetryPause()
         var open = Dictionary(uniqueKeysWithValues: entry.shards.map { (entry.shardID($0), $0) })
         var tried: [ShardID: Set<NodeID>] = [:]
         var failed: [ShardID: ShardReport] = [:]
-        var responses: [NodeSearchResponse] = []
+        var (choices, latest, answers) = (asked, responses, [NodeSearchResponse]())
         while true {
-            let choices = open.compactMap { shard, place -> (shard: ShardID, node: NodeID)? in
-                let readers = readers(of: place, shard, request.read.consistency)
-                return readers.first { tried[shard]?.contains($0) != true }.map { (shard, $0) }
+            for choice in choices { tried[choice.shard, default: []].insert(choice.node) }
+            for var response in latest {
+                for report in response.reports {
+                    if case .failed(let error) = report.outcome {
+                        if error.code == .resourceExhausted { metrics?.refused() }
+                        failed[report.shard] = report
+                        if !Self.mayPass(error) { open[report.shard] = nil }
+                    } else {
+                        (open[report.shard], failed[report.shard]) = (nil, nil)
+                    }
+                }
+                response.reports.removeAll { if case .failed = $0.outcome { true } else { false } }
+                answers.append(response)
             }
+            if open.isEmpty { break }
+            choices = untried(open, tried, request)
             if choices.isEmpty {
                 // Then it is asked of the shards that there are now.
                 if resharded(entry) != nil { break }
@@ -99,28 +151,25 @@ extension Coordinator {
                             || self.place(of: shard)?.1.version != place.version)
                 }
                 guard !hopeful.isEmpty, await pause.wait(before: end) else { break }
-                for shard in hopeful.keys { if let (_, place) = place(of: shard) { open[shard] = place } }
-                for shard in hopeful.keys { tried[shard] = nil }
-                metrics?.retried()
-                continue
-            }
-            for choice in choices { tried[choice.shard, default: []].insert(choice.node) }
-            for var response in await scatter(ScatterPlan(choices), of: entry, queries: queries, request) {
-                for report in response.reports {
-                    if case .failed(let error) = report.outcome {
-                        if error.code == .resourceExhausted { metrics?.refused() }
-                        failed[report.shard] = report
-                        if !Self.mayPass(error) { open[report.shard] = nil }
-                    } else {
-                        (open[report.shard], failed[report.shard]) = (nil, nil)
-                    }
+                for shard in hopeful.keys {
+                    if let (_, place) = place(of: shard) { open[shard] = place }
+                    tried[shard] = nil
                 }
-                response.reports.removeAll { if case .failed = $0.outcome { true } else { false } }
-                responses.append(response)
+                metrics?.retried()
+                choices = untried(open, tried, request)
             }
-            if open.isEmpty { break }
+            latest = await scatter(ScatterPlan(choices), of: entry, queries: queries, request)
         }
-        return responses + [NodeSearchResponse(results: [], reports: Array(failed.values))]
+        return answers + [NodeSearchResponse(results: [], reports: Array(failed.values))]
+    }
+
+    /// For each shard that has not answered the next replica to ask; none for those whose replicas were all asked.
+    private func untried(
+        _ open: [ShardID: ShardPlace], _ tried: [ShardID: Set<NodeID>], _ request: PointsSearch
+    ) -> [(shard: ShardID, node: NodeID)] {
+        open.compactMap { shard, place in
+            readers(of: place, shard, request.read.consistency).first { tried[shard]?.contains($0) != true }.map { (shard, $0) }
+        }
     }
 
     private static func isOverload(_ report: ShardReport?) -> Bool {
@@ -206,14 +255,20 @@ extension Coordinator {
 
     private func askAll(_ plan: ScatterPlan, queries: [SearchQuery], _ request: PointsSearch) async -> [NodeSearchResponse] {
         await withTaskGroup(of: NodeSearchResponse.self) { group in
-            for part in plan.parts { group.addTask { await self.ask(part, queries: queries, request) } }
+            for part in plan.parts { group.addTask { await self.ask(part, queries: queries, request, isHedge: true) } }
             var responses: [NodeSearchResponse] = []
             for await response in group { responses.append(response) }
             return responses
         }
     }
 
-    private func ask(_ part: ScatterPlan.Part, queries: [SearchQuery], _ request: PointsSearch) async -> NodeSearchResponse {
+    private func ask(_ part: ScatterPlan.Part, queries: [SearchQuery], _ request: PointsSearch, isHedge: Bool = false) async -> NodeSearchResponse {
+        var response = await RequestScope.describingCalls(part.attributes(isHedge: isHedge)) { await attempt(part, queries: queries, request) }
+        for index in response.reports.indices { response.reports[index].node = part.node }
+        return response
+    }
+
+    private func attempt(_ part: ScatterPlan.Part, queries: [SearchQuery], _ request: PointsSearch) async -> NodeSearchResponse {
         let conditions = request.read == ReadOptions() ? [] : part.shards.map(request.read.condition)
         let search = NodeSearchRequest(
             shards: part.shards, queries: queries, conditions: conditions, deadline: request.deadline.map(Self.forShards))
@@ -230,6 +285,16 @@ extension Coordinator {
     private static func forShards(_ deadline: Deadline) -> Deadline {
         let margin = min(max(deadline.remaining / 10, .zero), .milliseconds(100))
         return deadline.moved(by: .zero - margin)
+    }
+}
+
+extension ScatterPlan.Part {
+    /// What a span says of the attempt to ask a node.
+    fileprivate func attributes(isHedge: Bool) -> [SpanAttribute] {
+        [
+            SpanAttribute("needletail.node", .text("\(node)")), SpanAttribute("needletail.shards", .text(shards.map { "\($0.number)" }.joined(separator: ","))),
+            SpanAttribute("needletail.hedge", .flag(isHedge)),
+        ]
     }
 }
 

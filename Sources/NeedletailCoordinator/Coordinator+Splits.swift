@@ -47,20 +47,23 @@ extension Coordinator {
         guard state.withLock({ $0.copy.splits.values[split.key] }) == split else { return nil }
         do {
             switch Splitter.next(split, await circumstances(of: split)) {
-            case .change(let next, let places): return try await change(split, to: next, places, logger)
+            case .change(let next, let places):
+                return try await step(of: TracedOperation(split)) { try await change(split, to: next, places, logger) }
             case .resign:
                 if let place = place(of: split.parent)?.1 { failover.receive(.resigned(split.parent, place.primary, epoch: place.epoch)) }
                 return nil
             case .drop(let nodes):
-                let done = await drop(split.dropped, on: nodes)
-                state.withLock { state in
-                    let known = state.splitDrops[split.id].flatMap { $0.step == split.step ? $0.nodes : nil } ?? []
-                    state.splitDrops[split.id] = (split.step, known.union(done))
+                return await step(of: TracedOperation(split)) {
+                    let done = await drop(split.dropped, on: nodes)
+                    state.withLock { state in
+                        let known = state.splitDrops[split.id].flatMap { $0.step == split.step ? $0.nodes : nil } ?? []
+                        state.splitDrops[split.id] = (split.step, known.union(done))
+                    }
+                    return nil
                 }
-                return nil
             case .close:
                 if case .change(let next, let places) = Splitter.next(split, await circumstances(of: split, isClosing: true)) {
-                    return try await change(split, to: next, places, logger)
+                    return try await step(of: TracedOperation(split)) { try await change(split, to: next, places, logger) }
                 }
                 try await Task.sleep(for: Self.sealedPause)
                 return split
@@ -156,6 +159,7 @@ extension Coordinator {
             let outcome = try await transactAsLeader(if: [.revision(path, revision)], [.put(path, split.encoded)])
             guard outcome.succeeded else { return nil }
             state.withLock { $0.copy.splits.change(split.key, to: split, revision: outcome.revision) }
+            ended(TracedOperation(split))
             return place(of: split.parent)?.0 ?? state.withLock { $0.collections[split.collection] } ?? Self.nowhere(split)
         }
         guard let (entry, parent) = place(of: split.parent), places.allSatisfy({ $0.version == parent.version + 1 }) else { return nil }
@@ -163,6 +167,7 @@ extension Coordinator {
         changed.shards = entry.shards.flatMap { $0.number == parent.number ? places : [$0] }
         guard let outcome = try await store(changed, replacing: entry, with: path, split.encoded, if: .revision(path, revision)) else { return nil }
         state.withLock { $0.copy.splits.change(split.key, to: split, revision: outcome) }
+        ended(TracedOperation(split))
         if !places.contains(where: { $0.number == parent.number }) { failover.receive(.removed(split.parent)) }
         tellFailover(changed)
         return changed

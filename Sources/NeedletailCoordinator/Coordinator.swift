@@ -2,6 +2,7 @@ public import NeedletailBackup
 public import NeedletailCluster
 public import NeedletailCore
 public import NeedletailMetadata
+public import NeedletailTelemetry
 internal import Synchronization
 
 /// The door for clients and the control plane of a cluster.
@@ -56,6 +57,8 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
         var lease: OwnLease?
         /// Why the metadata store did not answer when it was asked last.
         var metadataProblem: String?
+        /// Takes no more requests: the process ends.
+        var isDraining = false
         var leaderLink: (leader: CoordinatorEntry, link: CoordinatorLink)?
         var membership: Membership
         var workers: [NodeID: WorkerLink] = [:]
@@ -95,6 +98,8 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
     let places: BackupPlaces
     let policy: MovePolicy
     let metrics: CoordinatorMetrics?
+    let tracer: Tracer?
+    let slowQueries: SlowQueryLog?
     let state: Mutex<State>
     let failover: Failover
     let started = ContinuousClock.now
@@ -111,19 +116,21 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
     /// - Throws: `dataLoss` when they are damaged, `unimplemented` when a newer version wrote them.
     public static func open(
         metadata: any MetadataStore, leaseLength: Duration = .seconds(2), policy: MovePolicy = MovePolicy(), backups: BackupPlaces = BackupPlaces(),
-        metrics: CoordinatorMetrics? = nil, connectCoordinator: ConnectCoordinator? = nil, connect: @escaping Connect
+        metrics: CoordinatorMetrics? = nil, tracer: Tracer? = nil, slowQueries: SlowQueryLog? = nil, connectCoordinator: ConnectCoordinator? = nil,
+        connect: @escaping Connect
     ) async throws -> Coordinator {
         let cluster = try await identity(metadata)
         let copy = try MetadataCopy(try await metadata.entries(prefix: ""))
         let coordinator = Coordinator(
-            cluster, metadata, leaseLength, policy, backups, copy, metrics, connect, connectCoordinator ?? { _ in throw notLeading })
+            cluster, metadata, leaseLength, policy, backups, copy, metrics, tracer, slowQueries, connect, connectCoordinator ?? { _ in throw notLeading })
         if metadata.isExclusive { try await coordinator.leadAlone() }
         return coordinator
     }
 
     private init(
         _ cluster: UInt64, _ metadata: any MetadataStore, _ leaseLength: Duration, _ policy: MovePolicy, _ places: BackupPlaces, _ copy: MetadataCopy,
-        _ metrics: CoordinatorMetrics?, _ connect: @escaping Connect, _ connectCoordinator: @escaping ConnectCoordinator
+        _ metrics: CoordinatorMetrics?, _ tracer: Tracer?, _ slowQueries: SlowQueryLog?, _ connect: @escaping Connect,
+        _ connectCoordinator: @escaping ConnectCoordinator
     ) {
         clusterID = cluster
         self.metadata = metadata
@@ -131,6 +138,8 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
         self.places = places
         self.policy = policy
         self.metrics = metrics
+        self.tracer = tracer
+        self.slowQueries = slowQueries
         self.connect = connect
         self.connectCoordinator = connectCoordinator
         state = Mutex(State(copy: copy, membership: Membership(lease: Self.lease)))

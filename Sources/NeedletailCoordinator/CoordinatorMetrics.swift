@@ -13,6 +13,10 @@ public final class CoordinatorMetrics: Sendable {
     private let hedgesWon: Counter
     private let retries: Counter
     private let refusals: Counter
+    private let slowQueries: Counter
+    private let plan: Recorder
+    private let gather: Recorder
+    private let merge: Recorder
 
     public init(_ registry: MetricsRegistry) {
         self.registry = registry
@@ -22,12 +26,24 @@ public final class CoordinatorMetrics: Sendable {
         hedgesWon = registry.counter(.hedgesWon)
         retries = registry.counter(.retries)
         refusals = registry.counter(.refusals)
+        slowQueries = registry.counter(.slowQueries)
+        plan = registry.histogram(.searchStages, ["plan"])
+        gather = registry.histogram(.searchStages, ["gather"])
+        merge = registry.histogram(.searchStages, ["merge"])
     }
 
-    func searched(queries count: Int, isPartial: Bool) {
+    func searched(queries count: Int, _ profile: SearchProfile) {
+        guard let planned = profile.planned else { return }
+        plan.record(profile.began.duration(to: planned) / .seconds(1))
+        guard let gathered = profile.gathered else { return }
+        gather.record(planned.duration(to: gathered) / .seconds(1))
+        guard let merged = profile.merged else { return }
+        merge.record(gathered.duration(to: merged) / .seconds(1))
         queries.increment(by: count)
-        if isPartial { partial.increment() }
+        if profile.isPartial { partial.increment() }
     }
+
+    func slow() { slowQueries.increment() }
 
     func hedged() { hedges.increment() }
     func hedgeWon() { hedgesWon.increment() }

@@ -6,7 +6,7 @@ public import NeedletailCluster
 internal import NeedletailCore
 internal import NeedletailGRPC
 public import NeedletailMetadata
-internal import NeedletailTelemetry
+public import NeedletailTelemetry
 public import ServiceLifecycle
 
 /// What a coordinator process is told at its start.
@@ -28,6 +28,10 @@ public struct CoordinatorConfiguration: Sendable {
     /// When and how much the cluster moves replicas by itself.
     public var moves = MovePolicy()
     public var transportThreads = 1
+    /// Where traces go; nil: there are none.
+    public var tracing: TracingConfiguration?
+    /// Queries that take longer are logged; nil: none.
+    public var slowQuery: Duration?
     /// How long requests under way may take when the process is asked to stop.
     public var drainTime = Duration.seconds(10)
 
@@ -53,36 +57,64 @@ public final class CoordinatorService: Service {
         if !metadata.isExclusive { try checkAdvertised() }
         let registry = MetricsRegistry(MetricDefinition.ofProcesses + MetricDefinition.ofCoordinators)
         ProcessMetrics.register(registry)
-        let coordinator = try await open(metadata, threads, CoordinatorMetrics(registry))
+        let tracer = configuration.tracing.map { tracing in
+            Tracer(service: "needletail-coordinator", resource: Self.resource(configuration), sampleRate: tracing.sampleRate, metrics: registry)
+        }
+        let coordinator = try await open(metadata, threads, CoordinatorMetrics(registry), tracer)
         coordinator.report(to: registry)
         let health = HealthService()
         for service in [Self.overall] + Self.readyWithShards { health.set(.notServing, for: service) }
         for service in Self.readyAtOnce { health.set(.serving, for: service) }
-        let server = makeServer(coordinator, health, threads, RPCMetrics(registry))
+        let server = makeServer(coordinator, health, threads, RPCMetrics(registry), CallTracing(tracer: tracer, entryServices: Self.entries))
         let port = try await server.listen()
         coordinator.address = configuration.advertised ?? "\(configuration.host.contains(":") ? "[\(configuration.host)]" : configuration.host):\(port)"
         logger.info("coordinator listens", metadata: ["port": "\(port)", "cluster": "\(Incarnation(coordinator.clusterID))"])
-        try await serve(coordinator, health, registry) { [whenListening] adminPort in whenListening(port, adminPort) }
+        let exporter = configuration.tracing.flatMap { tracer?.exporter(to: $0, on: threads) }
+        let own = ownClient(port, threads)
+        let gateway = ConnectGateway(own)
+        let admin = await startAdmin(coordinator, registry, gateway) { [whenListening] adminPort in whenListening(port, adminPort) }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            if let exporter { group.addTask { await exporter.run() } }
+            group.addTask { await threads.watchDelay(registry) }
+            defer { group.cancelAll() }
+            try await serve(coordinator, health, admin)
+        }
 
         logger.info("coordinator drains")
+        coordinator.beginDraining()
         for service in [Self.overall] + Self.readyWithShards + Self.readyAtOnce { health.set(.notServing, for: service) }
         // Another coordinator may lead before the last request here has ended.
         await coordinator.resign()
         await server.shutdown(grace: configuration.drainTime)
         await coordinator.close()
+        await admin?.stop()
+        await own.close()
         await metadata.close()
+        await exporter?.finish(within: Self.lastExport)
         await threads.shutdown()
         logger.info("coordinator has stopped")
     }
 
-    private func open(_ metadata: any MetadataStore, _ threads: TransportThreads, _ metrics: CoordinatorMetrics) async throws -> Coordinator {
+    /// For the spans of the last requests; a receiver that is away must not hold the end up.
+    private static let lastExport = Duration.seconds(2)
+    /// Where requests of users come in.
+    private static let entries = Set(readyWithShards + ["needletail.v1.Collections", "needletail.v1.Cluster", "needletail.v1.Backups"])
+
+    private static func resource(_ configuration: CoordinatorConfiguration) -> [SpanAttribute] {
+        [SpanAttribute("service.instance.id", .text(configuration.advertised ?? "\(configuration.host):\(configuration.port)"))]
+    }
+
+    private func open(
+        _ metadata: any MetadataStore, _ threads: TransportThreads, _ metrics: CoordinatorMetrics, _ tracer: Tracer?
+    ) async throws -> Coordinator {
         @Sendable func client(_ address: String) throws -> GRPCClient {
             let (host, port) = try Endpoint.parse(address)
             return GRPCClient(host: host, port: port, group: threads.group)
         }
         return try await Coordinator.open(
             metadata: metadata, leaseLength: configuration.leaseLength, policy: configuration.moves,
-            backups: BackupPlaces(environment: configuration.environment), metrics: metrics,
+            backups: BackupPlaces(environment: configuration.environment), metrics: metrics, tracer: tracer,
+            slowQueries: configuration.slowQuery.map { SlowQueryLog(threshold: $0, logger: logger) },
             connectCoordinator: { address in
                 let client = try client(address)
                 return Coordinator.CoordinatorLink(
@@ -112,7 +144,9 @@ public final class CoordinatorService: Service {
     /// Answers need the metadata only, which are read before the port opens.
     private static let readyAtOnce = ["needletail.v1.Collections", "needletail.v1.Cluster", "needletail.v1.Backups", "needletail.internal.v1.Membership"]
 
-    private func makeServer(_ coordinator: Coordinator, _ health: HealthService, _ threads: TransportThreads, _ metrics: RPCMetrics) -> GRPCServer {
+    private func makeServer(
+        _ coordinator: Coordinator, _ health: HealthService, _ threads: TransportThreads, _ metrics: RPCMetrics, _ tracing: CallTracing
+    ) -> GRPCServer {
         var router = GRPCRouter()
         router.registerCluster(coordinator)
         router.registerMembership(coordinator)
@@ -123,20 +157,33 @@ public final class CoordinatorService: Service {
         server.host = configuration.host
         server.port = configuration.port
         server.metrics = metrics
+        server.tracing = tracing
         return GRPCServer(configuration: server, router: router, group: threads.group, logger: logger)
     }
 
+    /// A way to this process's own port, for requests that came over HTTP.
+    private func ownClient(_ port: Int, _ threads: TransportThreads) -> GRPCClient {
+        let hosts = ["0.0.0.0": "127.0.0.1", "::": "::1"]
+        return GRPCClient(host: hosts[configuration.host] ?? configuration.host, port: port, group: threads.group)
+    }
+
+    private func startAdmin(
+        _ coordinator: Coordinator, _ metrics: MetricsRegistry, _ gateway: ConnectGateway, _ whenListening: @escaping @Sendable (Int) -> Void
+    ) async -> AdminServer.Running? {
+        guard let port = configuration.adminPort else {
+            whenListening(0)
+            return nil
+        }
+        let admin = AdminServer(host: configuration.host, port: port, logger: logger, metrics: metrics, methods: { await gateway.answer($0) }) {
+            coordinator.readiness
+        }
+        return await admin.start(whenListening: whenListening)
+    }
+
     /// Until the process is asked to stop.
-    private func serve(
-        _ coordinator: Coordinator, _ health: HealthService, _ metrics: MetricsRegistry, _ whenListening: @escaping @Sendable (Int) -> Void
-    ) async throws {
+    private func serve(_ coordinator: Coordinator, _ health: HealthService, _ admin: AdminServer.Running?) async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
-            if let port = configuration.adminPort {
-                let admin = AdminServer(host: configuration.host, port: port, logger: logger, metrics: metrics) { coordinator.readiness }
-                group.addTask { try await admin.run(whenListening: whenListening) }
-            } else {
-                whenListening(0)
-            }
+            if let admin { group.addTask { try await admin.untilEnded() } }
             group.addTask { try? await gracefulShutdown() }
             group.addTask { await coordinator.runBackups(logger: self.logger) }
             group.addTask {

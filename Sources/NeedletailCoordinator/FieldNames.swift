@@ -3,18 +3,14 @@ internal import NeedletailCore
 /// Turns field names into numbers and back for one collection.
 struct FieldNames {
     private let spec: CollectionSpec
-    private let numbers: [String: Int]
 
-    init(_ spec: CollectionSpec) {
-        self.spec = spec
-        var numbers = Dictionary(uniqueKeysWithValues: spec.fields.enumerated().map { ($1.name, $0) })
-        if spec.fields.count == 1 { numbers[""] = 0 }
-        self.numbers = numbers
-    }
+    init(_ spec: CollectionSpec) { self.spec = spec }
 
     /// - Throws: `invalidArgument` listing the names there are.
     func number(_ name: String) throws(NeedletailError) -> Int {
-        if let number = numbers[name] { return number }
+        if name.isEmpty, spec.fields.count == 1 { return 0 }
+        // Fields are few, and a table would have to be made for each request.
+        if let number = spec.fields.firstIndex(where: { $0.name == name }) { return number }
         let known = spec.fields.map { "\"\($0.name)\"" }.joined(separator: ", ")
         throw NeedletailError(.invalidArgument, "collection \"\(spec.name)\" has no vector field \"\(name)\"; it has \(known)")
     }

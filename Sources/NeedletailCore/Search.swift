@@ -62,6 +62,13 @@ public struct ShardReport: Sendable {
     public var outcome: Outcome
     /// Every write up to this sequence number was visible to the search.
     public var appliedSequence: UInt64
+    /// How long the request waited for a thread of the shard's node.
+    public var waited = Duration.zero
+    /// How long that thread worked on it.
+    public var searched = Duration.zero
+    public var work = SearchWork()
+    /// Who was asked, as far as the coordinator knows.
+    public var node: NodeID?
 
     public init(shard: ShardID, outcome: Outcome, appliedSequence: UInt64) {
         self.shard = shard

@@ -1,6 +1,7 @@
 import NIOCore
 import NeedletailCore
 import NeedletailHTTP2
+import NeedletailTelemetry
 
 /// One call of a client, from being queued to its status.
 final class ClientCall: GRPCStream, @unchecked Sendable {  // the event loop guards every `var`
@@ -15,6 +16,10 @@ final class ClientCall: GRPCStream, @unchecked Sendable {  // the event loop gua
     private var head = ResponseHead()
     private(set) var isDone = false
     private var attempts = 0
+    /// On whose behalf it is made.
+    private let scope: RequestScope?
+    /// nil when nobody records the request.
+    private let span: Span?
     /// Where the call stands in its channel's queue, for leaving it.
     var isPending = false
 
@@ -22,6 +27,9 @@ final class ClientCall: GRPCStream, @unchecked Sendable {  // the event loop gua
         self.method = method
         self.options = options
         self.channel = channel
+        let scope = RequestScope.current
+        self.scope = scope
+        span = scope?.span.map { CallSpans.begin($0, method, scope?.callAttributes ?? [], server: channel.authority) }
         super.init(eventLoop: channel.eventLoop, messageLimit: options.maxMessageBytes, budget: nil)
         sendsGzip = options.compress
     }
@@ -80,6 +88,7 @@ final class ClientCall: GRPCStream, @unchecked Sendable {  // the event loop gua
             block.add("grpc-timeout", GRPCTimeout.text(nanoseconds: deadline.remaining.nanoseconds), isTransient: true)
         }
         if !options.metadata.isEmpty { options.metadata.write(to: &block) }
+        if let scope { GRPCMetadata.write(scope, span?.context ?? scope.traceContext, to: &block) }
     }
 
     // MARK: The answer
@@ -148,6 +157,7 @@ final class ClientCall: GRPCStream, @unchecked Sendable {  // the event loop gua
         guard !isDone else { return }
         isDone = true
         setDeadline(nil)
+        if let span { CallSpans.end(span, result.failure, isServer: false) }
         if isPending { channel.remove(self) }
         request = nil
         switch result {
@@ -174,7 +184,10 @@ final class ClientCall: GRPCStream, @unchecked Sendable {  // the event loop gua
         waiter = nil
     }
 
-    func cancel() { abandon(Self.cancelled) }
+    func cancel() {
+        if !isDone { span?.add([SpanAttribute("needletail.abandoned", true)]) }
+        abandon(Self.cancelled)
+    }
 
     override func deadlineExpired() { abandon(Self.late) }
 

@@ -33,7 +33,7 @@ public struct GRPCRouter: Sendable {
 
     private mutating func add(_ method: GRPCMethod, _ handler: Handler) {
         precondition(routes[method] == nil, "\(method) is registered twice")
-        routes[method] = Route(method: method, handler: handler)
+        routes[method] = Route(method: method, handler: handler, isEntry: false)
     }
 }
 
@@ -62,10 +62,13 @@ enum Handler: Sendable {
 final class Route: Sendable {
     let method: GRPCMethod
     let handler: Handler
+    /// Whether requests of users come in here.
+    let isEntry: Bool
 
-    init(method: GRPCMethod, handler: Handler) {
+    init(method: GRPCMethod, handler: Handler, isEntry: Bool) {
         self.method = method
         self.handler = handler
+        self.isEntry = isEntry
     }
 }
 
@@ -74,7 +77,7 @@ struct RouteTable: Sendable {
     private var slots: [(path: [UInt8], route: Route)?]
     private let mask: Int
 
-    init(_ router: GRPCRouter) {
+    init(_ router: GRPCRouter, entries: Set<String> = []) {
         var size = 16
         while size < router.routes.count * 2 { size *= 2 }
         slots = Array(repeating: nil, count: size)
@@ -83,7 +86,7 @@ struct RouteTable: Sendable {
             let path = Array(route.method.path.utf8)
             var index = Self.hash(path.span.bytes) & mask
             while slots[index] != nil { index = (index + 1) & mask }
-            slots[index] = (path, route)
+            slots[index] = (path, Route(method: route.method, handler: route.handler, isEntry: entries.contains(route.method.service)))
         }
     }
 

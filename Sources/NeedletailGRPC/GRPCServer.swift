@@ -3,6 +3,7 @@ public import NIOCore
 import NIOPosix
 import NeedletailCore
 import NeedletailHTTP2
+import NeedletailTelemetry
 import Synchronization
 
 /// A gRPC server on one port.
@@ -23,7 +24,7 @@ public final class GRPCServer: Sendable {
         self.configuration = configuration
         self.group = group
         self.logger = logger
-        routes = RouteTable(router)
+        routes = RouteTable(router, entries: configuration.tracing?.entryServices ?? [])
         budget = MemoryBudget(limit: configuration.maxBufferedRequestBytes)
         responseBudget = MemoryBudget(limit: configuration.maxBufferedResponseBytes)
         registry = ConnectionRegistry(limit: configuration.maxConnections)

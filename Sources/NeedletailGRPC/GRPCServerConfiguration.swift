@@ -28,6 +28,8 @@ public struct GRPCServerConfiguration: Sendable {
     public var resetBurst = 2000
     /// Is told of every call.
     public var metrics: RPCMetrics?
+    /// Gives calls their ids and traces.
+    public var tracing: CallTracing?
 
     public init() {}
 

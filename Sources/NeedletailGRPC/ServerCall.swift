@@ -15,6 +15,10 @@ final class ServerCall: GRPCStream, @unchecked Sendable {  // the event loop gua
     private var chargedAnswer = 0
     /// For the metrics: which method, since when.
     private var measured: (path: String, since: ContinuousClock.Instant)?
+    /// What the call is known by in logs and traces; nil for those between processes that serve no request.
+    private var scope: RequestScope?
+    /// Goes back beside the status, for a user to quote.
+    private var toldID: String?
     var initialMetadata = GRPCMetadata()
     var trailerMetadata = GRPCMetadata()
 
@@ -42,10 +46,9 @@ final class ServerCall: GRPCStream, @unchecked Sendable {  // the event loop gua
     }
 
     private func begin(_ route: Route) {
-        if let metrics = server.configuration.metrics {
-            measured = (route.method.path, .now)
-            metrics.began(route.method.path)
-        }
+        measured = (route.method.path, .now)
+        server.configuration.metrics?.began(route.method.path)
+        identify(route)
         receivesGzip = request.encoding == .gzip
         // Whoever compresses to us gets compressed answers; nobody else pays for it.
         sendsGzip = receivesGzip && request.acceptsGzip
@@ -53,6 +56,16 @@ final class ServerCall: GRPCStream, @unchecked Sendable {  // the event loop gua
         guard !route.handler.takesOneMessage else { return }
         inbox = MessageInbox(self, limit: messageLimit, windowBytes: server.configuration.streamWindowBytes)
         start(route, message: nil)
+    }
+
+    /// Finds out by which names the call goes, and tells the client.
+    private func identify(_ route: Route) {
+        guard let tracing = server.configuration.tracing else { return }
+        scope = tracing.begin(
+            service: route.method.service, method: route.method.name, isEntry: route.isEntry, requestID: request.requestID,
+            caller: request.metadata.isEmpty ? nil : request.metadata.traceContext)
+        if route.isEntry { toldID = scope?.requestID }
+        scope?.span?.add([SpanAttribute("network.peer.address", .text(peer))])
     }
 
     override func receiveMessage(_ message: RawMessage) {
@@ -95,9 +108,10 @@ final class ServerCall: GRPCStream, @unchecked Sendable {  // the event loop gua
         if route.handler.writesStream { outbox = MessageOutbox(self) }
         server.handlerStarted()
         hasTask = true
+        let scope = scope
         task = Task(executorPreference: server.executor) { [self] in
             do {
-                let answer = try await Self.run(route.handler, message ?? ByteBuffer(), context, self)
+                let answer = try await Self.run(route.handler, message ?? ByteBuffer(), context, self, scope)
                 onLoop { self.handlerEnded(.success(answer)) }
             } catch {
                 onLoop { self.handlerEnded(.failure(error)) }
@@ -106,6 +120,13 @@ final class ServerCall: GRPCStream, @unchecked Sendable {  // the event loop gua
     }
 
     /// The handler's answer; nil when it has written its own messages.
+    private static func run(
+        _ handler: Handler, _ message: ByteBuffer, _ context: ServerContext, _ call: ServerCall, _ scope: RequestScope?
+    ) async throws -> ByteBuffer? {
+        guard let scope else { return try await run(handler, message, context, call) }
+        return try await RequestScope.$current.withValue(scope) { try await run(handler, message, context, call) }
+    }
+
     private static func run(
         _ handler: Handler, _ message: ByteBuffer, _ context: ServerContext, _ call: ServerCall
     ) async throws -> ByteBuffer? {
@@ -153,7 +174,8 @@ final class ServerCall: GRPCStream, @unchecked Sendable {  // the event loop gua
                 try chargeAnswer(answer.readableBytes)
                 try enqueue(answer)
             }
-            finish(trailers: trailerMetadata.isEmpty ? ServerHeaders.trailersOK : ServerHeaders.trailers(nil, trailerMetadata))
+            let isPlain = trailerMetadata.isEmpty && toldID == nil
+            finish(trailers: isPlain ? ServerHeaders.trailersOK : ServerHeaders.trailers(nil, trailerMetadata, requestID: toldID))
             sendHeaders()
         } catch {
             fail(GRPCStatus.wire(error))
@@ -163,11 +185,14 @@ final class ServerCall: GRPCStream, @unchecked Sendable {  // the event loop gua
     }
 
     private func measure(_ result: Result<ByteBuffer?, any Error>) {
-        guard let measured, let metrics = server.configuration.metrics else { return }
+        guard let measured else { return }
         self.measured = nil
-        var code = "OK"
-        if case .failure(let error) = result { code = GRPCStatus.wire(error).code.wireName }
-        metrics.ended(measured.path, code: code, took: measured.since.duration(to: .now))
+        var failure: NeedletailError?
+        if case .failure(let error) = result { failure = GRPCStatus.wire(error) }
+        let took = measured.since.duration(to: .now)
+        server.configuration.metrics?.ended(measured.path, code: failure?.code.wireName ?? "OK", took: took)
+        if let span = scope?.span { CallSpans.end(span, failure, isServer: true) }
+        server.callEnded(measured.path, failure, took: took, scope)
     }
 
     /// Long answers count until the client has taken them: one that asks for many and reads none must not fill the memory. Streams
@@ -187,10 +212,10 @@ final class ServerCall: GRPCStream, @unchecked Sendable {  // the event loop gua
         guard sentHeaders else {
             // No message was sent: one block of headers is the whole answer ("Trailers-Only").
             sentHeaders = true
-            connection?.respond(self, ServerHeaders.trailersOnly(error, trailerMetadata), hasBody: false)
+            connection?.respond(self, ServerHeaders.trailersOnly(error, trailerMetadata, requestID: toldID), hasBody: false)
             return
         }
-        finish(trailers: ServerHeaders.trailers(error, trailerMetadata))
+        finish(trailers: ServerHeaders.trailers(error, trailerMetadata, requestID: toldID))
     }
 
     private func refuse(httpStatus: Int) {

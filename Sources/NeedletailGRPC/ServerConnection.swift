@@ -2,6 +2,7 @@ import Logging
 import NIOCore
 import NeedletailCore
 import NeedletailHTTP2
+import NeedletailTelemetry
 
 /// One client's connection: makes its calls and bounds how many handlers run for it.
 final class ServerConnection: HTTP2ConnectionDelegate, @unchecked Sendable {  // the event loop guards every `var`
@@ -34,6 +35,20 @@ final class ServerConnection: HTTP2ConnectionDelegate, @unchecked Sendable {  //
     func makeStream(for connection: HTTP2Connection) -> HTTP2Stream? {
         guard runningHandlers < configuration.maxConcurrentStreams * 2 else { return nil }
         return ServerCall(self, eventLoop: eventLoop)
+    }
+
+    /// A line for every call, when somebody wants to see them all, and for those whose failure is nobody's but ours.
+    func callEnded(_ path: String, _ failure: NeedletailError?, took: Duration, _ scope: RequestScope?) {
+        guard let logger else { return }
+        let isOurs = failure.map { [.internal, .unknown, .dataLoss].contains($0.code) } ?? false
+        let level: Logger.Level = isOurs ? .error : .debug
+        guard logger.logLevel <= level else { return }
+        var metadata: Logger.Metadata = [
+            "method": "\(path)", "code": "\(failure?.code.wireName ?? "OK")", "took_ms": .stringConvertible(took / .milliseconds(1)), "peer": "\(peer)",
+        ]
+        if let scope { metadata.merge(scope.logMetadata) { $1 } }
+        if let failure { metadata["error"] = "\(failure.message)" }
+        logger.log(level: level, "call ended", metadata: metadata)
     }
 
     func handlerStarted() { runningHandlers += 1 }

@@ -28,16 +28,18 @@ enum ServerHeaders {
         return block
     }
 
-    static func trailers(_ error: NeedletailError?, _ metadata: GRPCMetadata) -> HTTP2HeaderBlock {
-        var block = HTTP2HeaderBlock()
+    static func trailers(_ error: NeedletailError?, _ metadata: GRPCMetadata, requestID: String?) -> HTTP2HeaderBlock {
+        var block = HTTP2HeaderBlock(fields: 4, bytes: 64)
         if let error { GRPCStatus.write(error, to: &block) } else { block.add("grpc-status", "0") }
-        metadata.write(to: &block)
+        if let requestID { block.add("x-request-id", requestID, isTransient: true) }
+        if !metadata.isEmpty { metadata.write(to: &block) }
         return block
     }
 
-    static func trailersOnly(_ error: NeedletailError, _ metadata: GRPCMetadata) -> HTTP2HeaderBlock {
+    static func trailersOnly(_ error: NeedletailError, _ metadata: GRPCMetadata, requestID: String?) -> HTTP2HeaderBlock {
         var block = plain
         GRPCStatus.write(error, to: &block)
+        if let requestID { block.add("x-request-id", requestID, isTransient: true) }
         metadata.write(to: &block)
         return block
     }

@@ -14,6 +14,12 @@ public struct HTTP2HeaderBlock: Sendable {
 
     public init() {}
 
+    /// With room for so much.
+    public init(fields count: Int, bytes size: Int) {
+        fields.reserveCapacity(count)
+        bytes.reserveCapacity(size)
+    }
+
     public var count: Int { fields.count }
 
     public mutating func removeAll() {

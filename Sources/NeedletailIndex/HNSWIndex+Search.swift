@@ -20,6 +20,8 @@ public struct WalkResult: Sendable {
     public var work = SearchWork()
     /// Whether the deadline ended the walk before it was done.
     public var isTruncated = false
+    /// What measuring the nearest again took, with a codec; known when `SearchScratch.isTimed`.
+    public var measured = Duration.zero
 
     public init() {}
 }
@@ -72,6 +74,8 @@ extension HNSWIndex {
         pointers: GraphPointers, scratch: inout SearchScratch
     ) throws(NeedletailError) {
         guard let codec = pointers.codec else { return }
+        let began = scratch.isTimed ? ContinuousClock.now : nil
+        defer { if let began { result.measured = began.duration(to: .now) } }
         // What a filter leaves may all lie far off, where estimates tell little apart: then twice as many are worth a look.
         let usual = codec.rescoreCount(limit: limit) * (isFiltered ? 2 : 1)
         var count = max(limit, rescore ?? field.index.rescore.count ?? usual)

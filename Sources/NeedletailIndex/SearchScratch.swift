@@ -11,6 +11,8 @@ public struct SearchScratch: ~Copyable {
     let rows: UnsafeMutablePointer<UInt32>
     let distances: UnsafeMutablePointer<Float>
     static let rowCapacity = 4096
+    /// Whether whoever searches wants to know how long its parts took.
+    public var isTimed = false
 
     public init() {
         rows = .allocate(capacity: Self.rowCapacity)

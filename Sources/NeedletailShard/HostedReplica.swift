@@ -91,10 +91,12 @@ public struct HostedReplica: Sendable {
         }
         for (record, (logged, batch)) in zip(records, batches) {
             let operation = logged.operation
+            let trace = WriteTrace(record, shard: replica.assignment.shard, replica.resources.tracer)
             try replica.operations.withLock { table in
                 try replica.withCommitter { committer in
                     try committer.append(sequence: record.sequence, epoch: record.epoch, payload: record.payload) { result in
-                        replica.logged(result, epoch: record.epoch, operation: operation, batch, source: logged.source)
+                        trace?.becameDurable(committer.times)
+                        replica.logged(result, epoch: record.epoch, operation: operation, batch, trace, source: logged.source)
                     }
                 }
                 if let source = logged.source { replica.lineage.withLock { $0.advance(source) } }

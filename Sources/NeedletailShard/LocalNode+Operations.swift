@@ -1,6 +1,7 @@
 public import NeedletailCore
 internal import NeedletailIndex
 internal import NeedletailQuery
+internal import NeedletailTelemetry
 internal import Synchronization
 
 extension LocalNode {
@@ -83,6 +84,9 @@ private final class NodeSearch: Sendable {
     private let cancellation: Cancellation
     private let state: Mutex<State>
     private let completion: @Sendable (Result<NodeSearchResponse, any Error>) -> Void
+    private let began = ContinuousClock.now
+    /// The pool's threads are in no task.
+    private let span = RequestScope.current?.span
 
     init(
         _ request: NodeSearchRequest, refused: [ShardReport], node: LocalNode, _ cancellation: Cancellation,
@@ -108,6 +112,7 @@ private final class NodeSearch: Sendable {
 
     func start(on pool: WorkerPool) {
         if replicas.isEmpty { return finish() }
+        if replicas.count == 1, isShort, pool.runHere({ run(replicas[0], &$0) }) { return shardDone() }
         for replica in replicas {
             do throws(NeedletailError) {
                 try pool.submit(deadline: request.deadline) { [self] scratch in
@@ -124,12 +129,23 @@ private final class NodeSearch: Sendable {
         }
     }
 
+    /// Whether it walks through memory once, and not far.
+    private var isShort: Bool {
+        guard request.queries.count == 1, let query = request.queries.first, !query.exact, query.recallTarget == nil, !query.parts.payload else { return false }
+        let fields = replicas[0].fields
+        return query.ef ?? 0 <= Self.shortWalk && fields.indices.contains(query.field)
+            && fields[query.field].graph.field.index.rescore.source == .memory
+    }
+
+    private static let shortWalk = 128
+
     private func run(_ replica: Replica, _ scratch: inout SearchScratch) {
         let shard = replica.assignment.shard
         let applied = replica.appliedSequence.load(ordering: .acquiring)
         let metrics = replica.resources.metrics
+        let started = ContinuousClock.now
+        scratch.isTimed = span != nil
         do {
-            let began = metrics == nil ? nil : ContinuousClock.now
             var found: [ShardHits] = []
             var work = SearchWork()
             var isTruncated = false
@@ -143,26 +159,53 @@ private final class NodeSearch: Sendable {
                 work += hits.work
                 isTruncated = isTruncated || hits.isTruncated
             }
-            if let metrics, let began {
-                metrics.searched(queries: found.count, work, isTruncated: isTruncated, took: began.duration(to: .now))
-            }
+            let ended = ContinuousClock.now
+            var report = ShardReport(shard: shard, outcome: isTruncated ? .truncated : .complete, appliedSequence: applied)
+            (report.waited, report.searched, report.work) = (began.duration(to: started), started.duration(to: ended), work)
+            metrics?.searched(queries: found.count, report, isTruncated: isTruncated)
+            if let span { record(report, found, in: span, started, ended) }
             state.withLock { state in
                 for (query, hits) in found.enumerated() {
                     state.lists[query].append(hits.points)
                     if let estimate = hits.estimate { state.estimates[query].append(estimate) }
                 }
                 state.work += work
-                state.reports.append(ShardReport(shard: shard, outcome: isTruncated ? .truncated : .complete, appliedSequence: applied))
+                state.reports.append(report)
             }
         } catch {
             let error = LocalNode.wrap(error)
             metrics?.searchFailed(queries: request.queries.count)
+            span?.record("search shard", from: began, [SpanAttribute("needletail.shard", .count(shard.number))], error: error.message)
             state.withLock { state in
                 if error.code == .invalidArgument { state.refusal = error }
                 state.reports.append(ShardReport(shard: shard, outcome: .failed(error), appliedSequence: applied))
             }
         }
     }
+
+    /// A span for the shard, and in it what it waited and what each walk took.
+    private func record(_ report: ShardReport, _ found: [ShardHits], in parent: Span, _ started: ContinuousClock.Instant, _ ended: ContinuousClock.Instant) {
+        let attributes = [
+            SpanAttribute("needletail.shard", .count(report.shard.number)), SpanAttribute("needletail.queries", .count(found.count)),
+            SpanAttribute("needletail.distances", .count(report.work.distances)), SpanAttribute("needletail.hops", .count(report.work.hops)),
+            SpanAttribute("needletail.truncated", .flag(report.outcome.isTruncated)),
+        ]
+        let span = parent.child("search shard", .internal, attributes, at: began)
+        span.record("wait for a thread", from: began, to: started)
+        var last = started
+        for hits in found.prefix(Self.walksRecorded) {
+            let walked = last + hits.walked
+            span.record(
+                hits.isExact ? "scan" : "walk", from: last, to: walked,
+                [SpanAttribute("needletail.distances", .count(hits.work.distances)), SpanAttribute("needletail.hops", .count(hits.work.hops))])
+            if hits.measured > .zero { span.record("rescore", from: walked, to: walked + hits.measured) }
+            last = walked + hits.measured
+        }
+        span.end(at: ended)
+    }
+
+    /// Of a batch; the rest is in the sums.
+    private static let walksRecorded = 8
 
     private func shardDone() {
         if state.withLock({ state in state.remaining -= 1; return state.remaining == 0 }) { finish() }
@@ -175,8 +218,13 @@ private final class NodeSearch: Sendable {
         if let refusal = state.refusal { return completion(.failure(refusal)) }
         completion(
             Result {
-                let results = try zip(request.queries, state.lists).map { query, lists in
-                    try complete(lists.isEmpty ? [] : TopMerge.merge(lists, limit: query.limit), query.parts)
+                let began = span.map { _ in ContinuousClock.now }
+                let merged = zip(request.queries, state.lists).map { query, lists in lists.isEmpty ? [] : TopMerge.merge(lists, limit: query.limit) }
+                let fetching = span.map { _ in ContinuousClock.now }
+                let results = try zip(request.queries, merged).map { query, points in try complete(points, query.parts) }
+                if let span, let began, let fetching {
+                    span.record("merge", from: began, to: fetching)
+                    if request.queries.contains(where: { $0.parts.payload || $0.parts.vectors }) { span.record("fetch", from: fetching) }
                 }
                 return NodeSearchResponse(
                     results: results, reports: state.reports.sorted { $0.shard < $1.shard }, work: state.work,
@@ -197,4 +245,8 @@ private final class NodeSearch: Sendable {
             return completed
         }
     }
+}
+
+extension ShardReport.Outcome {
+    fileprivate var isTruncated: Bool { if case .truncated = self { true } else { false } }
 }

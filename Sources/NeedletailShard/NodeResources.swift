@@ -1,5 +1,6 @@
 public import NeedletailCore
 public import NeedletailStorage
+public import NeedletailTelemetry
 
 /// The threads and limits that all replicas of a node share.
 public final class NodeResources: Sendable {
@@ -26,11 +27,13 @@ public final class NodeResources: Sendable {
     public let configuration: ReplicaConfiguration
     let disk: Disk
     let metrics: ShardMetrics?
+    /// Of writes that come from other replicas; requests bring their own.
+    let tracer: Tracer?
 
     /// - Parameter searchQueue: searches and reads that may wait for a thread.
     public init(
         searchThreads: Int, buildThreads: Int, searchQueue: Int = 4096, configuration: ReplicaConfiguration = ReplicaConfiguration(),
-        disk: Disk = .real, metrics: ShardMetrics? = nil
+        disk: Disk = .real, metrics: ShardMetrics? = nil, tracer: Tracer? = nil
     ) {
         searchPool = WorkerPool(threads: searchThreads, queueLimit: searchQueue)
         buildPool = WorkerPool(threads: buildThreads, queueLimit: 1 << 20, precedence: .niceness(5))
@@ -45,6 +48,7 @@ public final class NodeResources: Sendable {
         self.configuration = configuration
         self.disk = disk
         self.metrics = metrics
+        self.tracer = tracer
     }
 
     /// A moment in the life of the pools whose jobs read slots without a lock.
@@ -69,6 +73,8 @@ public final class NodeResources: Sendable {
 
 /// How replicas keep their data.
 public struct ReplicaConfiguration: Sendable {
+    /// Whether some of the real queries are asked again exactly.
+    public var samplesRecall = true
     /// Slots a partition can have; addresses for them are reserved (not memory) when its first point comes.
     public var capacity = 1 << 24
     /// Addresses reserved for one array at most; bounds `capacity` for very long vectors.

@@ -11,6 +11,10 @@ struct ShardHits: Sendable {
     var isTruncated: Bool
     /// What became of the query's recall target; nil without one.
     var estimate: RecallEstimate?
+    /// What the walk took, and measuring the nearest again; known when `SearchScratch.isTimed`.
+    var walked = Duration.zero
+    var measured = Duration.zero
+    var isExact = false
 }
 
 // All of these run in jobs of the search pool: while such a job runs, no slot that it has met is used for another point.
@@ -22,19 +26,22 @@ extension Replica {
         }
         let graph = fields[query.field].graph
         let plan = plan(query)
+        let began = scratch.isTimed ? ContinuousClock.now : nil
         let result =
             plan.isExact
             ? try graph.exactSearch(query.vector, limit: query.limit, deadline: deadline, scratch: &scratch) { points.id($0) < points.id($1) }
             : try graph.search(
                 query.vector, limit: query.limit, ef: plan.effort.ef, distanceLimit: plan.effort.distanceLimit, deadline: deadline,
                 scratch: &scratch)
+        let took = began.map { $0.duration(to: .now) } ?? .zero
         let metric = graph.field.metric
         let found = result.nearest.map { entry in
             ScoredPoint(id: points.id(entry.slot), score: metric.score(ofDistance: entry.distance), sequence: points.sequence(entry.slot))
         }
         // One list: puts ties in order of ids, and of a point that was being replaced keeps the newer version.
         return ShardHits(
-            points: TopMerge.merge([found, []], limit: query.limit), work: result.work, isTruncated: result.isTruncated, estimate: plan.estimate)
+            points: TopMerge.best(of: found, limit: query.limit), work: result.work, isTruncated: result.isTruncated, estimate: plan.estimate,
+            walked: took - result.measured, measured: result.measured, isExact: plan.isExact)
     }
 
     /// The point as it is now; nil when there is none.

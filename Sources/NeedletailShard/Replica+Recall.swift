@@ -100,7 +100,7 @@ extension Replica {
     /// Asks the query again exactly in the background, when it is time for a sample, and compares.
     func sample(_ query: SearchQuery, found: [ScoredPoint]) {
         targets.note(query)
-        guard sampler.claim(query) else { return }
+        guard resources.configuration.samplesRecall, sampler.claim(query) else { return }
         do throws(NeedletailError) {
             try resources.samplingPool.submit { [self] scratch in
                 var exact = query

@@ -1,5 +1,6 @@
 internal import NeedletailCore
 internal import NeedletailStorage
+internal import NeedletailTelemetry
 internal import Synchronization
 
 extension Replica {
@@ -13,11 +14,14 @@ extension Replica {
             throw NeedletailError(
                 .resourceExhausted, "shard \(assignment.shard) is full at \(points.slab.capacity) points; make the collection again with more shards")
         }
+        let span = RequestScope.current?.span
+        let admitted = ContinuousClock.now
         let taken = await budget.acquire(request.batch.count)
         defer { budget.release(taken) }
         let batch = try await resources.intakePool.run { [assignment, layouts] _ in
             try PreparedBatch(received: request.batch, collection: assignment.collection, layouts: layouts, range: assignment.range)
         }
+        span?.record("decode", from: admitted)
         if let deadline = request.deadline, deadline.isPast {
             throw NeedletailError(.deadlineExceeded, "the deadline passed before the write was logged; nothing was written")
         }
@@ -25,7 +29,7 @@ extension Replica {
             do {
                 return try await withCheckedThrowingContinuation { continuation in
                     do {
-                        try log(request, batch) { continuation.resume(with: $0) }
+                        try log(request, batch, span) { continuation.resume(with: $0) }
                     } catch {
                         continuation.resume(throwing: error)
                     }
@@ -51,7 +55,7 @@ extension Replica {
     }
 
     /// Queues the batch for the log, or finds that it is there already.
-    private func log(_ request: ShardWrite, _ batch: PreparedBatch, _ acknowledge: @escaping CommitGate.Acknowledge) throws {
+    private func log(_ request: ShardWrite, _ batch: PreparedBatch, _ span: Span?, _ acknowledge: @escaping CommitGate.Acknowledge) throws {
         let known: WriteReceipt? = try operations.withLock { table in
             var (bytes, batch, acknowledge) = (request.batch, batch, acknowledge)
             if let operation = request.operation {
@@ -66,9 +70,11 @@ extension Replica {
             try admit(request)
             if isHeld { throw WritesAreHeld() }
             let record = LoggedWrite(committed: gate.withLock { $0.committed }, operation: request.operation, batch: bytes).encoded
+            let trace = span.map { WriteTrace($0, shard: assignment.shard, hasBackups: !standing.withLock { $0.isAlone }) }
             let sequence = try withCommitter { committer in
-                try committer.append(epoch: request.epoch, payload: record) { [self, batch] result in
-                    logged(result, epoch: request.epoch, operation: request.operation, batch)
+                try committer.append(epoch: request.epoch, payload: record, traceparent: trace?.traceparent) { [self, batch] result in
+                    trace?.becameDurable(committer.times)
+                    logged(result, epoch: request.epoch, operation: request.operation, batch, trace)
                 } queued: { [self, acknowledge] sequence in
                     gate.withLock { $0.expect(sequence, at: Self.milestone(request), acknowledge) }
                     observer.withLock { $0 }?.appended(through: sequence)
@@ -99,11 +105,14 @@ extension Replica {
     }
 
     /// A record is on this disk, or was taken back. Called in sequence order.
-    func logged(_ result: Result<UInt64, NeedletailError>, epoch: UInt64, operation: OperationID?, _ batch: PreparedBatch, source: Lineage.Parent? = nil) {
+    func logged(
+        _ result: Result<UInt64, NeedletailError>, epoch: UInt64, operation: OperationID?, _ batch: PreparedBatch, _ trace: WriteTrace? = nil,
+        source: Lineage.Parent? = nil
+    ) {
         switch result {
         case .success(let sequence):
             let durable = DurableBatch(
-                sequence: sequence, epoch: epoch, operation: operation, operations: batch.operations, isMark: batch.isMark, source: source)
+                sequence: sequence, epoch: epoch, operation: operation, operations: batch.operations, isMark: batch.isMark, source: source, trace: trace)
             pass { $0.becameDurable(durable) }
             observer.withLock { $0 }?.durable(through: sequence)
         case .failure(let error):
@@ -126,6 +135,7 @@ extension Replica {
     func pass(_ change: (inout CommitGate) -> CommitGate.Release) {
         let told = gate.withLock { gate in
             let released = change(&gate)
+            for batch in released.batches { batch.trace?.committed() }
             enqueue(released.batches)
             return released.told
         }
@@ -140,6 +150,7 @@ extension Replica {
     /// A batch is applied.
     func tellApplied(_ batch: DurableBatch, _ outcomes: [OperationOutcome]) {
         let receipt = WriteReceipt(sequence: batch.sequence, outcomes: outcomes)
+        batch.trace?.applied()
         gate.withLock { $0.takeAcknowledgement(batch.sequence) }?(.success(receipt))
         guard let operation = batch.operation else { return }
         for waiter in operations.withLock({ $0.applied(operation, batch.operations, outcomes) }) { waiter(.success(receipt)) }

@@ -94,6 +94,7 @@ final class Replica: @unchecked Sendable {
         var source: Lineage.Parent?
         /// Of a point that is taken over from a parent: the write that made it, and the checksum of its vectors.
         var origin: (sequence: UInt64, vectors: UInt32)?
+        var trace: WriteTrace?
     }
 
     init(

@@ -11,6 +11,7 @@ public final class ShardMetrics: Sendable {
     private let distances: Counter
     private let hops: Counter
     private let duration: Recorder
+    private let wait: Recorder
     private let logBytes: Counter
     private let logRecords: Counter
     private let logCommits: Counter
@@ -26,6 +27,7 @@ public final class ShardMetrics: Sendable {
         distances = registry.counter(.searchDistances)
         hops = registry.counter(.searchHops)
         duration = registry.histogram(.searchDuration)
+        wait = registry.histogram(.searchWait)
         logBytes = registry.counter(.logBytes)
         logRecords = registry.counter(.logRecords)
         logCommits = registry.counter(.logCommits)
@@ -36,11 +38,12 @@ public final class ShardMetrics: Sendable {
     }
 
     /// - Parameter queries: of the request, each counted.
-    func searched(queries: Int, _ work: SearchWork, isTruncated: Bool, took: Duration) {
+    func searched(queries: Int, _ report: ShardReport, isTruncated: Bool) {
         (isTruncated ? truncated : whole).increment(by: queries)
-        distances.increment(by: Int64(clamping: work.distances))
-        hops.increment(by: Int64(clamping: work.hops))
-        duration.record(took / .seconds(1))
+        distances.increment(by: Int64(clamping: report.work.distances))
+        hops.increment(by: Int64(clamping: report.work.hops))
+        duration.record(report.searched / .seconds(1))
+        wait.record(report.waited / .seconds(1))
     }
 
     func searchFailed(queries: Int) { failed.increment(by: queries) }

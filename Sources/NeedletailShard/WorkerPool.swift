@@ -18,6 +18,12 @@ public final class WorkerPool: @unchecked Sendable {
     private var queue: [Job] = []
     private var head = 0
     private var isClosed = false
+    /// Jobs that a thread is at.
+    private var running = 0
+    /// When a job last came.
+    private var latest = ContinuousClock.now
+    /// For jobs that run on their caller's thread, one at a time.
+    private let guest = Mutex(SearchScratch())
     /// Moving average of what a job takes, in nanoseconds.
     private var averageTime = 0.0
     private var jobCount: UInt64 = 0
@@ -28,7 +34,8 @@ public final class WorkerPool: @unchecked Sendable {
         precondition(count > 0, "a pool has at least one thread")
         threadCount = count
         self.queueLimit = queueLimit
-        readers = ReaderEpochs(count: count)
+        // One more for the guest.
+        readers = ReaderEpochs(count: count + 1)
         threads = (0..<count).map { index in DedicatedThread { [self] in work(index, precedence) } }
     }
 
@@ -49,14 +56,14 @@ public final class WorkerPool: @unchecked Sendable {
     private func next(after took: Duration?) -> Job? {
         monitor.locked {
             if let took {
-                jobCount += 1
-                busyTime += took
-                averageTime += Self.timeWeight * (Double(took.nanoseconds) - averageTime)
+                running -= 1
+                count(took)
             }
             while head == queue.count && !isClosed { monitor.wait() }
             guard head < queue.count else { return nil }
             let job = queue[head]
             head += 1
+            running += 1
             // Amortised: the consumed front is dropped when it is half of the array.
             if head * 2 >= queue.count {
                 queue.removeFirst(head)
@@ -65,6 +72,39 @@ public final class WorkerPool: @unchecked Sendable {
             return job
         }
     }
+
+    private func count(_ took: Duration) {
+        jobCount += 1
+        busyTime += took
+        averageTime += Self.timeWeight * (Double(took.nanoseconds) - averageTime)
+    }
+
+    /// Runs a job on the calling thread if it is alone and likely short: to wake a thread, and to be woken by it, would take longer. False: it
+    /// did not run, and is to be submitted.
+    ///
+    /// Where jobs come close together they are for the threads, so that callers, who are event loops, go on taking them.
+    func runHere(_ job: (inout SearchScratch) -> Void) -> Bool {
+        let now = ContinuousClock.now
+        let isAlone = monitor.locked {
+            defer { latest = now }
+            return !isClosed && running == 0 && head == queue.count && jobCount > 0 && averageTime < Self.shortTime
+                && latest.duration(to: now) > Self.quietTime
+        }
+        guard isAlone else { return false }
+        return guest.withLockIfAvailable { scratch in
+            readers.enter(threadCount)
+            job(&scratch)
+            readers.leave(threadCount)
+            let took = now.duration(to: .now)
+            monitor.locked { count(took) }
+            return true
+        } ?? false
+    }
+
+    /// A job that the caller can be held up for, in nanoseconds.
+    private static let shortTime = 100_000.0
+    /// Without another job for so long one is alone.
+    private static let quietTime = Duration.microseconds(150)
 
     /// Jobs that wait, jobs done, and the time that all threads have spent on them.
     var load: (waiting: Int, jobs: UInt64, busy: Duration) { monitor.locked { (queue.count - head, jobCount, busyTime) } }
@@ -125,6 +165,7 @@ public final class WorkerPool: @unchecked Sendable {
             isClosed = true
             monitor.wakeAll()
         }
+        guest.withLock { _ in }
         for thread in threads { thread.join() }
         threads = []
     }

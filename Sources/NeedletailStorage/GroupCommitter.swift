@@ -2,6 +2,12 @@ internal import DequeModule
 public import NeedletailCore
 import Synchronization
 
+/// When a group of records began to be written, and when to be synced.
+public struct CommitTimes: Sendable {
+    public var writing = ContinuousClock.now
+    public var syncing = ContinuousClock.now
+}
+
 /// Lets many writers share one fdatasync: appends queue up while the previous commit is on its way to the disk, and the next commit
 /// takes them all.
 ///
@@ -11,6 +17,9 @@ public final class GroupCommitter: @unchecked Sendable {
     public typealias Completion = @Sendable (Result<UInt64, NeedletailError>) -> Void
     /// Is told what was made durable together, and how long that took.
     public typealias Observer = @Sendable (_ records: Int, _ payloadBytes: Int, _ took: Duration) -> Void
+
+    /// Of the last commit; for completions only, which run on the thread that writes it.
+    public private(set) var times = CommitTimes()
 
     private struct Entry {
         let sequence: UInt64
@@ -57,23 +66,25 @@ public final class GroupCommitter: @unchecked Sendable {
     /// - Throws: `resourceExhausted` when the queue or the disk is full; `failedPrecondition` after `close` or for an epoch that
     ///   is over; the log's error while it is read-only. `completion` is then not called.
     ///
-    /// - Parameter queued: called with the sequence before the record can reach the disk; may not call the committer.
+    /// - Parameters:
+    ///   - traceparent: goes along with the record to those who copy the log while it is in memory.
+    ///   - queued: called with the sequence before the record can reach the disk; may not call the committer.
     @discardableResult
     public func append(
-        epoch: UInt64, payload: [UInt8], completion: @escaping Completion, queued: (UInt64) -> Void = { _ in }
+        epoch: UInt64, payload: [UInt8], traceparent: String? = nil, completion: @escaping Completion, queued: (UInt64) -> Void = { _ in }
     ) throws -> UInt64 {
-        try enqueue(sequence: nil, epoch: epoch, payload: payload, completion, queued)
+        try enqueue(sequence: nil, epoch: epoch, payload: payload, traceparent, completion, queued)
     }
 
     /// The same for a record whose sequence a primary assigned.
     ///
     /// - Throws: also `failedPrecondition` when `sequence` is not the next one.
     public func append(sequence: UInt64, epoch: UInt64, payload: [UInt8], completion: @escaping Completion) throws {
-        _ = try enqueue(sequence: sequence, epoch: epoch, payload: payload, completion) { _ in }
+        _ = try enqueue(sequence: sequence, epoch: epoch, payload: payload, nil, completion) { _ in }
     }
 
     private func enqueue(
-        sequence: UInt64?, epoch: UInt64, payload: [UInt8], _ completion: @escaping Completion, _ queued: (UInt64) -> Void
+        sequence: UInt64?, epoch: UInt64, payload: [UInt8], _ traceparent: String?, _ completion: @escaping Completion, _ queued: (UInt64) -> Void
     ) throws -> UInt64 {
         // Asked before the lock, since it may probe the disk.
         try log.resumeIfPossible()
@@ -104,7 +115,7 @@ public final class GroupCommitter: @unchecked Sendable {
             queue.append(Entry(sequence: assigned, epoch: epoch, payload: payload, completion: completion))
             queuedBytes += payload.count
             nextSequence += 1
-            keep(LogRecord(sequence: assigned, epoch: epoch, payload: payload))
+            keep(LogRecord(sequence: assigned, epoch: epoch, payload: payload, traceparent: traceparent))
             monitor.wakeAll()
             return assigned
         }
@@ -222,10 +233,11 @@ public final class GroupCommitter: @unchecked Sendable {
 
     private func write(_ batch: [Entry]) -> NeedletailError? {
         do {
-            let began = ContinuousClock.now
+            times.writing = .now
             for entry in batch { try log.append(sequence: entry.sequence, epoch: entry.epoch, payload: entry.payload) }
+            times.syncing = .now
             try log.commit()
-            observer?(batch.count, batch.reduce(0) { $0 + $1.payload.count }, began.duration(to: .now))
+            observer?(batch.count, batch.reduce(0) { $0 + $1.payload.count }, times.writing.duration(to: .now))
             return nil
         } catch {
             log.discardPending()

@@ -52,6 +52,18 @@ public struct VectorFile: Sendable {
         values = rows.values
     }
 
+    private init(name: String, dimensions: Int, values: [Float]) {
+        self.name = name
+        self.dimensions = dimensions
+        self.values = values
+        count = values.count / dimensions
+    }
+
+    /// The first rows alone.
+    public func prefix(_ rows: Int) -> VectorFile {
+        rows >= count ? self : VectorFile(name: name, dimensions: dimensions, values: Array(values[..<(rows * dimensions)]))
+    }
+
     public func row(_ index: Int) -> ArraySlice<Float> { values[index * dimensions..<(index + 1) * dimensions] }
 
     public func vector(_ row: Int) -> DenseVector { DenseVector(Array(self.row(row))) }

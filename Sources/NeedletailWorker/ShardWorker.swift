@@ -7,8 +7,9 @@ internal import NeedletailCore
 internal import NeedletailGRPC
 internal import NeedletailShard
 internal import NeedletailStorage
-internal import NeedletailTelemetry
+public import NeedletailTelemetry
 public import ServiceLifecycle
+internal import Synchronization
 
 /// What a shard worker process is told at its start.
 public struct ShardWorkerConfiguration: Sendable {
@@ -28,7 +29,11 @@ public struct ShardWorkerConfiguration: Sendable {
     /// Searches and reads that may wait for a thread.
     public var searchQueue = 4096
     public var buildThreads: Int
+    /// Whether some of the real queries are asked again exactly, to tell the recall.
+    public var samplesRecall = true
     public var transportThreads = 1
+    /// Where traces go; nil: there are none.
+    public var tracing: TracingConfiguration?
     /// A log's segment that reached this size is followed by another; whole segments that a checkpoint holds are removed.
     public var logSegmentBytes = 64 << 20
     /// What copies of replicas and backups may take in all; 0: no limit.
@@ -70,11 +75,17 @@ public final class ShardWorker: Service {
         let folder = try NodeFolder(configuration.dataDirectory)
         var replicas = ReplicaConfiguration()
         replicas.log.segmentBytes = configuration.logSegmentBytes
+        replicas.samplesRecall = configuration.samplesRecall
         let registry = MetricsRegistry(MetricDefinition.ofProcesses + MetricDefinition.ofWorkers)
         ProcessMetrics.register(registry)
+        let tracer = configuration.tracing.map { tracing in
+            Tracer(
+                service: "needletail-shard", resource: [SpanAttribute("service.instance.id", .text("\(Incarnation(folder.nodeID))"))],
+                sampleRate: tracing.sampleRate, metrics: registry)
+        }
         let resources = NodeResources(
             searchThreads: configuration.searchThreads, buildThreads: configuration.buildThreads, searchQueue: configuration.searchQueue,
-            configuration: replicas, metrics: ShardMetrics(registry))
+            configuration: replicas, metrics: ShardMetrics(registry), tracer: tracer)
         let node = LocalNode(directory: configuration.dataDirectory, resources: resources)
         let health = HealthService()
         health.set(.notServing, for: "")
@@ -94,7 +105,9 @@ public final class ShardWorker: Service {
         let replication = ReplicatedNode(node, world: world, backups: BackupPlaces(environment: configuration.environment))
         node.report(to: registry)
         replication.report(to: registry)
-        let server = makeServer(replication, health, threads, RPCMetrics(registry))
+        // Requests of users come in at coordinators, which decide what is traced.
+        let server = makeServer(replication, health, threads, RPCMetrics(registry), CallTracing(tracer: tracer, entryServices: []))
+        let exporter = configuration.tracing.flatMap { tracer?.exporter(to: $0, on: threads) }
         let port = try await server.listen()
         logger.info("shard worker listens", metadata: ["port": "\(port)", "node": "\(Incarnation(folder.nodeID))"])
         try node.start()
@@ -104,22 +117,33 @@ public final class ShardWorker: Service {
             address: configuration.advertised ?? "\(configuration.host):\(port)", facts: { [configuration] in configuration.facts }, logger: logger)
         // Whoever is told that the worker is up may ask the coordinator about it: so the coordinator hears first, if it is there.
         var end = End.asked
+        var admin: AdminServer.Running?
+        let isDraining = Draining()
         do throws(WrongCluster) {
             try await heartbeats.beat(isDraining: false)
-            end = await serve(node, replication, health, heartbeats, registry) { [whenListening] in whenListening(port, $0) }
+            admin = await startAdmin(node, isDraining, registry) { [whenListening] in whenListening(port, $0) }
+            end = await withTaskGroup(of: Void.self) { group in
+                if let exporter { group.addTask { await exporter.run() } }
+                group.addTask { await threads.watchDelay(registry) }
+                defer { group.cancelAll() }
+                return await serve(node, replication, health, heartbeats, admin)
+            }
         } catch {
             end = .mismatch(error)
         }
 
         logger.info("shard worker drains")
+        isDraining.begin()
         health.set(.notServing, for: "")
         health.set(.notServing, for: Self.serviceName)
         if !end.isMismatch { try? await heartbeats.beat(isDraining: true) }
         await server.shutdown(grace: configuration.drainTime)
         await replication.close()
         await node.close()
+        await admin?.stop()
         await peers.close()
         for coordinator in coordinators.all { await coordinator.close() }
+        await exporter?.finish(within: .seconds(2))
         await threads.shutdown()
         logger.info("shard worker has stopped")
         switch end {
@@ -131,7 +155,9 @@ public final class ShardWorker: Service {
 
     private static let serviceName = "needletail.internal.v1.ShardWorker"
 
-    private func makeServer(_ node: ReplicatedNode, _ health: HealthService, _ threads: TransportThreads, _ metrics: RPCMetrics) -> GRPCServer {
+    private func makeServer(
+        _ node: ReplicatedNode, _ health: HealthService, _ threads: TransportThreads, _ metrics: RPCMetrics, _ tracing: CallTracing
+    ) -> GRPCServer {
         var router = GRPCRouter()
         router.registerShardWorker(node)
         router.registerReplication(node) { try await node.follow($0, $1) }
@@ -142,23 +168,33 @@ public final class ShardWorker: Service {
         server.host = configuration.host
         server.port = configuration.port
         server.metrics = metrics
+        server.tracing = tracing
         return GRPCServer(configuration: server, router: router, group: threads.group, logger: logger)
+    }
+
+    private func startAdmin(
+        _ node: LocalNode, _ draining: Draining, _ metrics: MetricsRegistry, _ whenListening: @escaping @Sendable (Int) -> Void
+    ) async -> AdminServer.Running? {
+        guard let port = configuration.adminPort else {
+            whenListening(0)
+            return nil
+        }
+        let admin = AdminServer(host: configuration.host, port: port, logger: logger, metrics: metrics) {
+            draining.hasBegun ? Readiness(isReady: false, reasons: ["draining: the process ends"]) : node.readiness
+        }
+        return await admin.start(whenListening: whenListening)
     }
 
     /// Until the process is asked to stop, or cannot go on.
     private func serve(
-        _ node: LocalNode, _ replication: ReplicatedNode, _ health: HealthService, _ heartbeats: HeartbeatLoop, _ metrics: MetricsRegistry,
-        _ whenListening: @escaping @Sendable (Int) -> Void
+        _ node: LocalNode, _ replication: ReplicatedNode, _ health: HealthService, _ heartbeats: HeartbeatLoop, _ admin: AdminServer.Running?
     ) async -> End {
         await withTaskGroup(of: End?.self) { group in
-            if let port = configuration.adminPort {
-                let admin = AdminServer(host: configuration.host, port: port, logger: logger, metrics: metrics) { node.readiness }
+            if let admin {
                 group.addTask {
-                    do { try await admin.run(whenListening: whenListening) } catch { return .noAdminPort(error) }
+                    do { try await admin.untilEnded() } catch { return .noAdminPort(error) }
                     return nil
                 }
-            } else {
-                whenListening(0)
             }
             group.addTask {
                 do throws(WrongCluster) { try await heartbeats.run() } catch { return .mismatch(error) }
@@ -210,6 +246,14 @@ public final class ShardWorker: Service {
             logger.error("replica does not serve: \(replica.reason)", metadata: ["shard": "\(replica.shard)"])
         }
     }
+}
+
+/// Whether a process takes no more requests.
+private final class Draining: Sendable {
+    private let flag = Atomic(false)
+
+    var hasBegun: Bool { flag.load(ordering: .acquiring) }
+    func begin() { flag.store(true, ordering: .releasing) }
 }
 
 extension LocalNode {

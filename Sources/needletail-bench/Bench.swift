@@ -8,6 +8,7 @@ struct Bench: AsyncParsableCommand {
         subcommands: [
             ANN.self, BatchBenchmark.self, BuildBenchmark.self, FilterBenchmark.self, ChurnBenchmark.self, CodecBenchmark.self,
             KernelsBenchmark.self, MemoryBenchmark.self, ShardBenchmark.self, ClusterBenchmark.self, RPC.self, Synth.self,
+            CalibrateBenchmark.self, SimulateBenchmark.self,
         ])
 }
 

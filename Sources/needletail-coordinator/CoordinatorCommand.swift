@@ -48,12 +48,17 @@ struct CoordinatorCommand: AsyncParsableCommand {
     @Option(help: "Port for HTTP probes and metrics (/healthz, /readyz, /metrics) on the same host; 0 takes any free one, \"off\" has none.") var admin = "7461"
     @Option(help: "Seconds that requests under way may take at shutdown.") var drainSeconds = 10
     @Option(help: "trace, debug, info, notice, warning or error.") var logLevel = "info"
+    @Option(help: "text, or json: one object a line.") var logFormat = "text"
+    @Option(help: "Send traces to this receiver, by OTLP over gRPC, as http://127.0.0.1:4317; none when left out.") var otlp: String?
+    @Option(help: "Share of the requests that are traced without their caller's wish, 0 to 1; what a caller has sampled always is.")
+    var traceSample = 0.01
+    @Option(help: "Log searches that take longer, as 100ms or 2s; none when left out.") var slowQuery: String?
     @Option(help: "File to write the port and the admin port to once the coordinator listens.") var portFile: String?
     @Flag(help: "Stop when the standard input ends, with whatever started this.") var endWithInput = false
 
     func run() async throws {
         try Flags.check(logLevel: logLevel, drainSeconds: drainSeconds, advertise: advertise)
-        let logger = Logs.start(label: "needletail-coordinator", level: logLevel)
+        let logger = Logs.start(label: "needletail-coordinator", level: logLevel, format: try Logs.format(logFormat))
         var configuration = CoordinatorConfiguration()
         (configuration.host, configuration.port) = try Endpoint.parse(listen)
         configuration.adminPort = try AdminPort.parse(admin)
@@ -74,6 +79,8 @@ struct CoordinatorCommand: AsyncParsableCommand {
         }
         configuration.moves.mergeBelowBytes = mergeBelow
         configuration.drainTime = .seconds(drainSeconds)
+        configuration.tracing = try TracingConfiguration(endpoint: otlp, sampleRate: traceSample)
+        configuration.slowQuery = try slowQuery.map { text throws(NeedletailError) in try Flags.duration("--slow-query", text) }
         if endWithInput { ParentProcess.stopWithInput() }
         let portFile = portFile
         let service = CoordinatorService(configuration: configuration, logger: logger) { port, adminPort in

@@ -62,6 +62,8 @@ struct Serve: AsyncParsableCommand {
     @Option(help: "Searches and reads that may wait for a thread; more are refused, with the time after which to come again.")
     var searchQueue = 4096
     @Option(help: "Threads that build graphs; all processors when left out.") var buildThreads: Int?
+    @Flag(inversion: .prefixedNo, help: "Ask now and then a real query again exactly, in the background, and tell the recall that users get.")
+    var recallSampling = true
     @Option(help: "MiB that a segment of a replica's log has at least: what replicas that were away can catch up from without a whole copy.")
     var logSegment = 64
     @Option(
@@ -76,6 +78,8 @@ struct Serve: AsyncParsableCommand {
     @Option(help: "Disk that replicas may take, as 2TiB or in bytes; that of the data folder's file system when left out.") var diskLimit: String?
     @Option(help: "Seconds that requests under way may take at shutdown.") var drainSeconds = 10
     @Option(help: "trace, debug, info, notice, warning or error.") var logLevel = "info"
+    @Option(help: "text, or json: one object a line.") var logFormat = "text"
+    @Option(help: "Send traces to this receiver, by OTLP over gRPC, as http://127.0.0.1:4317; none when left out.") var otlp: String?
     @Option(help: "File to write the port and the admin port (0 without one) to once the worker listens.") var portFile: String?
     @Flag(help: "Stop when the standard input ends, with whatever started this.") var endWithInput = false
 
@@ -95,7 +99,7 @@ struct Serve: AsyncParsableCommand {
 
     func run() async throws {
         try Flags.check(logLevel: logLevel, drainSeconds: drainSeconds, advertise: advertise)
-        let logger = Logs.start(label: "needletail-shard", level: logLevel)
+        let logger = Logs.start(label: "needletail-shard", level: logLevel, format: try Logs.format(logFormat))
         var configuration = ShardWorkerConfiguration(cores: ProcessInfo.processInfo.activeProcessorCount)
         (configuration.host, configuration.port) = try Endpoint.parse(listen)
         configuration.coordinators = coordinator.flatMap { $0.split(separator: ",").map(String.init) }
@@ -116,6 +120,9 @@ struct Serve: AsyncParsableCommand {
         if let searchThreads { configuration.searchThreads = try Flags.check("--search-threads", searchThreads, in: 1...1_024) }
         configuration.searchQueue = try Flags.check("--search-queue", searchQueue, in: 1...1_000_000)
         if let buildThreads { configuration.buildThreads = try Flags.check("--build-threads", buildThreads, in: 1...1_024) }
+        // Coordinators choose what is traced.
+        configuration.tracing = try TracingConfiguration(endpoint: otlp, sampleRate: 0)
+        configuration.samplesRecall = recallSampling
         if endWithInput { ParentProcess.stopWithInput() }
         let portFile = portFile
         let worker = ShardWorker(configuration: configuration, logger: logger) { port, adminPort in

@@ -287,7 +287,9 @@ struct CodecCase: Sendable, CustomStringConvertible {
             case 1: return .answer(.transfer)
             case 2: return .answer(.refused(epoch: generator.number()))
             default:
-                let records = generator.some(4) { LogRecord(sequence: $0.number(), epoch: $0.number(), payload: $0.bytes($0.below(100))) }
+                let records = generator.some(4) {
+                    LogRecord(sequence: $0.number(), epoch: $0.number(), payload: $0.bytes($0.below(100)), traceparent: $0.bool() ? nil : "00-\($0.next())")
+                }
                 return .records(
                     RecordMessage(epoch: generator.number(), previous: generator.number(), committed: generator.number(), records: records))
             }

@@ -129,7 +129,11 @@ extension SeededGenerator {
     mutating func report(public isPublic: Bool = false) -> ShardReport {
         let code: NeedletailError.Code = isPublic ? .unavailable : NeedletailError.Code.allCases[below(16)]
         let outcome: ShardReport.Outcome = [.complete, .truncated, .failed(NeedletailError(code, text()))][below(3)]
-        return ShardReport(shard: shard(public: isPublic), outcome: outcome, appliedSequence: number())
+        var report = ShardReport(shard: shard(public: isPublic), outcome: outcome, appliedSequence: number())
+        if isPublic { return report }
+        (report.waited, report.searched) = (.nanoseconds(Int64(below(1 << 40))), .nanoseconds(Int64(below(1 << 40))))
+        report.work = SearchWork(distances: number(), hops: number())
+        return report
     }
 
     mutating func coverage() -> Coverage { Coverage(shards: some(4) { $0.report(public: true) }, session: bool() ? nil : session()) }

@@ -21,6 +21,26 @@ import Testing
         }
     }
 
+    /// Points that stand in several lists, few enough to be looked through and so many that they are hashed.
+    @Test(arguments: [3, 40]) func eachPointIsInTheAnswerOnce(perList: Int) {
+        var generator = SeededGenerator.fresh()
+        for _ in 0..<200 {
+            let limit = Int.random(in: 1...2 * perList, using: &generator)
+            let lists = (0..<Int.random(in: 2...5, using: &generator)).map { list in
+                Set((0..<perList).map { _ in UInt64.random(in: 0..<UInt64(3 * perList), using: &generator) }).map {
+                    ScoredPoint(id: .number($0), score: Float(Int.random(in: 0..<20, using: &generator)), sequence: UInt64(list))
+                }.sorted(by: ScoredPoint.isBetter)
+            }
+            // The ids that are best by any of their versions, each with its newest one.
+            let all = lists.flatMap { $0.prefix(limit) }.sorted(by: ScoredPoint.isBetter)
+            var chosen: [PointID] = []
+            for point in all where !chosen.contains(point.id) { chosen.append(point.id) }
+            let expected = chosen.prefix(limit).compactMap { id in all.filter { $0.id == id }.max { $0.sequence < $1.sequence } }
+            #expect(TopMerge.merge(lists, limit: limit) == expected.sorted(by: ScoredPoint.isBetter))
+            #expect(TopMerge.best(of: all.shuffled(using: &generator), limit: limit) == expected.sorted(by: ScoredPoint.isBetter))
+        }
+    }
+
     @Test func ofTwoVersionsTheNewerCounts() {
         let old = ScoredPoint(id: .number(1), score: 9, sequence: 1)
         let new = ScoredPoint(id: .number(1), score: 2, sequence: 2)

@@ -1,9 +1,11 @@
-import NeedletailCoordinator
+import NeedletailAdmin
 import NeedletailCore
 import NeedletailMetadata
 import NeedletailTestSupport
 import Synchronization
 import Testing
+
+@testable import NeedletailCoordinator
 
 /// One store as several coordinators see it, each through a link of its own that can be cut.
 private final class SharedStore: MetadataStore {
@@ -154,6 +156,26 @@ private final class WillingWorker: ShardOperations {
             let status = try await coordinators[1].clusterStatus(deadline: nil).coordinators
             #expect(status.map(\.address).sorted() == ["c:0", "c:1", "c:2"] && status.count(where: \.isLeader) == 1)
         }
+    }
+
+    @Test func probesSayWhatIsMissing() async throws {
+        let store = SharedStore(try EmbeddedMetadataStore(directory: directory.path))
+        let alone = try await Coordinator.open(
+            metadata: store, connect: { _ in Coordinator.WorkerLink(operations: WillingWorker(), replication: NoFellows(), retryNow: {}, close: {}) })
+        #expect(!alone.readiness.isReady && alone.readiness.reasons.contains { $0.hasPrefix("no leader") })
+        alone.beginDraining()
+        #expect(alone.readiness.reasons.contains { $0.hasPrefix("draining") })
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { await alone.follow { _ in } }
+            group.addTask { await alone.lead { _ in } }
+            try await eventually { !alone.readiness.reasons.contains { $0.hasPrefix("no leader") } }
+            store.isCut.withLock { $0 = true }
+            try await eventually { alone.readiness.reasons.contains("no metadata store: cut off") }
+            store.isCut.withLock { $0 = false }
+            try await eventually { !alone.readiness.reasons.contains { $0.hasPrefix("no metadata store") } }
+            group.cancelAll()
+        }
+        await alone.close()
     }
 
     @Test func onlyTheLeaderDirectsWorkers() async throws {

@@ -1,5 +1,5 @@
 import NeedletailCore
-import NeedletailShard
+@testable import NeedletailShard
 import Synchronization
 import Testing
 
@@ -33,6 +33,29 @@ import Testing
         }
         pool.close()
         #expect(done.load(ordering: .relaxed) == 3)
+    }
+
+    @Test func aLoneShortJobRunsWhereItComesFrom() throws {
+        let pool = WorkerPool(threads: 1)
+        defer { pool.close() }
+        #expect(!pool.runHere { _ in }, "nothing is known of jobs yet")
+        let done = Atomic(false)
+        try pool.submit { _ in done.store(true, ordering: .releasing) }
+        while !done.load(ordering: .acquiring) {}
+        // Once the pool has been quiet for a moment; more short jobs, should the first have been interrupted for long.
+        var ran = 0
+        while ran == 0 {
+            try pool.submit { _ in }
+            let quiet = ContinuousClock.now + .milliseconds(1)
+            while ContinuousClock.now < quiet {}
+            let isDone = pool.runHere { _ in ran += 1 }
+            #expect(isDone == (ran == 1))
+        }
+        try Self.whileBusy(pool) {
+            for _ in 0..<1_000 { #expect(!pool.runHere { _ in }) }
+        }
+        pool.close()
+        #expect(!pool.runHere { _ in })
     }
 
     @Test func refusesWhatWouldBeginTooLate() throws {

@@ -4054,7 +4054,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__recall_estimate__desc
   (ProtobufCMessageInit) needletail__internal__v1__recall_estimate__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__shard_report__field_descriptors[5] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__shard_report__field_descriptors[9] =
 {
   {
     "shard",
@@ -4116,18 +4116,70 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__shard_report__fi
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "waited_nanoseconds",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__ShardReport, waited_nanoseconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "searched_nanoseconds",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__ShardReport, searched_nanoseconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "distances",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__ShardReport, distances),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "hops",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__ShardReport, hops),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__internal__v1__shard_report__field_indices_by_name[] = {
   1,   /* field[1] = applied_sequence */
+  7,   /* field[7] = distances */
   3,   /* field[3] = error_code */
   4,   /* field[4] = error_message */
+  8,   /* field[8] = hops */
+  6,   /* field[6] = searched_nanoseconds */
   0,   /* field[0] = shard */
   2,   /* field[2] = truncated */
+  5,   /* field[5] = waited_nanoseconds */
 };
 static const ProtobufCIntRange needletail__internal__v1__shard_report__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 5 }
+  { 0, 9 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__shard_report__descriptor =
 {
@@ -4137,7 +4189,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__shard_report__descrip
   "Needletail__Internal__V1__ShardReport",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__ShardReport),
-  5,
+  9,
   needletail__internal__v1__shard_report__field_descriptors,
   needletail__internal__v1__shard_report__field_indices_by_name,
   1,  needletail__internal__v1__shard_report__number_ranges,
@@ -7437,7 +7489,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__follow_answer__descri
   (ProtobufCMessageInit) needletail__internal__v1__follow_answer__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__record__field_descriptors[3] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__record__field_descriptors[4] =
 {
   {
     "sequence",
@@ -7475,16 +7527,29 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__record__field_de
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "traceparent",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__Record, traceparent),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__internal__v1__record__field_indices_by_name[] = {
   1,   /* field[1] = epoch */
   2,   /* field[2] = payload */
   0,   /* field[0] = sequence */
+  3,   /* field[3] = traceparent */
 };
 static const ProtobufCIntRange needletail__internal__v1__record__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__record__descriptor =
 {
@@ -7494,7 +7559,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__record__descriptor =
   "Needletail__Internal__V1__Record",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__Record),
-  3,
+  4,
   needletail__internal__v1__record__field_descriptors,
   needletail__internal__v1__record__field_indices_by_name,
   1,  needletail__internal__v1__record__number_ranges,

@@ -11,6 +11,10 @@
 #include "needletail/v1/collections.pb-c.h"
 #include "needletail/v1/common.pb-c.h"
 #include "needletail/v1/points.pb-c.h"
+#include "opentelemetry/proto/collector/trace/v1/trace_service.pb-c.h"
+#include "opentelemetry/proto/common/v1/common.pb-c.h"
+#include "opentelemetry/proto/resource/v1/resource.pb-c.h"
+#include "opentelemetry/proto/trace/v1/trace.pb-c.h"
 
 #include <stddef.h>
 #include <stdint.h>

@@ -154,7 +154,10 @@ extension InternalMessages {
                 }
             }
             let records = try messages(reply.records, reply.n_records) { record in
-                LogRecord(sequence: record.pointee.sequence, epoch: record.pointee.epoch, payload: byteArray(record.pointee.payload))
+                let trace = string(record.pointee.traceparent)
+                return LogRecord(
+                    sequence: record.pointee.sequence, epoch: record.pointee.epoch, payload: byteArray(record.pointee.payload),
+                    traceparent: trace.isEmpty ? nil : trace)
             }
             return .records(RecordMessage(epoch: reply.epoch, previous: reply.previous, committed: reply.committed, records: records))
         })
@@ -195,6 +198,7 @@ extension MessageArena {
         message.pointee.sequence = record.sequence
         message.pointee.epoch = record.epoch
         message.pointee.payload = try bytes(record.payload)
+        if let trace = record.traceparent { message.pointee.traceparent = try text(trace) }
         return message
     }
 }

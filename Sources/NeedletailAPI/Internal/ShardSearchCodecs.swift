@@ -116,6 +116,9 @@ extension ShardReport {
                 report.truncated != 0 ? .truncated : .complete
             }
         self.init(shard: try ShardID(report.shard), outcome: outcome, appliedSequence: report.applied_sequence)
+        waited = .nanoseconds(Int64(clamping: report.waited_nanoseconds))
+        searched = .nanoseconds(Int64(clamping: report.searched_nanoseconds))
+        work = SearchWork(distances: report.distances, hops: report.hops)
     }
 }
 
@@ -167,6 +170,10 @@ extension MessageArena {
         let message = try make(Needletail__Internal__V1__ShardReport.self)
         message.pointee.shard = try shardID(report.shard)
         message.pointee.applied_sequence = report.appliedSequence
+        message.pointee.waited_nanoseconds = UInt64(clamping: report.waited.nanoseconds)
+        message.pointee.searched_nanoseconds = UInt64(clamping: report.searched.nanoseconds)
+        message.pointee.distances = report.work.distances
+        message.pointee.hops = report.work.hops
         switch report.outcome {
         case .complete: break
         case .truncated: message.pointee.truncated = 1

@@ -3,7 +3,8 @@
 extension MetricDefinition {
     /// Of every process.
     public static let ofProcesses: [MetricDefinition] = [
-        buildInfo, processStart, processCPU, processMemory, processThreads, processFiles, rpcDuration, rpcsHandled, rpcsUnderWay,
+        buildInfo, processStart, processCPU, processMemory, processThreads, processFiles, rpcDuration, rpcsHandled, rpcsUnderWay, spans,
+        loopDelay,
     ]
 
     static let buildInfo = MetricDefinition("needletail_build_info", .gauge, labels: ["version"], "Always 1; the label says which version runs.")
@@ -21,11 +22,18 @@ extension MetricDefinition {
     static let rpcsUnderWay = MetricDefinition(
         "needletail_rpc_server_under_way", .gauge, labels: ["service", "method"], "Calls that wait for their answer.")
 
+    public static let spans = MetricDefinition(
+        "needletail_trace_spans_total", .counter, labels: ["result"],
+        "Spans of traces: exported, dropped (the queue was full) or refused (the receiver did not take them, or was away at the end).")
+    public static let loopDelay = MetricDefinition(
+        "needletail_event_loop_delay_seconds", .histogram(secondsOfRequests),
+        "What a task waits for the event loop that serves connections; probed four times a second.")
+
     /// Of a shard worker.
     public static let ofWorkers: [MetricDefinition] = [
         replicas, replicaPoints, replicaMemory, replicaDisk, replicaData, replicaSequence, replicaIsPrimary, inSyncSize, replicationLag,
         sampledRecall, recallSamples, localDimension, poolQueue, poolThreads, poolJobs, poolBusy, searches, searchDistances, searchHops,
-        searchDuration, logBytes, logRecords, logCommits, logCommitSeconds, checkpoints, checkpointSeconds, memoryByPart,
+        searchDuration, searchWait, logBytes, logRecords, logCommits, logCommitSeconds, checkpoints, checkpointSeconds, memoryByPart,
     ]
 
     private static let ofShard = ["collection", "shard"]
@@ -71,6 +79,9 @@ extension MetricDefinition {
     public static let searchDuration = MetricDefinition(
         "needletail_shard_search_duration_seconds", .histogram(secondsOfRequests), "One shard's part of a search request, without waiting for a thread.")
 
+    public static let searchWait = MetricDefinition(
+        "needletail_shard_search_wait_seconds", .histogram(secondsOfRequests), "What one shard's part of a search request waited for a thread.")
+
     public static let logBytes = MetricDefinition("needletail_log_written_bytes_total", .counter, "Written to the logs of replicas.")
     public static let logRecords = MetricDefinition("needletail_log_records_total", .counter, "Records written to the logs of replicas.")
     public static let logCommits = MetricDefinition("needletail_log_commits_total", .counter, "Groups of records made durable together.")
@@ -82,7 +93,7 @@ extension MetricDefinition {
     /// Of a coordinator.
     public static let ofCoordinators: [MetricDefinition] = [
         isLeader, nodes, collections, collectionPoints, shards, replicasWanted, replicasInSync, operations, events, queries, partialAnswers, hedges,
-        hedgesWon, retries, refusals,
+        hedgesWon, retries, refusals, slowQueries, searchStages,
     ]
 
     public static let isLeader = MetricDefinition("needletail_coordinator_is_leader", .gauge, "1 where this coordinator leads the cluster.")
@@ -108,6 +119,11 @@ extension MetricDefinition {
     public static let hedgesWon = MetricDefinition("needletail_hedged_requests_won_total", .counter, "Those of them that were quicker than the first.")
     public static let retries = MetricDefinition(
         "needletail_retried_requests_total", .counter, "Rounds of a search in which every replica of a shard had failed and all were asked again.")
+    public static let slowQueries = MetricDefinition(
+        "needletail_slow_queries_total", .counter, "Searches that took longer than --slow-query, logged or not.")
+    public static let searchStages = MetricDefinition(
+        "needletail_search_stage_duration_seconds", .histogram(secondsOfRequests), labels: ["stage"],
+        "Stages of a search at its coordinator: plan (checks, names), gather (asking the shards, with hedges and retries), merge.")
     public static let refusals = MetricDefinition(
         "needletail_refused_requests_total", .counter, "Answers of shards that refused a search for overload.")
 }

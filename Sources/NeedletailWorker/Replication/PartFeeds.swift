@@ -2,6 +2,7 @@ internal import Logging
 internal import NeedletailCluster
 internal import NeedletailCore
 internal import NeedletailShard
+internal import NeedletailTelemetry
 internal import Synchronization
 
 /// Makes the parts of shards that are being split, and keeps them in step with the replicas here of which they are parts.
@@ -16,7 +17,7 @@ final class PartFeeds: Sendable {
     func progress(of shard: ShardID, _ range: HashRange, from parent: ShardID, isLast: Bool) async -> SplitProgress.Child {
         feeds.withLock { feeds in
             guard feeds[shard] == nil else { return }
-            feeds[shard] = Task { await self.run(shard, range, from: parent) }
+            feeds[shard] = RequestScope.outside { Task { await self.run(shard, range, from: parent) } }
         }
         guard let part = try? world.local.hosted(shard) else { return SplitProgress.Child(isReady: false, end: 0) }
         if isLast { try? await part.syncNow() }

@@ -2,6 +2,7 @@ internal import Logging
 internal import NeedletailCluster
 internal import NeedletailCore
 internal import NeedletailShard
+internal import NeedletailTelemetry
 internal import Synchronization
 
 /// Lets a replica take part in replication: tells its machine what happens, and does what the machine decides, one thing after the other.
@@ -63,7 +64,8 @@ final class ReplicaDriver: ReplicationObserver {
 
     func start() {
         hosted.observe(self)
-        worker.withLock { $0 = Task { for await item in work { await perform(item) } } }
+        // It lives longer than the request that it may be made by, and makes tasks and streams of its own.
+        RequestScope.outside { worker.withLock { $0 = Task { for await item in work { await perform(item) } } } }
         receivePlace()
     }
 

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import NeedletailClient
+import NeedletailJSON
 
 struct BackupCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

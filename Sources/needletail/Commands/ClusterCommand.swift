@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import NeedletailClient
+import NeedletailJSON
 
 struct ClusterCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

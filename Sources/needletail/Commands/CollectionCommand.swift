@@ -1,5 +1,6 @@
 import ArgumentParser
 import NeedletailClient
+import NeedletailJSON
 
 struct CollectionCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

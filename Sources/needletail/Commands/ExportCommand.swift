@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import NeedletailClient
+import NeedletailJSON
 
 struct ExportCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

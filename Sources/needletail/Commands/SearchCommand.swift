@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import NeedletailClient
+import NeedletailJSON
 import NeedletailTelemetry
 
 struct SearchCommand: AsyncParsableCommand {

@@ -1,5 +1,6 @@
 import ArgumentParser
 import NeedletailClient
+import NeedletailJSON
 
 struct StatusCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import NeedletailCore
+import NeedletailJSON
 import NeedletailTelemetry
 import NeedletailTuning
 

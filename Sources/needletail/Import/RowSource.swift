@@ -1,5 +1,6 @@
 import Foundation
 import NeedletailClient
+import NeedletailJSON
 
 /// What is sent at once.
 struct ImportBatch: Sendable {

@@ -1,4 +1,5 @@
 import NeedletailClient
+import NeedletailJSON
 
 // Points as lines of JSON: what `export`, `get` and `search` print, and `import` reads.
 

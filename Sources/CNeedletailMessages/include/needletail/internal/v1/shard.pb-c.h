@@ -308,10 +308,17 @@ struct  Needletail__Internal__V1__ShardReport
    */
   uint32_t error_code;
   char *error_message;
+  /*
+   * How long the request waited for a thread, and how long that worked on it.
+   */
+  uint64_t waited_nanoseconds;
+  uint64_t searched_nanoseconds;
+  uint64_t distances;
+  uint64_t hops;
 };
 #define NEEDLETAIL__INTERNAL__V1__SHARD_REPORT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__shard_report__descriptor) \
-    , NULL, 0, 0, 0, (char *)protobuf_c_empty_string }
+    , NULL, 0, 0, 0, (char *)protobuf_c_empty_string, 0, 0, 0, 0 }
 
 
 struct  Needletail__Internal__V1__SearchReply
@@ -1091,10 +1098,14 @@ struct  Needletail__Internal__V1__Record
   uint64_t sequence;
   uint64_t epoch;
   ProtobufCBinaryData payload;
+  /*
+   * Of the write, while it is traced (W3C Trace Context); nobody keeps it.
+   */
+  char *traceparent;
 };
 #define NEEDLETAIL__INTERNAL__V1__RECORD__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__record__descriptor) \
-    , 0, 0, {0,NULL} }
+    , 0, 0, {0,NULL}, (char *)protobuf_c_empty_string }
 
 
 struct  Needletail__Internal__V1__InSyncProposal

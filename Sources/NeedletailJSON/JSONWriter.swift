@@ -1,14 +1,14 @@
-import NeedletailClient
+public import NeedletailCore
 
 /// JSON text of payload values. Keys are sorted, so equal values print alike.
-enum JSONWriter {
-    static func text(_ value: PayloadValue) -> String {
+public enum JSONWriter {
+    public static func text(_ value: PayloadValue) -> String {
         var text = ""
         write(value, to: &text)
         return text
     }
 
-    static func text(_ payload: Payload) -> String { text(.map(payload)) }
+    public static func text(_ payload: Payload) -> String { text(.map(payload)) }
 
     private static func write(_ value: PayloadValue, to text: inout String) {
         switch value {
@@ -37,7 +37,7 @@ enum JSONWriter {
         }
     }
 
-    static func write(_ string: String, to text: inout String) {
+    public static func write(_ string: String, to text: inout String) {
         text += "\""
         for scalar in string.unicodeScalars {
             switch scalar {
@@ -53,17 +53,5 @@ enum JSONWriter {
             }
         }
         text += "\""
-    }
-}
-
-extension PayloadValue {
-    static func count(_ value: some BinaryInteger) -> PayloadValue { .integer(Int64(clamping: value)) }
-}
-
-extension PointID {
-    /// Numbers as JSON numbers while those are exact for every reader, else as text.
-    var json: PayloadValue {
-        if case .number(let number) = self, let integer = Int64(exactly: number) { return .integer(integer) }
-        return .string(description)
     }
 }

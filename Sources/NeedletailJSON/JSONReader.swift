@@ -1,28 +1,28 @@
-import Foundation
-import NeedletailClient
+internal import Foundation
+public import NeedletailCore
 
 /// Reads JSON into payload values: numbers without fraction or exponent stay integers, which Foundation does not promise.
 ///
 /// Works on UTF-8 followed by a NUL, so that `strtod` has an end to stop at.
-struct JSONReader {
+public struct JSONReader: Sendable {
     private let bytes: [UInt8]
-    private(set) var offset = 0
-    private static let maximumDepth = PayloadCoding.maximumDepth
+    public private(set) var offset = 0
+    static let maximumDepth = PayloadCoding.maximumDepth
 
-    init(_ text: some Sequence<UInt8>) {
+    public init(_ text: some Sequence<UInt8>) {
         var bytes = Array(text)
         bytes.append(0)
         self.bytes = bytes
     }
 
-    static func parse(_ text: String) throws(NeedletailError) -> PayloadValue {
+    public static func parse(_ text: String) throws(NeedletailError) -> PayloadValue {
         var reader = JSONReader(text.utf8)
         let value = try reader.value()
         try reader.end()
         return value
     }
 
-    mutating func end() throws(NeedletailError) {
+    public mutating func end() throws(NeedletailError) {
         guard peek() == 0, offset == bytes.count - 1 else { throw wrong("something follows the value") }
     }
 
@@ -36,18 +36,18 @@ struct JSONReader {
         }
     }
 
-    mutating func take(_ character: Character) -> Bool {
+    public mutating func take(_ character: Character) -> Bool {
         guard peek() == character.asciiValue else { return false }
         offset += 1
         return true
     }
 
-    mutating func expect(_ character: Character) throws(NeedletailError) {
+    public mutating func expect(_ character: Character) throws(NeedletailError) {
         guard take(character) else { throw wrong("\"\(character)\" is expected") }
     }
 
     /// Calls `entry` for each key, with the reader before its value.
-    mutating func object(_ entry: (String, inout JSONReader) throws(NeedletailError) -> Void) throws(NeedletailError) {
+    public mutating func object(_ entry: (String, inout JSONReader) throws(NeedletailError) -> Void) throws(NeedletailError) {
         try expect("{")
         if take("}") { return }
         repeat {
@@ -58,7 +58,49 @@ struct JSONReader {
         try expect("}")
     }
 
-    mutating func value(depth: Int = 0) throws(NeedletailError) -> PayloadValue {
+    /// Calls `element` for each element, with the reader before it.
+    public mutating func array(_ element: (inout JSONReader) throws(NeedletailError) -> Void) throws(NeedletailError) {
+        try expect("[")
+        if take("]") { return }
+        repeat { try element(&self) } while take(",")
+        try expect("]")
+    }
+
+    /// What kind of value comes next.
+    public mutating func kind() -> Kind? {
+        switch peek() {
+        case UInt8(ascii: "{"): .object
+        case UInt8(ascii: "["): .array
+        case UInt8(ascii: "\""): .string
+        case UInt8(ascii: "t"), UInt8(ascii: "f"): .bool
+        case UInt8(ascii: "n"): .null
+        case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"): .number
+        default: nil
+        }
+    }
+
+    public enum Kind: Sendable { case object, array, string, bool, null, number }
+
+    /// A number as it is written.
+    public mutating func numberText() throws(NeedletailError) -> String {
+        _ = peek()
+        let length = try numberLength("a number is expected")
+        defer { offset += length }
+        return String(decoding: bytes[offset..<offset + length], as: UTF8.self)
+    }
+
+    public mutating func bool() throws(NeedletailError) -> Bool {
+        let isTrue = peek() == UInt8(ascii: "t")
+        _ = try word(isTrue ? "true" : "false", .null)
+        return isTrue
+    }
+
+    public mutating func null() throws(NeedletailError) {
+        _ = peek()
+        _ = try word("null", .null)
+    }
+
+    public mutating func value(depth: Int = 0) throws(NeedletailError) -> PayloadValue {
         guard depth <= Self.maximumDepth else { throw wrong("it nests deeper than \(Self.maximumDepth) levels") }
         switch peek() {
         case UInt8(ascii: "{"):
@@ -81,7 +123,7 @@ struct JSONReader {
     }
 
     /// An array of numbers, without a value for each.
-    mutating func floats() throws(NeedletailError) -> [Float] {
+    public mutating func floats() throws(NeedletailError) -> [Float] {
         var values: [Float] = []
         try expect("[")
         if take("]") { return values }
@@ -147,7 +189,7 @@ struct JSONReader {
         return value
     }
 
-    mutating func string() throws(NeedletailError) -> String {
+    public mutating func string() throws(NeedletailError) -> String {
         try expect("\"")
         var text: [UInt8] = []
         while true {
@@ -197,7 +239,7 @@ struct JSONReader {
         return value
     }
 
-    func wrong(_ what: String) -> NeedletailError {
+    public func wrong(_ what: String) -> NeedletailError {
         NeedletailError(.invalidArgument, "not valid JSON at character \(offset + 1): \(what)")
     }
 }

@@ -1,0 +1,34 @@
+public import NIOCore
+
+/// A request to the admin port that is answered by whoever runs it.
+public struct AdminRequest: Sendable {
+    /// Without the query.
+    public var path: String
+    /// The first value of a header, by its name in lower case.
+    public var header: @Sendable (String) -> String?
+    public var body: ByteBuffer
+
+    public init(path: String, header: @escaping @Sendable (String) -> String?, body: ByteBuffer) {
+        self.path = path
+        self.header = header
+        self.body = body
+    }
+}
+
+public struct AdminAnswer: Sendable {
+    public enum Body: Sendable {
+        case whole(ByteBuffer)
+        /// Pieces that are sent as they come.
+        case pieces(any AsyncSequence<ByteBuffer, any Error> & Sendable)
+    }
+
+    public var status: Int
+    public var headers: [(name: String, value: String)]
+    public var body: Body
+
+    public init(status: Int, headers: [(name: String, value: String)], body: Body) {
+        self.status = status
+        self.headers = headers
+        self.body = body
+    }
+}

@@ -1,0 +1,48 @@
+import NeedletailCore
+import NeedletailHTTP2
+import NeedletailTelemetry
+
+/// Spans of calls, after OpenTelemetry's conventions for gRPC.
+enum CallSpans {
+    /// - Parameter server: host:port.
+    static func begin(_ parent: Span, _ method: GRPCMethod, _ more: [SpanAttribute], server: String) -> Span {
+        parent.child(
+            "\(method.service)/\(method.name)", .client,
+            [
+                SpanAttribute("rpc.system", "grpc"), SpanAttribute("rpc.service", .text(method.service)), SpanAttribute("rpc.method", .text(method.name)),
+                SpanAttribute("server.address", .text(server)),
+            ] + more)
+    }
+
+    /// Every status but OK is an error to the client; to the server those are that are its own fault.
+    static func end(_ span: Span, _ failure: NeedletailError?, isServer: Bool) {
+        span.add([SpanAttribute("rpc.grpc.status_code", .count(failure?.code.rawValue ?? 0))])
+        let isError = failure.map { !isServer || serverErrors.contains($0.code) } ?? false
+        span.end(error: isError ? failure?.message : nil)
+    }
+
+    private static let serverErrors: Set<NeedletailError.Code> = [.unknown, .deadlineExceeded, .unimplemented, .internal, .unavailable, .dataLoss]
+}
+
+extension GRPCMetadata {
+    /// What the caller says of its trace.
+    var traceContext: TraceContext? {
+        var (parents, states): ([String], [String]) = ([], [])
+        for entry in entries {
+            guard case .text(let text) = entry.value else { continue }
+            if entry.key == "traceparent" { parents.append(text) } else if entry.key == "tracestate" { states.append(text) }
+        }
+        return parents.isEmpty ? nil : TraceContext(parents: parents, states: states)
+    }
+
+    static func write(_ scope: RequestScope, _ trace: TraceContext?, to block: inout HTTP2HeaderBlock) {
+        block.add("x-request-id", scope.requestID, isTransient: true)
+        guard let trace else { return }
+        block.add("traceparent", trace.traceparent, isTransient: true)
+        if !trace.state.isEmpty { block.add("tracestate", trace.state, isTransient: true) }
+    }
+}
+
+extension Result {
+    var failure: Failure? { if case .failure(let error) = self { error } else { nil } }
+}

@@ -1,0 +1,146 @@
+/// What a processor of a certain kind needs for the work of a cluster, as `needletail-bench calibrate` measured it there. Times are
+/// microseconds of one core.
+public struct MachineProfile: Codable, Sendable, Equatable {
+    /// Of the file; another one is refused.
+    public static let format = 1
+
+    public var format = MachineProfile.format
+    /// The processor, in words.
+    public var machine: String
+    /// What was measured: dimensions and index spec of the vectors, and how searches asked.
+    public var dimensions: Int
+    public var spec: String
+    public var limit: Int
+    public var ef: Int
+    /// Of the walks below, at the largest size.
+    public var recall: Double
+    public var walk: Walk
+    public var insert: GrowingCost
+    public var rpc: RPCCost
+    /// Milliseconds that a synced append takes, by quantile.
+    public var sync: Quantiles
+    /// Of a replica, for each vector without its payload.
+    public var memoryBytes: Double
+    public var diskBytes: Double
+
+    public init(
+        machine: String, dimensions: Int, spec: String, limit: Int, ef: Int, recall: Double, walk: Walk, insert: GrowingCost, rpc: RPCCost,
+        sync: Quantiles, memoryBytes: Double, diskBytes: Double
+    ) {
+        (self.machine, self.dimensions, self.spec, self.limit, self.ef) = (machine, dimensions, spec, limit, ef)
+        (self.recall, self.walk, self.insert, self.rpc, self.sync) = (recall, walk, insert, rpc, sync)
+        (self.memoryBytes, self.diskBytes) = (memoryBytes, diskBytes)
+    }
+
+    /// Searching one shard.
+    public struct Walk: Codable, Sendable, Equatable {
+        public var cost: GrowingCost
+        /// Of single walks, with the mean as one.
+        public var spread: Quantiles
+
+        public init(cost: GrowingCost, spread: Quantiles) {
+            self.cost = cost
+            self.spread = spread
+        }
+    }
+
+    /// What requests cost beside the walks.
+    public struct RPCCost: Codable, Sendable, Equatable {
+        /// A search in a coordinator, and what each node that it asks adds.
+        public var coordinator: Double
+        public var coordinatorNode: Double
+        /// A search in a worker, and what each shard in it adds beside its walk.
+        public var worker: Double
+        public var workerShard: Double
+        /// A search in the load generator.
+        public var client: Double
+        /// Until a thread runs that was waiting when its work came. Takes no core.
+        public var wake: Double
+
+        public init(coordinator: Double, coordinatorNode: Double, worker: Double, workerShard: Double, client: Double, wake: Double) {
+            (self.coordinator, self.coordinatorNode, self.worker) = (coordinator, coordinatorNode, worker)
+            (self.workerShard, self.client, self.wake) = (workerShard, client, wake)
+        }
+    }
+}
+
+/// A cost that grows with the logarithm of a shard's size, as walks do in a graph with levels (Malkov and Yashunin, "Efficient and robust
+/// approximate nearest neighbor search using HNSW graphs", 2018, section 4.2.1).
+public struct GrowingCost: Codable, Sendable, Equatable {
+    /// Microseconds: `base + slope · ln(size)`, at least `least`.
+    public var base: Double
+    public var slope: Double
+    public var least: Double
+    /// Sizes that were measured, from and to; beyond them it is a guess.
+    public var from: Double
+    public var to: Double
+
+    public init(base: Double, slope: Double, least: Double, from: Double, to: Double) {
+        (self.base, self.slope, self.least, self.from, self.to) = (base, slope, least, from, to)
+    }
+
+    /// Least squares over measurements. A cost that fell with size was noise: then the slope is zero.
+    public init(fitting measurements: [(size: Double, microseconds: Double)]) {
+        precondition(!measurements.isEmpty && measurements.allSatisfy { $0.size >= 1 })
+        let points = measurements.map { (x: Transcendental.log($0.size), y: $0.microseconds) }
+        let count = Double(points.count)
+        let (meanX, meanY) = (points.reduce(0) { $0 + $1.x } / count, points.reduce(0) { $0 + $1.y } / count)
+        let spread = points.reduce(0) { $0 + ($1.x - meanX) * ($1.x - meanX) }
+        let common = points.reduce(0) { $0 + ($1.x - meanX) * ($1.y - meanY) }
+        slope = spread > 0 ? max(0, common / spread) : 0
+        base = meanY - slope * meanX
+        least = measurements.map(\.microseconds).min()! / 4
+        from = measurements.map(\.size).min()!
+        to = measurements.map(\.size).max()!
+    }
+
+    public func microseconds(size: Double) -> Double { max(least, base + slope * Transcendental.log(max(1, size))) }
+}
+
+/// A distribution as its values at evenly spaced shares, from the least to the largest; between them linear.
+public struct Quantiles: Codable, Sendable, Equatable {
+    /// Ascending, at least two.
+    public private(set) var values: [Double]
+
+    /// - Parameter samples: not empty; `count` of their quantiles are kept.
+    public init(of samples: [Double], count: Int = 201) {
+        precondition(!samples.isEmpty && count > 1)
+        let sorted = samples.sorted()
+        values = (0..<count).map { index in
+            let position = Double(index) / Double(count - 1) * Double(sorted.count - 1)
+            let low = Int(position)
+            let rest = position - Double(low)
+            return sorted[low] + (sorted[min(low + 1, sorted.count - 1)] - sorted[low]) * rest
+        }
+    }
+
+    /// A distribution that is always the same.
+    public init(constant value: Double) { values = [value, value] }
+
+    public var mean: Double {
+        let inner = values.dropFirst().dropLast().reduce(0, +)
+        return (inner + (values[0] + values[values.count - 1]) / 2) / Double(values.count - 1)
+    }
+
+    /// Of the square, for queueing formulas.
+    public var squareMean: Double { values.reduce(0) { $0 + $1 * $1 } / Double(values.count) }
+
+    /// - Parameter share: 0 to 1.
+    public func value(at share: Double) -> Double {
+        let position = min(max(share, 0), 1) * Double(values.count - 1)
+        let low = min(Int(position), values.count - 2)
+        let rest = position - Double(low)
+        return values[low] * (1 - rest) + values[low + 1] * rest
+    }
+
+    /// With the mean as one.
+    public var relative: Quantiles {
+        var scaled = self
+        let mean = mean
+        if mean > 0 { scaled.values = values.map { $0 / mean } }
+        return scaled
+    }
+
+    /// Whether a file holds what `init` makes.
+    var isSound: Bool { values.count > 1 && values == values.sorted() && values.allSatisfy { $0.isFinite && $0 >= 0 } }
+}

@@ -1,0 +1,130 @@
+import Foundation
+import NeedletailClient
+import NeedletailCore
+import NeedletailScale
+import NeedletailSyntheticSets
+import NeedletailVectors
+
+/// What requests cost beside walks, from collections that differ in shards and nodes; and what a point takes of memory and disk.
+struct RequestCosts {
+    var rpc: MachineProfile.RPCCost
+    var memoryBytes: Double
+    var diskBytes: Double
+
+    private static let smallRows = 2_000
+    private static let seconds = 3.0
+    private static let streams = 32
+
+    static func measure(
+        _ data: VectorFile, _ queries: [DenseVector], field: VectorField, limit: Int, ef: Int, walk: GrowingCost
+    ) async throws -> RequestCosts {
+        let local = try LocalCluster()
+        defer { local.stop() }
+        try local.start(shardWorkers: 2)
+        let cluster = try NeedletailCluster.connect(local.endpoint)
+        while try await cluster.operations.clusterStatus(deadline: .after(.seconds(20))).nodesAlive < 2 { try await Task.sleep(for: .milliseconds(20)) }
+        let bytes = try await footprint(data, field, cluster)
+        var costs: [Int: Sample] = [:]
+        for shards in [1, 2, 4] {
+            let name = "calibrate-\(shards)"
+            try await fill(name, data, rows: min(smallRows * shards, data.count), field, shards: shards, cluster)
+            costs[shards] = try await sample(name, queries, limit: limit, ef: ef, local, cluster)
+        }
+        guard let one = costs[1], let two = costs[2], let four = costs[4] else { preconditionFailure("each was measured") }
+        await cluster.close()
+        let node = max(0, two.coordinator - one.coordinator)
+        // A shard more in the same request is its walk and what is done for it.
+        let shard = max(0, (four.workers - two.workers) / 2)
+        let worker = max(0, two.workers / 2 - shard)
+        let walked = walk.microseconds(size: Double(smallRows))
+        let serial = two.client + two.coordinator + worker + shard
+        return RequestCosts(
+            rpc: MachineProfile.RPCCost(
+                coordinator: max(0, one.coordinator - node), coordinatorNode: node, worker: worker, workerShard: max(0, shard - walked),
+                client: (one.client + two.client) / 2, wake: max(0, (two.alone - serial) / 4)),
+            memoryBytes: bytes.memory, diskBytes: bytes.disk)
+    }
+
+    /// Microseconds of processor time for one search, in each part of the cluster; and what one takes from end to end when it is alone.
+    private struct Sample {
+        var coordinator: Double
+        var workers: Double
+        var client: Double
+        var alone: Double
+    }
+
+    private static func sample(
+        _ name: String, _ queries: [DenseVector], limit: Int, ef: Int, _ local: LocalCluster, _ cluster: NeedletailCluster
+    ) async throws -> Sample {
+        let requests = queries.map { PointsSearch(collection: name, queries: [NamedQuery(vector: $0, limit: limit, ef: ef)]) }
+        var alone: [Double] = []
+        for request in requests + requests {
+            let begin = ContinuousClock.now
+            _ = try await cluster.operations.search(request)
+            alone.append(begin.duration(to: .now).milliseconds * 1000)
+        }
+        func spent() -> (coordinator: Double, workers: Double, client: Double) {
+            func of(_ name: String) -> Double { local.processID(of: name).flatMap { CPUTime.process($0) } ?? 0 }
+            return (of("coordinator"), of("shard-1") + of("shard-2"), CPUTime.process)
+        }
+        let before = spent()
+        let end = ContinuousClock.now.advanced(by: .seconds(seconds))
+        let count = try await withThrowingTaskGroup(of: Int.self) { group in
+            for stream in 0..<streams {
+                group.addTask {
+                    var sent = 0
+                    while ContinuousClock.now < end {
+                        _ = try await cluster.operations.search(requests[(stream + sent * streams) % requests.count])
+                        sent += 1
+                    }
+                    return sent
+                }
+            }
+            return try await group.reduce(0, +)
+        }
+        let after = spent()
+        let scale = 1e6 / Double(count)
+        return Sample(
+            coordinator: (after.coordinator - before.coordinator) * scale, workers: (after.workers - before.workers) * scale,
+            client: (after.client - before.client) * scale, alone: alone.sorted()[alone.count / 2])
+    }
+
+    /// Bytes of a replica for each vector, once all is encoded and a checkpoint written.
+    private static func footprint(_ data: VectorFile, _ field: VectorField, _ cluster: NeedletailCluster) async throws -> (memory: Double, disk: Double) {
+        let rows = data.count
+        try await fill("footprint", data, rows: rows, field, shards: 1, cluster)
+        var last: ReplicaStatus?
+        var since = ContinuousClock.now
+        // A checkpoint of what is idle follows within seconds; then the figures stand still.
+        while since.duration(to: .now) < .seconds(5) {
+            try await Task.sleep(for: .milliseconds(250))
+            let status = try await cluster.operations.shards(of: "footprint", deadline: nil).first?.replicas.first?.status
+            if status?.diskBytes != last?.diskBytes || status?.memoryBytes != last?.memoryBytes { (last, since) = (status, .now) }
+        }
+        guard let last else { throw NeedletailError(.unavailable, "the worker does not say how large its replica is") }
+        _ = try await cluster.operations.deleteCollection("footprint", ignoreMissing: true, deadline: nil)
+        return (Double(last.memoryBytes) / Double(rows), Double(last.diskBytes) / Double(rows))
+    }
+
+    private static func fill(
+        _ name: String, _ data: VectorFile, rows: Int, _ field: VectorField, shards: Int, _ cluster: NeedletailCluster
+    ) async throws {
+        _ = try await cluster.operations.createCollection(CollectionSpec(name: name, fields: [field], shardCount: shards), deadline: nil)
+        let writer = try await cluster.bulkWriter(collection: name)
+        for start in stride(from: 0, to: rows, by: 1000) {
+            let end = min(rows, start + 1000)
+            let values = Array(data.values[start * data.dimensions..<end * data.dimensions])
+            try await writer.send(PackedRows(ids: (start..<end).map { UInt64($0) }, field: "", element: .f32, rows: DenseVector(values).bytes))
+        }
+        _ = try await writer.finish()
+        guard field.index.needsTraining else { return }
+        _ = try await cluster.operations.train(CollectionTraining(collection: name))
+        let deadline = Deadline.after(.seconds(300))
+        while !deadline.isPast {
+            let codec = try await cluster.operations.collection(name, deadline: nil).codecs.first
+            if let codec, codec.version > 0, codec.encoded == codec.total, codec.total > 0 { return }
+            try await Task.sleep(for: .milliseconds(50))
+        }
+        throw NeedletailError(.deadlineExceeded, "\(rows) vectors were not encoded within 300 s")
+    }
+}

@@ -1,0 +1,79 @@
+import NeedletailScale
+import NeedletailTestSupport
+import Testing
+
+@Suite struct SimulationTests {
+    private func layout(groups: Int, replicas: Int = 1, cores: Int = 4, coordinators: Int = 2) -> ClusterSimulation.Layout {
+        ClusterSimulation.Layout(
+            groups: groups, replicas: replicas, shardsPerNode: 1, vectorsPerShard: 1e6, coordinators: coordinators, cores: cores, roundTripMilliseconds: 1)
+    }
+
+    @Test func anIdleClusterTakesTheSumOfItsParts() throws {
+        var simulation = try ClusterSimulation(layout(groups: 3), on: .simple(), seed: 1)
+        let outcome = simulation.run(searches: 100, rate: 1)
+        // Two round trips of 1 ms, coordinator 40 + 3 × 10, worker 50 + 100 µs.
+        #expect(abs(outcome.median - 2.22) < 1e-6 && abs(outcome.p99 - 2.22) < 1e-6)
+    }
+
+    /// One core, random arrivals, walks of one length: M/D/1.
+    @Test func aLineIsAsLongAsQueueingTheorySays() throws {
+        var profile = MachineProfile.simple(walk: 1000)
+        profile.rpc = .init(coordinator: 0, coordinatorNode: 0, worker: 0, workerShard: 0, client: 0, wake: 0)
+        var one = layout(groups: 1, cores: 1, coordinators: 1)
+        one.roundTripMilliseconds = 0
+        let seed = UInt64.random(in: 0..<1 << 32)
+        print("seed \(seed)")
+        var simulation = try ClusterSimulation(one, on: profile, seed: seed)
+        let outcome = simulation.run(searches: 200_000, rate: 700)
+        #expect(abs(outcome.coreUse - 0.7) < 0.02)
+        // The share that waits at most t < 1 is (1 − ρ)e^(ρt) (Erlang), so half wait up to 0.73 service times.
+        #expect(abs(outcome.median - 1.73) < 0.1)
+    }
+
+    @Test func aWiderFanOutHasALongerTail() throws {
+        let spread = Quantiles(of: (0..<1000).map { $0 < 990 ? 0.9 : 10.9 })
+        var tails: [Double] = []
+        for groups in [1, 10, 100] {
+            var simulation = try ClusterSimulation(layout(groups: groups), on: .simple(spread: spread.relative), seed: 3)
+            tails.append(simulation.run(searches: 4_000, rate: 50).median)
+        }
+        // With a hundred shards most searches meet one of the slow walks.
+        #expect(tails[0] < tails[1] && tails[2] > tails[0] + 0.8)
+    }
+
+    @Test func hedgingCutsTheTailAndKeepsItsBudget() throws {
+        var slow = layout(groups: 20, replicas: 2)
+        let spread = Quantiles(of: (0..<1000).map { $0 < 985 ? 1 + Double($0) / 5000 : 200 })
+        var tails: [Bool: ClusterSimulation.Outcome] = [:]
+        for hedges in [false, true] {
+            slow.hedges = hedges
+            var simulation = try ClusterSimulation(slow, on: .simple(spread: spread.relative), seed: 4)
+            tails[hedges] = simulation.run(searches: 5_000, rate: 100)
+        }
+        let (without, with) = (try #require(tails[false]), try #require(tails[true]))
+        #expect(with.p95 < 0.8 * without.p95)
+        #expect(without.hedged == 0 && with.hedged > 0 && with.hedged <= 0.051)
+    }
+
+    /// The choice of replicas leaves a slow node alone.
+    @Test func slowNodesAreAvoided() throws {
+        var slow = layout(groups: 10, replicas: 3)
+        slow.slowShare = 0.2
+        slow.slowness = 20
+        slow.hedges = false
+        var simulation = try ClusterSimulation(slow, on: .simple(walk: 1000), seed: 8)
+        let chosen = simulation.run(searches: 5_000, rate: 100)
+        slow.replicas = 1
+        var alone = try ClusterSimulation(slow, on: .simple(walk: 1000), seed: 8)
+        let forced = alone.run(searches: 5_000, rate: 100)
+        #expect(chosen.median < forced.median / 2)
+    }
+
+    @Test func theSameSeedGivesTheSameRun() throws {
+        let outcomes = try [7, 7, 8].map { seed in
+            var simulation = try ClusterSimulation(layout(groups: 5, replicas: 2), on: .simple(), seed: UInt64(seed))
+            return simulation.run(searches: 500, rate: 5_000)
+        }
+        #expect(outcomes[0] == outcomes[1] && outcomes[0] != outcomes[2])
+    }
+}
