@@ -108,19 +108,25 @@ extension Coordinator {
     /// Changes the metadata if this coordinator still leads when it is done.
     /// - Throws: `unavailable` when it does not, `unknown` when the store did not say what it did.
     func transactAsLeader(if comparisons: [MetadataComparison], _ operations: [MetadataOperation]) async throws -> MetadataOutcome {
-        guard let term else { throw Self.notLeading }
+        guard let term else { throw notLeading }
         let leads = MetadataComparison.revision(MetadataCopy.leaderKey, term)
         return try await metadata.transact(MetadataTransaction(if: [leads] + comparisons, operations))
     }
 
     static let notLeading = NeedletailError(.unavailable, "no coordinator leads at this moment, nothing was done; try again")
 
+    /// With what keeps this coordinator from the metadata store, if anything does: then trying again alone does not help.
+    var notLeading: NeedletailError {
+        guard let problem = state.withLock({ $0.metadataProblem }) else { return Self.notLeading }
+        return NeedletailError(.unavailable, "no coordinator leads at this moment, nothing was done: \(problem)")
+    }
+
     /// The leader, when that is another coordinator.
     /// - Throws: `unavailable` when nobody leads, or this request was passed on to us in error.
     func leaderElsewhere() throws(NeedletailError) -> (any ClusterOperations)? {
         if isLeader { return nil }
         guard let leader = state.withLock({ $0.copy.leader.values.first?.value.coordinator }), leader.id != id, !Forwarding.isForwarded else {
-            throw Self.notLeading
+            throw notLeading
         }
         do { return try link(to: leader).operations } catch { throw Self.wrap(error) }
     }

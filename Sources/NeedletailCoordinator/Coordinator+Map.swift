@@ -19,6 +19,7 @@ struct MetadataCopy {
     var operations = MapCopy<Move>()
     /// Under the same prefix.
     var splits = MapCopy<Split>()
+    var merges = MapCopy<Merge>()
     var events = MapCopy<ClusterEvent>()
     /// One at most.
     var moveSettings = MapCopy<MoveSettings>()
@@ -53,6 +54,7 @@ struct MetadataCopy {
         operations.reset(to: try parsed(Self.operationsPrefix, Move.init) { OperationKind($0) == .move }, revision: snapshot.revision)
         backups.reset(to: try parsed(Self.operationsPrefix, BackupOperation.init) { OperationKind($0) == .backup }, revision: snapshot.revision)
         splits.reset(to: try parsed(Self.operationsPrefix, Split.init) { OperationKind($0) == .split }, revision: snapshot.revision)
+        merges.reset(to: try parsed(Self.operationsPrefix, Merge.init) { OperationKind($0) == .merge }, revision: snapshot.revision)
         events.reset(to: try parsed(Self.eventsPrefix, ClusterEvent.init), revision: snapshot.revision)
         moveSettings.reset(to: try parsed(Self.moveSettingsKey, MoveSettings.init), revision: snapshot.revision)
     }
@@ -71,6 +73,7 @@ struct MetadataCopy {
         backups.advance(to: revision)
         operations.advance(to: revision)
         splits.advance(to: revision)
+        merges.advance(to: revision)
         events.advance(to: revision)
         moveSettings.advance(to: revision)
         return problems
@@ -95,6 +98,7 @@ struct MetadataCopy {
             try take(Self.operationsPrefix, into: &backups) { bytes throws(NeedletailError) in try BackupOperation(encoded: bytes) }
         }
         if kind == nil || kind == .split { try take(Self.operationsPrefix, into: &splits) { bytes throws(NeedletailError) in try Split(encoded: bytes) } }
+        if kind == nil || kind == .merge { try take(Self.operationsPrefix, into: &merges) { bytes throws(NeedletailError) in try Merge(encoded: bytes) } }
         if kind == nil || kind == .move { try take(Self.operationsPrefix, into: &operations) { bytes throws(NeedletailError) in try Move(encoded: bytes) } }
         try take(Self.eventsPrefix, into: &events) { bytes throws(NeedletailError) in try ClusterEvent(encoded: bytes) }
         try take(Self.moveSettingsKey, into: &moveSettings) { bytes throws(NeedletailError) in try MoveSettings(encoded: bytes) }

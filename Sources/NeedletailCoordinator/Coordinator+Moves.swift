@@ -207,7 +207,8 @@ extension Coordinator.State {
     /// Replicas whose files a node may remove.
     func dropped(on node: NodeID) -> [ShardID] {
         let split = copy.splits.values.values.filter { $0.nodes.contains(node) }.flatMap(\.dropped)
-        return (copy.operations.values.values.filter { $0.dropped == node }.map(\.shard) + split).sorted()
+        let merged = copy.merges.values.values.filter { $0.nodes.contains(node) }.flatMap(\.dropped)
+        return (copy.operations.values.values.filter { $0.dropped == node }.map(\.shard) + split + merged).sorted()
     }
 }
 

@@ -121,7 +121,7 @@ extension Coordinator {
         let shard = entry.shardID(place)
         let planned = try state.withLock { state in
             if state.isUnderWay(shard) {
-                throw NeedletailError(.aborted, "shard \(order.shard) is being moved or split already; see `needletail cluster operations`")
+                throw NeedletailError(.aborted, "shard \(order.shard) is being moved, split or merged already; see `needletail cluster operations`")
             }
             try check(order, place, entry, state)
             let bytes = picture(state).shards.first { $0.id == shard }?.bytes ?? 0
@@ -160,6 +160,7 @@ extension Coordinator {
     public func cancelMove(_ id: UInt64, deadline: Deadline?) async throws -> OperationInfo {
         if let leader = try leaderElsewhere() { return try await leader.cancelMove(id, deadline: deadline) }
         if let split = try await cancelSplit(id) { return split }
+        if let merge = try await cancelMerge(id) { return merge }
         // It may take a step at the same time.
         for _ in 0..<20 {
             guard let move = state.withLock({ $0.copy.operations.values[Incarnation(id).description] }) else {
@@ -194,7 +195,7 @@ extension Coordinator {
             guard try await store(changed, replacing: entry) else { throw NeedletailError(.aborted, "node \(NodeID(node)) was changed meanwhile; try again") }
             await note("operator", isDrained ? "node \(NodeID(node)) is to be emptied" : "node \(NodeID(node)) takes replicas again")
         }
-        guard let info = try await nodes(deadline: deadline).first(where: { $0.id == node }) else { throw Self.notLeading }
+        guard let info = try await nodes(deadline: deadline).first(where: { $0.id == node }) else { throw notLeading }
         return info
     }
 
@@ -203,7 +204,7 @@ extension Coordinator {
         if state.withLock({ $0.isPaused }) != isPaused {
             let settings = MoveSettings(isPaused: isPaused)
             let outcome = try await transactAsLeader(if: [], [.put(MetadataCopy.moveSettingsKey, settings.encoded)])
-            guard outcome.succeeded else { throw Self.notLeading }
+            guard outcome.succeeded else { throw notLeading }
             state.withLock { $0.copy.moveSettings.change("", to: settings, revision: outcome.revision) }
             await note("operator", isPaused ? "moves are paused" : "moves go on")
         }
@@ -212,7 +213,8 @@ extension Coordinator {
 
     public func operations(deadline: Deadline?) async throws -> OperationList {
         state.withLock { state in
-            let all = state.copy.operations.values.values.map(Self.info) + state.copy.splits.values.values.map(Self.info)
+            let resharding = state.copy.splits.values.values.map(Self.info) + state.copy.merges.values.values.map(Self.info)
+            let all = state.copy.operations.values.values.map(Self.info) + resharding
             return OperationList(
                 isPaused: state.isPaused, operations: all.sorted { ($0.createdMilliseconds, $0.id) < ($1.createdMilliseconds, $1.id) })
         }

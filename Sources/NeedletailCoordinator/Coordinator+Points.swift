@@ -35,7 +35,8 @@ extension Coordinator {
                 }
                 summary.notFound += UInt64(missing)
                 summary.applied += UInt64(outcome.count - missing)
-                summary.sequences[outcome.number] = receipt.sequence
+                // Parts of it may have come to one shard one by one, when others were merged into that.
+                summary.sequences[outcome.number] = max(summary.sequences[outcome.number] ?? 0, receipt.sequence)
             case .failure(let error): failure = failure ?? error
             }
         }

@@ -11,6 +11,7 @@ extension Coordinator {
             group.addTask { await self.failover.run(self, logger: logger) }
             group.addTask { await self.runMoves(logger: logger) }
             group.addTask { await self.runSplits(logger: logger) }
+            group.addTask { await self.runMerges(logger: logger) }
             group.addTask {
                 while !Task.isCancelled {
                     self.tellLeadership()

@@ -40,7 +40,7 @@ extension Coordinator {
     }
 
     /// While writes wait.
-    private static let sealedPause = Duration.milliseconds(3)
+    static let sealedPause = Duration.milliseconds(3)
 
     /// The split as it is after one step; nil when there is nothing more to be done now.
     private func step(_ split: Split, _ logger: Logger) async -> Split? {
@@ -54,7 +54,11 @@ extension Coordinator {
                 return nil
             case .drop(let nodes):
                 return await step(of: TracedOperation(split)) {
-                    await drop(split, on: nodes)
+                    let done = await drop(split.dropped, on: nodes)
+                    state.withLock { state in
+                        let known = state.splitDrops[split.id].flatMap { $0.step == split.step ? $0.nodes : nil } ?? []
+                        state.splitDrops[split.id] = (split.step, known.union(done))
+                    }
                     return nil
                 }
             case .close:
@@ -82,39 +86,44 @@ extension Coordinator {
         if split.step == .preparing || split.step == .sealing, let place = known?.1 {
             var order = split.order
             order.isClosing = isClosing
-            now.progress = await ask(order, of: place.inSync.filter(split.nodes.contains))
+            let request = order
+            now.progress = await ask(place.inSync.filter(split.nodes.contains)) { try await $0.split(request, deadline: .after(.seconds(1))) }
         }
         state.withLock { state in
             let lost = lostNodes(state)
             let (step, done) = state.splitDrops[split.id] ?? (split.step, [])
             now.undropped = split.nodes.filter { !lost.contains($0) && (step != split.step || !done.contains($0)) }
-            now.isServed = state.serves(split)
+            now.isServed = state.serves(split.children.map(split.shard), since: split.sealEpoch)
         }
         return now
     }
 
-    private func ask(_ order: SplitOrder, of nodes: [NodeID]) async -> [NodeID: SplitProgress] {
+    /// What living nodes answer, as far as they do.
+    func ask<Answer: Sendable>(
+        _ nodes: [NodeID], _ question: @escaping @Sendable (any ReplicationOperations) async throws -> Answer
+    ) async -> [NodeID: Answer] {
         let links = state.withLock { state in
             nodes.filter { state.membership.isAlive($0, now: .now) }.compactMap { node in state.workers[node].map { (node, $0.replication) } }
         }
-        return await withTaskGroup(of: (NodeID, SplitProgress?).self) { group in
+        return await withTaskGroup(of: (NodeID, Answer?).self) { group in
             for (node, replication) in links {
                 group.addTask {
-                    let progress = try? await replication.split(order, deadline: .after(.seconds(1)))
-                    return (node, progress)
+                    let answer = try? await question(replication)
+                    return (node, answer)
                 }
             }
-            var progress: [NodeID: SplitProgress] = [:]
-            for await (node, answer) in group { progress[node] = answer }
-            return progress
+            var answers: [NodeID: Answer] = [:]
+            for await (node, answer) in group { answers[node] = answer }
+            return answers
         }
     }
 
-    private func drop(_ split: Split, on nodes: [NodeID]) async {
+    /// - Returns: the nodes that have removed all of these shards' files.
+    func drop(_ shards: [ShardID], on nodes: [NodeID]) async -> [NodeID] {
         await withTaskGroup(of: NodeID?.self) { group in
             for node in nodes {
                 group.addTask {
-                    for shard in split.dropped {
+                    for shard in shards {
                         do {
                             try await self.ask(node, about: [shard]) { try await $0.dropReplica(shard, deadline: .after(.seconds(60))) }
                             self.state.withLock { $0.membership.dropped(shard, by: node) }
@@ -123,12 +132,7 @@ extension Coordinator {
                     return node
                 }
             }
-            for await case let node? in group {
-                state.withLock { state in
-                    let known = state.splitDrops[split.id].flatMap { $0.step == split.step ? $0.nodes : nil } ?? []
-                    state.splitDrops[split.id] = (split.step, known.union([node]))
-                }
-            }
+            return await group.reduce(into: []) { done, node in if let node { done.append(node) } }
         }
     }
 
@@ -161,7 +165,7 @@ extension Coordinator {
         guard let (entry, parent) = place(of: split.parent), places.allSatisfy({ $0.version == parent.version + 1 }) else { return nil }
         var changed = entry
         changed.shards = entry.shards.flatMap { $0.number == parent.number ? places : [$0] }
-        guard let outcome = try await store(changed, replacing: entry, with: split, if: .revision(path, revision)) else { return nil }
+        guard let outcome = try await store(changed, replacing: entry, with: path, split.encoded, if: .revision(path, revision)) else { return nil }
         state.withLock { $0.copy.splits.change(split.key, to: split, revision: outcome) }
         ended(TracedOperation(split))
         if !places.contains(where: { $0.number == parent.number }) { failover.receive(.removed(split.parent)) }
@@ -170,15 +174,15 @@ extension Coordinator {
     }
 
     /// - Returns: the revision; nil when something was no longer as it is named.
-    private func store(
-        _ changed: CollectionEntry, replacing entry: CollectionEntry, with split: Split, if comparison: MetadataComparison
+    func store(
+        _ changed: CollectionEntry, replacing entry: CollectionEntry, with path: String, _ operation: [UInt8], if comparison: MetadataComparison
     ) async throws -> UInt64? {
         try changed.validate()
         let (name, key) = (entry.spec.name, MetadataCopy.collectionsPrefix + entry.spec.name)
         guard let revision = state.withLock({ $0.collections[name] == entry ? $0.copy.collections.revision(name) : nil }) else { return nil }
         let outcome = try await transactAsLeader(
             if: [comparison, .revision(key, revision)],
-            [.put(MetadataCopy.operationsPrefix + split.key, split.encoded), .put(key, changed.encoded)])
+            [.put(path, operation), .put(key, changed.encoded)])
         guard outcome.succeeded else { return nil }
         state.withLock { $0.copy.collections.change(name, to: changed, revision: outcome.revision) }
         return outcome.revision
@@ -190,7 +194,7 @@ extension Coordinator {
     }
 
     /// How many splits that have ended are kept.
-    private static let keptSplits = 64
+    static let keptSplits = 64
 
     private func forgetOldSplits() async {
         guard isLeader else { return }
@@ -232,15 +236,15 @@ extension Coordinator {
         }
         let parent = entry.shardID(place)
         if state.withLock({ $0.isUnderWay(parent) }) {
-            throw NeedletailError(.aborted, "shard \(order.shard) is being moved or split already; see `needletail cluster operations`")
+            throw NeedletailError(.aborted, "shard \(order.shard) is being moved, split or merged already; see `needletail cluster operations`")
         }
         let split = Split(
             id: .random(in: 1...UInt64.max), collection: order.collection, parent: parent, place: place, at: at, firstNumber: entry.nextNumber,
             reason: reason, nowMilliseconds: Self.milliseconds())
         var changed = entry
         changed.nextNumber += 2
-        let absent = MetadataComparison.absent(MetadataCopy.operationsPrefix + split.key)
-        guard let revision = try await store(changed, replacing: entry, with: split, if: absent) else {
+        let path = MetadataCopy.operationsPrefix + split.key
+        guard let revision = try await store(changed, replacing: entry, with: path, split.encoded, if: .absent(path)) else {
             throw NeedletailError(.aborted, "the cluster has changed meanwhile; see `needletail cluster operations`, then try again")
         }
         state.withLock { $0.copy.splits.change(split.key, to: split, revision: revision) }
@@ -255,7 +259,7 @@ extension Coordinator {
     func planSplits() async {
         guard isLeader, let limit = policy.splitAboveBytes else { return }
         let due = state.withLock { state -> ShardSplitOrder? in
-            if state.isPaused || state.copy.splits.values.values.contains(where: { !$0.step.hasEnded }) { return nil }
+            if state.isPaused || state.isResharding { return nil }
             for entry in state.collections.values.filter({ $0.state == .active }).sorted(by: { $0.spec.name < $1.spec.name }) {
                 for place in entry.shards where place.inSync == place.replicas && place.range.first < place.range.last {
                     guard let status = state.membership.replica(entry.shardID(place), on: place.primary), status.pointCount >= Self.leastPoints
@@ -303,21 +307,32 @@ extension Coordinator.State {
         copy.operations.values.values.contains { $0.shard == shard && !$0.step.hasEnded } || isSplitting(shard)
     }
 
-    /// Whether the shard is being split, or was a moment ago.
-    func isSplitting(_ shard: ShardID) -> Bool { copy.splits.values.values.contains { $0.parent == shard && !$0.step.hasEnded } }
+    /// Whether the shard is being split or merged, or was a moment ago.
+    func isSplitting(_ shard: ShardID) -> Bool {
+        copy.splits.values.values.contains { $0.parent == shard && !$0.step.hasEnded }
+            || copy.merges.values.values.contains { !$0.step.hasEnded && $0.parents.contains { $0.shard == shard } }
+    }
 
-    /// Parts of shards that a node may be making.
-    func kept(on node: NodeID) -> [ShardID] { copy.splits.values.values.filter { $0.nodes.contains(node) }.flatMap(\.kept).sorted() }
+    /// Whether any shard is being split or merged.
+    var isResharding: Bool {
+        copy.splits.values.values.contains { !$0.step.hasEnded } || copy.merges.values.values.contains { !$0.step.hasEnded }
+    }
 
-    /// Whether the nodes of the children know of their places, as far as they are there.
-    fileprivate func serves(_ split: Split) -> Bool {
+    /// Parts of shards that a node may be making, and what shards are merged into.
+    func kept(on node: NodeID) -> [ShardID] {
+        let parts = copy.splits.values.values.filter { $0.nodes.contains(node) }.flatMap(\.kept)
+        return (parts + copy.merges.values.values.filter { $0.nodes.contains(node) }.flatMap(\.kept)).sorted()
+    }
+
+    /// Whether the nodes of these shards of one collection know of their places in this epoch, as far as they are there.
+    func serves(_ shards: [ShardID], since epoch: UInt64) -> Bool {
         let now = ContinuousClock.now
-        guard let entry = collections.values.first(where: { $0.incarnation == split.parent.incarnation }) else { return true }
-        let places = entry.shards.filter { place in split.children.contains { $0.number == place.number } }
+        guard let entry = collections.values.first(where: { $0.incarnation == shards.first?.incarnation }) else { return true }
+        let places = entry.shards.filter { shards.contains(entry.shardID($0)) }
         return places.allSatisfy { place in
             let living = place.inSync.filter { membership.isAlive($0, now: now) }
             return !living.isEmpty
-                && living.allSatisfy { node in (membership.replica(entry.shardID(place), on: node)?.epoch ?? 0) >= split.sealEpoch }
+                && living.allSatisfy { node in (membership.replica(entry.shardID(place), on: node)?.epoch ?? 0) >= epoch }
         }
     }
 }

@@ -2,7 +2,7 @@ internal import NeedletailCluster
 internal import NeedletailCore
 internal import NeedletailTelemetry
 
-/// A move, a split, a backup, a restore or a deletion as its trace shows it.
+/// A move, a split, a merge, a backup, a restore or a deletion as its trace shows it.
 struct TracedOperation: Sendable {
     let kind: String
     let id: UInt64
@@ -29,6 +29,15 @@ struct TracedOperation: Sendable {
         attributes = [
             SpanAttribute("needletail.collection", .text(split.collection)), SpanAttribute("needletail.shard", .count(split.parent.number)),
             SpanAttribute("needletail.reason", .text(split.reason)),
+        ]
+    }
+
+    init(_ merge: Merge) {
+        (kind, id, step, createdMilliseconds) = ("merge", merge.id, merge.step.name, merge.createdMilliseconds)
+        (hasEnded, problem) = (merge.step.hasEnded, merge.step == .failed ? merge.problem : "")
+        attributes = [
+            SpanAttribute("needletail.collection", .text(merge.collection)), SpanAttribute("needletail.shard", .count(merge.child.number)),
+            SpanAttribute("needletail.reason", .text(merge.reason)),
         ]
     }
 

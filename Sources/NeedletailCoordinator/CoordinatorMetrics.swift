@@ -77,6 +77,7 @@ extension Coordinator.State {
         for entry in active { self.report(entry, now: now, to: &report) }
         report.add(.operations, ["move"], copy.operations.values.values.count { !$0.step.hasEnded })
         report.add(.operations, ["split"], copy.splits.values.values.count { !$0.step.hasEnded })
+        report.add(.operations, ["merge"], copy.merges.values.values.count { !$0.step.hasEnded })
         report.add(.operations, ["backup"], copy.backups.values.values.count { !$0.step.hasEnded })
     }
 

@@ -207,6 +207,7 @@ public final class CoordinatorService: Service {
                     await coordinator.cleanUp()
                     await coordinator.planMoves()
                     await coordinator.planSplits()
+                    await coordinator.planMerges()
                     try? await Task.sleep(for: .seconds(1))
                 }
             }

@@ -4,7 +4,9 @@ public protocol MoveOperations: Sendable {
     func plan(deadline: Deadline?) async throws -> MovePlan
     func move(_ order: MoveOrder, deadline: Deadline?) async throws -> OperationInfo
     func split(_ order: ShardSplitOrder, deadline: Deadline?) async throws -> OperationInfo
-    /// Ends a move or a split.
+    /// Makes two neighbouring shards one.
+    func merge(_ order: ShardMergeOrder, deadline: Deadline?) async throws -> OperationInfo
+    /// Ends a move, a split or a merge.
     func cancelMove(_ id: UInt64, deadline: Deadline?) async throws -> OperationInfo
     /// Has a node emptied and kept empty, or no longer.
     func drain(_ node: UInt64, isDrained: Bool, deadline: Deadline?) async throws -> NodeInfo
@@ -66,6 +68,20 @@ public struct ShardSplitOrder: Sendable, Hashable {
     }
 }
 
+/// Neighbouring shards that somebody wants to be one.
+public struct ShardMergeOrder: Sendable, Hashable {
+    public var collection: String
+    public var shard: UInt32
+    /// Its neighbour, on either side.
+    public var other: UInt32
+
+    public init(collection: String, shard: UInt32, other: UInt32) {
+        self.collection = collection
+        self.shard = shard
+        self.other = other
+    }
+}
+
 /// One move with what it costs, and why.
 public struct MoveInfo: Sendable, Hashable {
     public var order: MoveOrder
@@ -94,10 +110,10 @@ public struct MovePlan: Sendable, Hashable {
     }
 }
 
-/// A move or a split, from when it was asked for or planned.
+/// A move, a split or a merge, from when it was asked for or planned.
 public struct OperationInfo: Sendable, Hashable {
     public var id: UInt64
-    /// "move" or "split"; of a split `move` names the collection and the shard.
+    /// "move", "split" or "merge"; of the latter two `move` names the collection and the shard, of a merge the first.
     public var kind: String
     public var move: MoveInfo
     public var step: String

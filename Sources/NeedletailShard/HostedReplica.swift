@@ -27,7 +27,8 @@ public struct HostedReplica: Sendable {
         let (log, gate) = (replica.log, replica.gate.withLock { ($0.committed, $0.durable) })
         let queued = replica.lastQueued ?? log.lastSequence
         return LogEnd(
-            first: log.firstSequence, last: queued, durable: min(log.durableSequence, gate.1), committed: gate.0, epochs: replica.logEpochs)
+            first: max(log.firstSequence, replica.ownOrderEnd + 1), last: queued, durable: min(log.durableSequence, gate.1),
+            committed: gate.0, epochs: replica.logEpochs)
     }
 
     /// The newest checkpoint has every write up to here; 0 when there is none.
@@ -45,6 +46,16 @@ public struct HostedReplica: Sendable {
             replica.existingCommitter?.drain()
             return HostedReplica(replica: replica).logEnd
         }
+    }
+
+    /// Whether it answers no reads, since it began without what its shard has.
+    public var isUnfilled: Bool { replica.isUnfilled.load(ordering: .acquiring) }
+
+    /// It is in sync.
+    public func noteFilled() async throws {
+        let (disk, path) = (replica.resources.disk, replica.directory + "/" + Replica.unfilledName)
+        try await replica.resources.modelPool.run { _ in try disk.removeFile(path) }
+        replica.isUnfilled.store(false, ordering: .releasing)
     }
 
     /// Whether it is the same opening of the same replica.
@@ -75,19 +86,21 @@ public struct HostedReplica: Sendable {
                 var batch = try PreparedBatch(
                     encoded: logged.batch, collection: replica.assignment.collection, layouts: replica.layouts, range: replica.assignment.range)
                 if logged.isPart { batch.isMark = false }
-                return (logged.operation, batch)
+                return (logged, batch)
             }
         }
-        for (record, (operation, batch)) in zip(records, batches) {
+        for (record, (logged, batch)) in zip(records, batches) {
+            let operation = logged.operation
             let trace = WriteTrace(record, shard: replica.assignment.shard, replica.resources.tracer)
             try replica.operations.withLock { table in
                 try replica.withCommitter { committer in
                     try committer.append(sequence: record.sequence, epoch: record.epoch, payload: record.payload) { result in
                         trace?.becameDurable(committer.times)
-                        replica.logged(result, epoch: record.epoch, operation: operation, batch, trace)
+                        replica.logged(result, epoch: record.epoch, operation: operation, batch, trace, source: logged.source)
                     }
                 }
-                if let operation { table.note(operation, sequence: record.sequence, now: .now) }
+                if let source = logged.source { replica.lineage.withLock { $0.advance(source) } }
+                if let operation { table.note(operation, batch.operations, sequence: record.sequence, now: .now) }
             }
         }
     }
@@ -143,8 +156,16 @@ extension Replica {
     /// nil before the first write since the replica was opened.
     var lastQueued: UInt64? { existingCommitter?.lastQueued }
 
+    /// The last record that nodes may have in another order than this one; 0 when there is none.
+    var ownOrderEnd: UInt64 { lineage.withLock { $0.end } }
+
     /// Where the log's epochs begin; that of the last record of the checkpoint comes first when the log has no older one.
     var logEpochs: [LogEpoch] {
+        // Up to the end of what came of parents the records' order is this node's own: others begin after it.
+        let shared = ownOrderEnd
+        if log.firstSequence <= shared {
+            return [LogEpoch(epoch: Lineage.epoch, firstSequence: shared)] + log.epochs.filter { $0.firstSequence > shared }
+        }
         var epochs = log.epochs
         guard let manifest = checkpoints.manifest, manifest.epoch > 0 else { return epochs }
         let begin = LogEpoch(epoch: manifest.epoch, firstSequence: manifest.sequence)

@@ -169,11 +169,16 @@ extension Replica {
     /// - Throws: `aborted` when the shard takes no writes in this epoch, or has none yet: nothing was done, and the map will soon say where to turn.
     func checkOpen(_ epoch: UInt64) throws(NeedletailError) { try check(epoch, after: sealedEpoch.load(ordering: .acquiring)) }
 
-    /// - Throws: `aborted` when the shard answers no reads in its epoch, or has none yet.
-    func checkReadable() throws(NeedletailError) { try check(standing.withLock { $0.epoch }, after: closedEpoch.load(ordering: .acquiring)) }
+    /// - Throws: `aborted` when the shard answers no reads in its epoch, or has none yet; `unavailable` while the replica has not what its shard has.
+    func checkReadable() throws(NeedletailError) {
+        if isUnfilled.load(ordering: .acquiring) {
+            throw NeedletailError(.unavailable, "this replica of shard \(assignment.shard) is being filled; ask another one")
+        }
+        try check(standing.withLock { $0.epoch }, after: closedEpoch.load(ordering: .acquiring))
+    }
 
     private func check(_ epoch: UInt64, after end: UInt64) throws(NeedletailError) {
         guard epoch == 0 || epoch < end else { return }
-        throw NeedletailError(.aborted, "shard \(assignment.shard) is being split; read the cluster map again")
+        throw NeedletailError(.aborted, "shard \(assignment.shard) is being split or merged; read the cluster map again")
     }
 }

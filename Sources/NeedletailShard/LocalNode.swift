@@ -56,6 +56,8 @@ public final class LocalNode: ShardOperations {
 
     private func take(_ folder: String) throws {
         let disk = resources.disk
+        // It was being put together of its parents, who are here.
+        if disk.exists(folder + "/" + StoredMerge.fileName) { return try disk.removeDirectory(folder) }
         if let bytes = try disk.readChecked(folder + "/assignment") {
             let assignment = try ReplicaAssignment(encoded: bytes)
             guard folder == path(assignment.shard) else {
@@ -115,10 +117,15 @@ public final class LocalNode: ShardOperations {
     }
 
     public func createReplica(_ assignment: ReplicaAssignment, deadline: Deadline?) async throws {
+        try await createReplica(assignment, isUnfilled: false, deadline: deadline)
+    }
+
+    /// - Parameter isUnfilled: one that is made begins without the points that its shard has, and answers nobody before it has them.
+    public func createReplica(_ assignment: ReplicaAssignment, isUnfilled: Bool, deadline: Deadline?) async throws {
         try assignment.collection.validate()
         try await exclusively(assignment.shard) {
             try deadline?.check(before: "shard \(assignment.shard) was made")
-            try await make(assignment)
+            try await make(assignment, isUnfilled: isUnfilled)
         }
     }
 
@@ -137,7 +144,7 @@ public final class LocalNode: ShardOperations {
         return try await body()
     }
 
-    private func make(_ assignment: ReplicaAssignment) async throws {
+    private func make(_ assignment: ReplicaAssignment, isUnfilled: Bool) async throws {
         try await closeIfRedefined(assignment)
         let isNew = replicas.withLock { replicas in
             guard replicas[assignment.shard] == nil else { return false }
@@ -145,7 +152,10 @@ public final class LocalNode: ShardOperations {
             return true
         }
         if isNew {
-            do { try await store(assignment) } catch {
+            do {
+                try await store(assignment)
+                if isUnfilled { try await storeUnfilled(assignment.shard) }
+            } catch {
                 replicas.withLock { $0[assignment.shard] = nil }
                 throw error
             }
@@ -212,6 +222,11 @@ public final class LocalNode: ShardOperations {
             try disk.createDirectory(directory)
             try disk.replaceChecked(directory + "/assignment", with: assignment.encoded)
         }
+    }
+
+    private func storeUnfilled(_ shard: ShardID) async throws {
+        let (disk, directory) = (resources.disk, path(shard))
+        try await resources.modelPool.run { _ in try disk.replaceChecked(directory + "/" + Replica.unfilledName, with: [1]) }
     }
 
     /// The replica for those who keep it in step with its fellows.

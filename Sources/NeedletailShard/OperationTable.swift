@@ -113,3 +113,15 @@ extension OperationTable {
         }
     }
 }
+
+extension OperationTable {
+    /// Of a name that several have, what was written last counts.
+    init(joining tables: [OperationTable]) {
+        for (id, entry) in tables.flatMap({ table in table.order.compactMap { one in table.entries[one.id].map { (one.id, $0) } } })
+            .sorted(by: { $0.1.sequence < $1.1.sequence })
+        {
+            entries[id] = entry
+            order.append((id, entry.sequence))
+        }
+    }
+}

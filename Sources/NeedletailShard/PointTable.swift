@@ -44,6 +44,8 @@ final class PointTable: @unchecked Sendable {
 
     func sequence(_ slot: UInt32) -> UInt64 { record(slot).load(fromByteOffset: 24, as: UInt64.self) }
 
+    func vectorsChecksum(_ slot: UInt32) -> UInt32 { record(slot).load(fromByteOffset: 4, as: UInt32.self) }
+
     func state(_ slot: UInt32) -> State { State(rawValue: record(slot).load(as: UInt8.self)) ?? .free }
 
     private func contentValue(_ slot: UInt32) -> UInt64 {

@@ -19,6 +19,8 @@ final class Applier: @unchecked Sendable {
     var repair: GraphRepair?
     /// Of the last record that was applied.
     var appliedEpoch: UInt64 = 0
+    /// How far the parents of a merged shard are applied.
+    var lineage = Lineage()
     /// Codes that graphs walked on before are let go of when readers have passed this.
     var formerCodes: NodeResources.ReaderMark?
 
@@ -139,12 +141,14 @@ extension Replica {
         }
         do {
             var changes = GroupChanges()
-            let outcomes = try group.map { batch in try batch.operations.map { try plan($0, sequence: batch.sequence, &changes) } }
+            let outcomes = try group.map { batch in try batch.operations.map { try plan($0, of: batch, &changes) } }
             try link(&changes, scratch: &scratch)
             publish(changes)
             appliedSequence.store(last.sequence, ordering: .releasing)
-            applier.noteChanges(group.reduce(0) { $0 + $1.operations.count })
+            // A parent's record counts also when it has nothing: the next checkpoint has to come after it.
+            applier.noteChanges(group.reduce(0) { $0 + ($1.source == nil ? $1.operations.count : max(1, $1.operations.count)) })
             applier.appliedEpoch = last.epoch
+            for case let source? in group.map(\.source) { applier.lineage.advance(source) }
             if last.isMark { contents.mark(last.sequence) }
             appliedChange.signal()
             for (batch, outcome) in zip(group, outcomes) { tellApplied(batch, outcome) }
@@ -165,6 +169,8 @@ extension Replica {
             /// The payload afterwards; nil when it does not change.
             var payload: [UInt8]?
             var sequence: UInt64
+            /// That of the vectors, when it is not computed anew.
+            var vectors: UInt32?
             /// Where the new version will lie.
             var slot: UInt32 = 0
         }
@@ -184,13 +190,15 @@ extension Replica {
         }
     }
 
-    private func plan(_ operation: PointOperation, sequence: UInt64, _ group: inout GroupChanges) throws -> OperationOutcome {
+    private func plan(_ operation: PointOperation, of batch: DurableBatch, _ group: inout GroupChanges) throws -> OperationOutcome {
+        // A point keeps the sequence of its parent's write: it is the same on every node.
+        let sequence = batch.origin?.sequence ?? batch.source?.sequence ?? batch.sequence
         let id = operation.id
         let earlier = group[id]
         let exists = earlier.map { !$0.isDeleted } ?? (points.slot(of: id) != nil)
         switch operation {
         case .upsert(let point):
-            group.set(.init(id: id, point: point, payload: point.payload, sequence: sequence))
+            group.set(.init(id: id, point: point, payload: point.payload, sequence: sequence, vectors: batch.origin?.vectors))
             return .applied
         case .delete:
             guard exists else { return .notFound }
@@ -265,7 +273,7 @@ extension Replica {
             if let payload, let slot = points.slot(of: change.id) { points.setPayloadChecksum(payload, slot: slot) }
             return
         }
-        let vectors = point.vectors.reduce(UInt32(0)) { crc32c($1.vector.bytes, seed: $0 &+ UInt32($1.field)) }
+        let vectors = change.vectors ?? point.vectors.reduce(UInt32(0)) { crc32c($1.vector.bytes, seed: $0 &+ UInt32($1.field)) }
         let old = points.assign(change.slot, id: change.id, sequence: change.sequence, vectors: vectors, payload: payload ?? 0)
         for vector in point.vectors { fields[vector.field].graph.publish(slot: change.slot) }
         if let old { retire(old) }

@@ -26,13 +26,13 @@ extension Replica {
         for slab in slabs { slab.beginCheckpoint() }
         payloads.freeze()
         let marks = fields.map(\.codecMarks)
-        let table = operations.withLock { table in
-            var writer = ByteWriter()
-            table.encode(upTo: sequence, to: &writer)
-            return writer.bytes
+        var state = CheckpointState(indexes: fields.map(\.graph.state), codecs: marks)
+        state.lineage = applier.lineage
+        operations.withLock { cells in
+            cells.join(now: .now)
+            state.take(cells, upTo: sequence)
         }
-        let state = CheckpointState(indexes: fields.map(\.graph.state), codecs: marks, operations: table).encoded
-        let write = checkpoints.begin(sequence: sequence, epoch: applier.appliedEpoch, metadata: state, arrays: slabs)
+        let write = checkpoints.begin(sequence: sequence, epoch: applier.appliedEpoch, metadata: state.encoded, arrays: slabs)
         do {
             try resources.checkpointPool.submit { [self] _ in
                 continueCheckpoint(
@@ -156,22 +156,51 @@ struct GraphRepair {
 /// The part of a checkpoint that is not in slabs: format version, then the state of each field's index.
 struct CheckpointState {
     /// 1: without codecs; 2: with codes of one model a field, and without the growth of distances; 3: without the table of operations.
+    /// Beyond 4, for shards only that were merged: with cells of the table, and what the shard was merged of.
     private static let version: UInt8 = 4
+    private static let mergedVersion: UInt8 = 5
     var indexes: [IndexState]
     /// By field, as `FieldIndex.codecMarks`.
     var codecs: [[CodecMark]]
     /// An `OperationTable`, encoded; empty in older checkpoints.
-    var operations: [UInt8]
+    private var operations: [UInt8] = []
+    /// `OperationCells`, encoded; empty when there is one cell.
+    private var cells: [UInt8] = []
+    var lineage = Lineage()
 
-    init(indexes: [IndexState], codecs: [[CodecMark]], operations: [UInt8]) {
+    init(indexes: [IndexState], codecs: [[CodecMark]]) {
         self.indexes = indexes
         self.codecs = codecs
-        self.operations = operations
     }
+
+    mutating func take(_ operations: OperationCells, upTo sequence: UInt64) {
+        var writer = ByteWriter()
+        if operations.cells.count > 1 {
+            operations.encode(upTo: sequence, to: &writer)
+            cells = writer.bytes
+        } else {
+            operations.cells[0].table.encode(upTo: sequence, to: &writer)
+            self.operations = writer.bytes
+        }
+    }
+
+    /// Of a replica of this range.
+    /// - Throws: `dataLoss` when the bytes are damaged.
+    func operations(in range: HashRange, now: ContinuousClock.Instant) throws(NeedletailError) -> OperationCells {
+        if !cells.isEmpty {
+            var reader = ByteReader(cells)
+            return try OperationCells(from: &reader, now: now).clipped(to: range)
+        }
+        if operations.isEmpty { return OperationCells(range: range) }
+        var reader = ByteReader(operations)
+        return OperationCells([OperationCells.Cell(range: range, table: try OperationTable(from: &reader, now: now))])
+    }
+
+    private var isMerged: Bool { !cells.isEmpty || !lineage.parents.isEmpty }
 
     var encoded: [UInt8] {
         var writer = ByteWriter()
-        writer.u8(Self.version)
+        writer.u8(isMerged ? Self.mergedVersion : Self.version)
         writer.varint(UInt64(indexes.count))
         for index in indexes {
             writer.u64(index.entry)
@@ -187,14 +216,18 @@ struct CheckpointState {
             }
         }
         writer.bytes(operations)
+        if isMerged {
+            writer.bytes(cells)
+            lineage.encode(to: &writer)
+        }
         return writer.bytes
     }
 
     init(encoded bytes: [UInt8]) throws(NeedletailError) {
         var reader = ByteReader(bytes)
         let version = try reader.u8()
-        guard (1...Self.version).contains(version) else {
-            throw NeedletailError(.unimplemented, "the checkpoint has format \(version), this build reads 1 to \(Self.version); upgrade this node")
+        guard (1...Self.mergedVersion).contains(version) else {
+            throw NeedletailError(.unimplemented, "the checkpoint has format \(version), this build reads 1 to \(Self.mergedVersion); upgrade this node")
         }
         indexes = []
         for _ in 0..<(try reader.count(minimumItemBytes: 16)) {
@@ -214,6 +247,10 @@ struct CheckpointState {
             for _ in 0..<count { if let mark = try Self.codec(&reader) { codecs[field].append(mark) } }
         }
         operations = version >= 4 ? try reader.bytes() : []
+        if version >= 5 {
+            cells = try reader.bytes()
+            lineage = try Lineage(from: &reader)
+        }
         try reader.expectEnd()
     }
 

@@ -23,6 +23,7 @@ extension Replica {
             payloads: payloads)
         try replica.removeCopies()
         try replica.restoreSeal()
+        replica.isUnfilled.store(disk.exists(directory + "/" + unfilledName), ordering: .releasing)
         try replica.recover(scratch: &scratch)
         replica.resumeEncoding()
         // Of a part that has just begun: cuts the others' points out of the graphs and keeps that.
@@ -33,9 +34,15 @@ extension Replica {
     private func recover(scratch: inout SearchScratch) throws {
         var sequence: UInt64 = 0
         let models = try storedModels()
+        let merge = try storedMerge()
         if let manifest = checkpoints.manifest {
-            try loadCheckpoint(manifest, models)
+            // Points of one parent, at first; what its checkpoint may still have of the other's comes from that.
+            try loadCheckpoint(manifest, models, keeping: merge?.kept ?? assignment.range)
             sequence = manifest.sequence
+        }
+        if let merge {
+            sequence = merge.lineage.end
+            begin(merge)
         }
         // Of models that the checkpoint has no codes of, or that came before the first one.
         beginCodecs(models.values.compactMap(\.last).sorted { $0.model.field < $1.model.field })
@@ -55,7 +62,7 @@ extension Replica {
         if let failure = applier.failure { throw failure }
     }
 
-    private func loadCheckpoint(_ manifest: Manifest, _ models: [Int: [TrainedCodec]]) throws {
+    private func loadCheckpoint(_ manifest: Manifest, _ models: [Int: [TrainedCodec]], keeping range: HashRange) throws {
         let state = try CheckpointState(encoded: manifest.metadata)
         guard state.indexes.count == fields.count else {
             throw NeedletailError(
@@ -66,15 +73,14 @@ extension Replica {
                 .dataLoss, "payloads.lmdb is older than the checkpoint it belongs to; \(NeedletailError.damagedReplicaAdvice)", location: directory)
         }
         applier.appliedEpoch = manifest.epoch
-        if !state.operations.isEmpty {
-            var reader = ByteReader(state.operations)
-            let table = try OperationTable(from: &reader, now: .now)
-            operations.withLock { $0 = table }
-        }
+        let known = try state.operations(in: range, now: .now)
+        operations.withLock { $0 = known }
+        applier.lineage = state.lineage
+        lineage.withLock { $0 = state.lineage }
         let codes = SavedCodes(manifest, state: state, fields: fields, models: models)
         try checkpoints.load(into: slabs + codes.slabs)
         let foreign: [UInt32]
-        (applier.retired, foreign) = try points.restore(keeping: assignment.range)
+        (applier.retired, foreign) = try points.restore(keeping: range)
         let leaving = SlotBits(capacity: foreign.isEmpty ? 0 : points.slotBound)
         if !foreign.isEmpty {
             for slot in foreign {
@@ -109,11 +115,13 @@ extension Replica {
         try log.replay(from: first) { sequence, epoch, payload in
             let logged = try LoggedWrite(encoded: payload)
             let batch = try PreparedBatch(encoded: logged.batch, collection: assignment.collection, layouts: layouts, range: assignment.range)
-            if let operation = logged.operation { operations.withLock { $0.note(operation, sequence: sequence, now: .now) } }
+            if let operation = logged.operation { operations.withLock { $0.note(operation, batch.operations, sequence: sequence, now: .now) } }
+            if let source = logged.source { lineage.withLock { $0.advance(source) } }
             let released = gate.withLock { gate in
                 let durable = gate.becameDurable(
                     DurableBatch(
-                        sequence: sequence, epoch: epoch, operation: logged.operation, operations: batch.operations, isMark: batch.isMark && !logged.isPart))
+                        sequence: sequence, epoch: epoch, operation: logged.operation, operations: batch.operations, isMark: batch.isMark && !logged.isPart,
+                        source: logged.source))
                 return durable.batches + gate.commit(through: logged.committed).batches
             }
             group += released

@@ -57,29 +57,43 @@ extension Replica {
     /// Queues the batch for the log, or finds that it is there already.
     private func log(_ request: ShardWrite, _ batch: PreparedBatch, _ span: Span?, _ acknowledge: @escaping CommitGate.Acknowledge) throws {
         let known: WriteReceipt? = try operations.withLock { table in
-            if let operation = request.operation, let entry = table[operation] {
-                if entry.isApplied { return WriteReceipt(sequence: entry.sequence, outcomes: entry.outcomes ?? []) }
-                table.wait(operation, acknowledge)
-                return nil
+            var (bytes, batch, acknowledge) = (request.batch, batch, acknowledge)
+            if let operation = request.operation {
+                switch table.find(operation, batch.operations, acknowledge) {
+                case .nothing: break
+                case .applied(let receipt): return receipt
+                case .logged: return nil
+                case .partly(let missing): (bytes, batch, acknowledge) = try rest(of: request, batch, missing, table, acknowledge)
+                }
             }
             // Asked again under the lock: a new epoch takes it to cut the log.
             try admit(request)
             if isHeld { throw WritesAreHeld() }
-            let record = LoggedWrite(committed: gate.withLock { $0.committed }, operation: request.operation, batch: request.batch).encoded
+            let record = LoggedWrite(committed: gate.withLock { $0.committed }, operation: request.operation, batch: bytes).encoded
             let trace = span.map { WriteTrace($0, shard: assignment.shard, hasBackups: !standing.withLock { $0.isAlone }) }
             let sequence = try withCommitter { committer in
-                try committer.append(epoch: request.epoch, payload: record, traceparent: trace?.traceparent) { [self] result in
+                try committer.append(epoch: request.epoch, payload: record, traceparent: trace?.traceparent) { [self, batch] result in
                     trace?.becameDurable(committer.times)
                     logged(result, epoch: request.epoch, operation: request.operation, batch, trace)
-                } queued: { [self] sequence in
+                } queued: { [self, acknowledge] sequence in
                     gate.withLock { $0.expect(sequence, at: Self.milestone(request), acknowledge) }
                     observer.withLock { $0 }?.appended(through: sequence)
                 }
             }
-            if let operation = request.operation { table.note(operation, sequence: sequence, now: .now) }
+            if let operation = request.operation { table.note(operation, batch.operations, sequence: sequence, now: .now) }
             return nil
         }
         if let known { acknowledge(.success(known)) }
+    }
+
+    /// What is still to be written of a write that came in part to a shard which was merged since.
+    private func rest(
+        of request: ShardWrite, _ batch: PreparedBatch, _ missing: Set<Int>, _ table: OperationCells, _ acknowledge: @escaping CommitGate.Acknowledge
+    ) throws -> ([UInt8], PreparedBatch, CommitGate.Acknowledge) {
+        let known = request.operation.map { table.outcomes(of: $0, except: missing) } ?? []
+        let bytes = WriteBatch(try WriteBatch(encoded: request.batch).operations.filter { missing.contains(table.cell(of: $0.id)) }).encoded
+        let rest = PreparedBatch(operations: batch.operations.filter { missing.contains(table.cell(of: $0.id)) })
+        return (bytes, rest, { result in acknowledge(result.map { WriteReceipt(sequence: $0.sequence, outcomes: known + $0.outcomes) }) })
     }
 
     private static func milestone(_ request: ShardWrite) -> CommitGate.Milestone? {
@@ -91,11 +105,14 @@ extension Replica {
     }
 
     /// A record is on this disk, or was taken back. Called in sequence order.
-    func logged(_ result: Result<UInt64, NeedletailError>, epoch: UInt64, operation: OperationID?, _ batch: PreparedBatch, _ trace: WriteTrace? = nil) {
+    func logged(
+        _ result: Result<UInt64, NeedletailError>, epoch: UInt64, operation: OperationID?, _ batch: PreparedBatch, _ trace: WriteTrace? = nil,
+        source: Lineage.Parent? = nil
+    ) {
         switch result {
         case .success(let sequence):
             let durable = DurableBatch(
-                sequence: sequence, epoch: epoch, operation: operation, operations: batch.operations, isMark: batch.isMark, trace: trace)
+                sequence: sequence, epoch: epoch, operation: operation, operations: batch.operations, isMark: batch.isMark, source: source, trace: trace)
             pass { $0.becameDurable(durable) }
             observer.withLock { $0 }?.durable(through: sequence)
         case .failure(let error):
@@ -109,6 +126,8 @@ extension Replica {
     func takeBack(after sequence: UInt64, _ error: NeedletailError) {
         let writers = gate.withLock { $0.cut(after: sequence) }
         let others = operations.withLock { $0.cut(after: sequence) }
+        // A part that is being merged, and whose disk failed, is made anew.
+        if ownOrderEnd > sequence { isMerging.store(true, ordering: .releasing) }
         for acknowledge in writers + others { acknowledge(.failure(error)) }
     }
 
@@ -134,7 +153,7 @@ extension Replica {
         batch.trace?.applied()
         gate.withLock { $0.takeAcknowledgement(batch.sequence) }?(.success(receipt))
         guard let operation = batch.operation else { return }
-        for waiter in operations.withLock({ $0.applied(operation, outcomes) }) { waiter(.success(receipt)) }
+        for waiter in operations.withLock({ $0.applied(operation, batch.operations, outcomes) }) { waiter(.success(receipt)) }
     }
 
     /// A batch is in the log and cannot be applied.

@@ -41,7 +41,14 @@ final class Replica: @unchecked Sendable {
     /// Between the log and the applier. Its lock is held while what it lets through is queued, so that the order stays.
     let gate: Mutex<CommitGate>
     /// Held from the look for an operation's name to its being queued for the log.
-    let operations = Mutex(OperationTable())
+    let operations: Mutex<OperationCells>
+    /// How far the log has what the shard was merged of.
+    let lineage = Mutex(Lineage())
+    /// It is being put together of its parents, and has not all that its sequence says.
+    let isMerging = Atomic<Bool>(false)
+    /// It began without the points that its shard has, and was never in sync since; gone as well when a copy takes its place.
+    let isUnfilled = Atomic<Bool>(false)
+    static let unfilledName = "unfilled"
     /// The last sequences of checkpoints that are being copied: the log keeps what follows them.
     let copied = Mutex<[UInt64: UInt64]>([:])
     /// No write, and no read that asks for the primary, is taken in an epoch before this one.
@@ -83,6 +90,10 @@ final class Replica: @unchecked Sendable {
         let operations: [PointOperation]
         /// What the replica holds after it is remembered, to be compared.
         let isMark: Bool
+        /// Of a merged shard: the record of a parent that it is.
+        var source: Lineage.Parent?
+        /// Of a point that is taken over from a parent: the write that made it, and the checksum of its vectors.
+        var origin: (sequence: UInt64, vectors: UInt32)?
         var trace: WriteTrace?
     }
 
@@ -92,6 +103,7 @@ final class Replica: @unchecked Sendable {
     ) {
         self.assignment = assignment
         standing = Mutex(assignment)
+        operations = Mutex(OperationCells(range: assignment.range))
         gate = Mutex(CommitGate(isAlone: assignment.isAlone, sequence: 0))
         self.directory = directory
         self.resources = resources

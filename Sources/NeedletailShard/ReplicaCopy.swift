@@ -82,9 +82,15 @@ extension HostedReplica {
     /// - Parameter mayBeEmpty: a replica without a write has no checkpoint either, nor does one that has applied none yet.
     /// - Throws: what the disk says.
     public func copy(mayBeEmpty: Bool = false) async throws -> ReplicaCopy {
-        if replica.checkpoints.manifest == nil {
+        // A log that comes after a copy must not begin with records whose order is this node's own.
+        let least = replica.ownOrderEnd
+        if (replica.checkpoints.manifest.map { $0.sequence < least } ?? true) {
+            await replica.applier.untilCheckpointEnds()
             replica.requestCheckpoint()
             await replica.untilCheckpointed()
+        }
+        guard replica.checkpoints.manifest?.sequence ?? 0 >= least else {
+            throw NeedletailError(.unavailable, "shard \(shard) was merged a moment ago and is still being written to the disk; try again")
         }
         let replica = replica
         return try await replica.resources.maintenancePool.run { _ in try ReplicaCopy(replica, id: .random(in: 1...UInt64.max), mayBeEmpty: mayBeEmpty) }

@@ -194,9 +194,9 @@ struct HeartbeatLoop: Sendable {
 
     private func take(_ assignment: ReplicaAssignment) async throws {
         if replication.isToBeFilled(assignment) {
-            try await node.createReplica(assignment, deadline: nil)
+            try await node.createReplica(assignment, isUnfilled: true, deadline: nil)
         } else {
-            try await replication.prepare(assignment)
+            guard try await replication.prepare(assignment) else { return }
             try await node.update(assignment)
         }
     }

@@ -36,6 +36,8 @@ public struct ShardWorkerConfiguration: Sendable {
     public var tracing: TracingConfiguration?
     /// A log's segment that reached this size is followed by another; whole segments that a checkpoint holds are removed.
     public var logSegmentBytes = 64 << 20
+    /// What copies of replicas and backups may take in all; 0: no limit.
+    public var copyBytesPerSecond: UInt64 = 0
     /// How long requests under way may take when the process is asked to stop.
     public var drainTime = Duration.seconds(10)
     /// Workers of one zone may fail together: replicas of a shard go to different ones.
@@ -99,7 +101,7 @@ public final class ShardWorker: Service {
         let world = ReplicationWorld(
             node: NodeID(folder.nodeID), settings: ReplicationSettings(), startedAt: WallClock.microseconds(), began: .now, lease: lease,
             peer: { RemotePeer(client: try peers.client($0)) }, leader: coordinators, nudge: { nudges.nudge() },
-            local: node, reopened: { _ in nudges.nudge() }, logger: logger)
+            local: node, reopened: { _ in nudges.nudge() }, logger: logger, copyRate: CopyRate(bytesPerSecond: configuration.copyBytesPerSecond))
         let replication = ReplicatedNode(node, world: world, backups: BackupPlaces(environment: configuration.environment))
         node.report(to: registry)
         replication.report(to: registry)

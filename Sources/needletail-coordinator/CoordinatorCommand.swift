@@ -37,6 +37,12 @@ struct CoordinatorCommand: AsyncParsableCommand {
     @Option(help: "Moves at one time that a shard worker takes part in.") var movesPerNode = 1
     @Option(help: "Split shards of which a replica takes more than so many bytes (memory and disk together); never when left out.")
     var splitAbove: UInt64?
+    @Option(
+        help: """
+            Merge neighbouring shards of which two replicas take together fewer than so many bytes, but not to fewer shards than the collection was made \
+            with; at most half of --split-above; never when left out.
+            """)
+    var mergeBelow: UInt64?
     @Option(help: "Address to listen on; port 0 takes any free one.") var listen = "127.0.0.1:7460"
     @Option(help: "Address at which workers and other coordinators reach this one, when it is not the one it listens on.") var advertise: String?
     @Option(help: "Port for HTTP on the same host: the console, the API in JSON, probes and metrics; 0 takes any free one, \"off\" has none.")
@@ -68,6 +74,11 @@ struct CoordinatorCommand: AsyncParsableCommand {
         configuration.moves.stableFor = .seconds(try Flags.check("--rebalance-after", rebalanceAfter, in: 0...10_000_000))
         configuration.moves.rest = .seconds(try Flags.check("--rest", rest, in: 0...10_000_000))
         configuration.moves.splitAboveBytes = splitAbove
+        // Otherwise what was merged might be split again.
+        if let mergeBelow, let splitAbove, mergeBelow > splitAbove / 2 {
+            throw NeedletailError(.invalidArgument, "--merge-below is at most half of --split-above, \(splitAbove / 2)")
+        }
+        configuration.moves.mergeBelowBytes = mergeBelow
         configuration.drainTime = .seconds(drainSeconds)
         configuration.tracing = try TracingConfiguration(endpoint: otlp, sampleRate: traceSample)
         configuration.slowQuery = try slowQuery.map { text throws(NeedletailError) in try Flags.duration("--slow-query", text) }

@@ -66,6 +66,12 @@ struct Serve: AsyncParsableCommand {
     var recallSampling = true
     @Option(help: "MiB that a segment of a replica's log has at least: what replicas that were away can catch up from without a whole copy.")
     var logSegment = 64
+    @Option(
+        help: """
+            Bytes a second, as 50MB, that copies of replicas (for moves, and for replicas that were away for long), backups and restores may take \
+            of this worker in all; at least 256KiB, or 0 for no limit. What replicas send each other as it is written does not count.
+            """)
+    var copyRate = "0"
     @Option(help: "What may fail together with this worker (a rack, a data centre): replicas of a shard go to different zones.") var zone = ""
     @Option(help: "Share of the data, compared with other workers: 2 holds twice as much as 1.") var weight = 1.0
     @Option(help: "Memory that replicas may take, as 48GiB or in bytes; the machine's when left out.") var memoryLimit: String?
@@ -106,6 +112,10 @@ struct Serve: AsyncParsableCommand {
         (configuration.zone, configuration.weight) = (zone, weight)
         configuration.memoryLimitBytes = try memoryLimit.map(Self.bytes)
         configuration.diskLimitBytes = try diskLimit.map(Self.bytes)
+        configuration.copyBytesPerSecond = copyRate == "0" ? 0 : try Self.bytes(copyRate)
+        guard configuration.copyBytesPerSecond == 0 || configuration.copyBytesPerSecond >= 256 << 10 else {
+            throw ValidationError("--copy-rate is at least 256KiB, or 0 for no limit.")
+        }
         configuration.logSegmentBytes = try Flags.check("--log-segment", logSegment, in: 1...65_536) << 20
         if let searchThreads { configuration.searchThreads = try Flags.check("--search-threads", searchThreads, in: 1...1_024) }
         configuration.searchQueue = try Flags.check("--search-queue", searchQueue, in: 1...1_000_000)

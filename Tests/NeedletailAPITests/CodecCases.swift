@@ -234,6 +234,22 @@ struct CodecCase: Sendable, CustomStringConvertible {
             let children = generator.some(3) { SplitProgress.Child(isReady: $0.bool(), end: $0.number()) }
             return SplitProgress(end: generator.number(), isSealed: generator.bool(), isClosed: generator.bool(), children: children)
         },
+        CodecCase("merge", InternalMessages.merge) { generator in
+            let (shard, border) = (generator.shard(), generator.number() / 2)
+            let other = ShardID(incarnation: shard.incarnation, number: UInt32(generator.below(1 << 20)))
+            let parents = [
+                MergeOrder.Parent(shard: shard, range: HashRange(first: 0, last: border), sealEpoch: generator.number()),
+                MergeOrder.Parent(shard: other, range: HashRange(first: border + 1, last: .max), sealEpoch: generator.number()),
+            ]
+            let child = SplitOrder.Child(number: UInt32(generator.below(1 << 20)), range: HashRange(first: 0, last: .max))
+            return MergeOrder(parents: parents, child: child, isClosing: generator.bool())
+        },
+        CodecCase("mergeProgress", InternalMessages.mergeProgress) { generator in
+            let parents = generator.some(3) {
+                MergeProgress.Parent(end: $0.number(), isSealed: $0.bool(), isClosed: $0.bool(), taken: $0.number())
+            }
+            return MergeProgress(parents: parents, isReady: generator.bool(), waiting: generator.number())
+        },
         CodecCase("fence", InternalMessages.fence) { (shard: $0.shard(), fence: Fence(epoch: $0.number(), term: $0.number())) },
         CodecCase("fenced", InternalMessages.fenced) {
             FenceAnswer(fence: Fence(epoch: 0, term: 0), node: NodeID($0.next()), lastEpoch: $0.number(), end: $0.number())

@@ -167,6 +167,9 @@ final class FakeCluster: ClusterOperations {
     func split(_ order: ShardSplitOrder, deadline: Deadline?) async throws -> OperationInfo {
         echo(MoveOrder(collection: order.collection, shard: order.shard, from: order.at))
     }
+    func merge(_ order: ShardMergeOrder, deadline: Deadline?) async throws -> OperationInfo {
+        echo(MoveOrder(collection: order.collection, shard: order.shard, from: UInt64(order.other)))
+    }
     func cancelMove(_ id: UInt64, deadline: Deadline?) async throws -> OperationInfo { echo(MoveOrder(collection: "\(id)", shard: 0)) }
     func drain(_ node: UInt64, isDrained: Bool, deadline: Deadline?) async throws -> NodeInfo {
         NodeInfo(

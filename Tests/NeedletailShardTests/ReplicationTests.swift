@@ -200,3 +200,29 @@ private final class Witness: ReplicationObserver {
         await source.node.close()
     }
 }
+
+extension ReplicationTests {
+    /// A node that is asked by an old map, from when it had the shard, must not answer with the nothing that it has begun again with.
+    @Test func aReplicaThatWasNeverFilledAnswersNoReads() async throws {
+        var directory = TemporaryDirectory()
+        var node = LocalNode(directory: directory.path, resources: NodeResources(searchThreads: 1, buildThreads: 1, configuration: TestShard.small()))
+        try node.start()
+        let assignment = ReplicaAssignment(shard: TestShard.id, range: HashRange(first: 0, last: .max), epoch: 1, collection: TestShard.spec())
+        try await node.createReplica(assignment, isUnfilled: true, deadline: nil)
+        for isCrash in [false, true] {
+            await #expect { try await node.count(TestShard.id, condition: ReadCondition(), deadline: nil) } throws: {
+                ($0 as? NeedletailError)?.code == .unavailable
+            }
+            if isCrash { directory = try TemporaryDirectory(copyOf: directory) }
+            await node.close()
+            node = LocalNode(directory: directory.path, resources: NodeResources(searchThreads: 1, buildThreads: 1, configuration: TestShard.small()))
+            try node.start()
+            let opened = node
+            try await eventually { opened.isLoaded }
+            #expect(try node.hosted(TestShard.id).isUnfilled)
+        }
+        try await node.hosted(TestShard.id).noteFilled()
+        #expect(try await node.count(TestShard.id, condition: ReadCondition(), deadline: nil).count == 0)
+        await node.close()
+    }
+}

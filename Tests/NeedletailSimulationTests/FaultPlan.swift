@@ -37,11 +37,20 @@ enum Bug: String, CaseIterable {
     /// The leader asks the primary only how far the parts are.
     case asksPrimariesOnly
 
-    /// Whether it shows in splits only.
-    var isOfSplits: Bool {
+    /// Replicas of a merged shard take the order in which records of the parents came for the same on all nodes.
+    case sharesOwnOrder
+    /// After a crash a merged replica takes records of its parents over again.
+    case takesTwice
+    /// One parent only is sealed.
+    case sealsOneParent
+
+    /// Where it shows.
+    var reshardings: [Simulation.Resharding] {
         switch self {
-        case .sealsNothing, .forgetsSeals, .answersAfterTheEnd, .keepsOthersPoints, .followsUncommitted, .asksPrimariesOnly: true
-        default: false
+        case .sealsNothing, .forgetsSeals, .answersAfterTheEnd, .followsUncommitted, .asksPrimariesOnly: [.split, .merge]
+        case .keepsOthersPoints: [.split]
+        case .sharesOwnOrder, .takesTwice, .sealsOneParent: [.merge]
+        default: [.none]
         }
     }
 }

@@ -6,6 +6,9 @@ final class Oracle {
     private let number: UInt32
     /// Its parts have its place.
     private(set) var isOver = false
+    /// Of a merged shard: what there was before is in every replica up to here, in an order of its own.
+    private(set) var ownOrderEnd = 0
+    private var taken: Set<Record> = []
     /// What was committed, by sequence, as the first replica that knew said.
     private(set) var truth: [Record] = []
     private var committedOperations: Set<Int> = []
@@ -33,7 +36,7 @@ final class Oracle {
             let record = worker.disk.records[next]
             next += 1
             if next <= truth.count {
-                if truth[next - 1] != record {
+                if !isTrue(record, at: next) {
                     return simulation.fail("worker \(worker.id.value) takes \(record) at \(next) for committed, which is \(truth[next - 1])")
                 }
             } else {
@@ -54,7 +57,7 @@ final class Oracle {
         // Who takes up an epoch that is over cannot harm; should it commit something, `commits` tells.
         guard let epoch = worker.machine.primary?.epoch, epoch == simulation.metadata.places[number]?.epoch else { return }
         if worker.disk.end < truth.count { return simulation.fail("worker \(worker.id.value) leads in \(epoch) without \(worker.disk.end + 1)") }
-        for (index, record) in truth.enumerated() where worker.disk.records[index] != record {
+        for index in truth.indices where !isTrue(worker.disk.records[index], at: index + 1) {
             return simulation.fail("worker \(worker.id.value) leads in \(epoch) with another \(index + 1)")
         }
     }
@@ -63,7 +66,7 @@ final class Oracle {
     func acknowledges(_ simulation: Simulation, _ waiter: SimulatedReplica.Waiter, by worker: SimulatedReplica, epoch: UInt64) {
         switch waiter.consistency {
         case .allInSync:
-            guard waiter.sequence <= truth.count, truth[waiter.sequence - 1] == waiter.record else {
+            guard waiter.sequence <= truth.count, isTrue(waiter.record, at: waiter.sequence) else {
                 return simulation.fail("operation \(waiter.record.operation) was acknowledged at \(waiter.sequence) and is not committed")
             }
         case .majority: acknowledgesMajority(simulation, waiter, epoch)
@@ -97,6 +100,7 @@ final class Oracle {
             return simulation.fail("a read at worker \(worker.id.value) saw \(result.sequence) after \(floor) was acknowledged or seen")
         }
         guard result.sequence <= truth.count else { return simulation.fail("a read saw \(result.sequence), which is not committed") }
+        if result.sequence < ownOrderEnd { return simulation.fail("a read saw \(result.sequence) of \(ownOrderEnd) that were there before the merge") }
         let expected = truth.prefix(result.sequence).last { $0.key == key }?.operation
         if expected != result.operation {
             return simulation.fail("a read of \(key) at \(result.sequence) found \(result.operation ?? 0), not \(expected ?? 0)")
@@ -156,7 +160,7 @@ final class Oracle {
         majority.removeAll { !holds(simulation, new.primary, $0.record, $0.sequence, durable: false) }
     }
 
-    private func forgetCommitted() { majority.removeAll { $0.sequence <= truth.count && truth[$0.sequence - 1] == $0.record } }
+    private func forgetCommitted() { majority.removeAll { $0.sequence <= truth.count && isTrue($0.record, at: $0.sequence) } }
 
     private func holds(_ simulation: Simulation, _ node: NodeID, _ record: Record, _ sequence: Int, durable: Bool) -> Bool {
         guard let disk = replica(simulation, node)?.disk else { return false }
@@ -175,7 +179,7 @@ final class Oracle {
     private var lastPlace: ShardPlace?
 
     private func hasAll(_ simulation: Simulation, _ member: NodeID) -> Bool {
-        guard let disk = replica(simulation, member)?.disk, disk.durable >= truth.count, zip(truth, disk.records).allSatisfy({ $0 == $1 }) else {
+        guard let disk = replica(simulation, member)?.disk, disk.durable >= truth.count, isTrue(disk.records) else {
             let durable = replica(simulation, member)?.disk.durable ?? 0
             simulation.fail("worker \(member.value) is in sync in shard \(number) with \(durable) records, and \(truth.count) are committed")
             return false
@@ -208,8 +212,10 @@ final class Oracle {
 
     /// A client learns what any replica in sync answered. One of the whole may be behind, but not answer at all once a part has something that it
     /// has not.
-    func readsHere(_ simulation: Simulation, _ result: SimulatedClient.ReadResult, floor: Int, from worker: SimulatedReplica) {
+    func readsHere(_ simulation: Simulation, _ result: SimulatedClient.ReadResult, floor: Int, of shard: SimulatedShard, from worker: SimulatedReplica) {
         simulation.counts.note("read of any replica")
+        if result.sequence < ownOrderEnd { return simulation.fail("a read of any replica saw \(result.sequence) of \(ownOrderEnd) that were there before the merge") }
+        let floor = self.floor(floor, of: shard)
         // One that had left the set is as old as the map by which it is asked, as in any shard.
         guard isOver, lastPlace?.inSync.contains(worker.id) == true else { return }
         if floor > truth.count { simulation.fail("worker \(worker.id.value) answered for the whole, at \(result.sequence), after a part had \(floor)") }
@@ -231,7 +237,7 @@ final class Oracle {
     }
 
     func judgeEnd(_ simulation: Simulation) {
-        for worker in simulation.workers where worker.replicas[number]?.disk.records != truth {
+        for worker in simulation.workers where !isTrue(worker.replicas[number]?.disk.records ?? [], isWhole: true) {
             return simulation.fail("the log of worker \(worker.id.value) is not what was committed")
         }
         for record in answeredAll where sequenceOf[record.operation] == nil {
@@ -242,5 +248,59 @@ final class Oracle {
             return simulation.fail("operation \(write.record.operation) was acknowledged by a majority and is lost")
         }
         simulation.counts.note("write", truth.count)
+    }
+}
+
+// MARK: Merges
+
+extension Oracle {
+    /// Whether a record at a sequence is what was committed there.
+    func isTrue(_ record: Record, at sequence: Int) -> Bool {
+        sequence <= ownOrderEnd ? taken.contains(record) : truth[sequence - 1] == record
+    }
+
+    /// - Parameter isWhole: whether the records have to be all that was committed, too.
+    func isTrue(_ records: [Record], isWhole: Bool = false) -> Bool {
+        guard isWhole ? records.count == truth.count : records.count >= truth.count else { return false }
+        // Every one is there, and so each once.
+        return taken.isSubset(of: records.prefix(ownOrderEnd)) && records[ownOrderEnd..<truth.count].elementsEqual(truth[ownOrderEnd...])
+    }
+
+    /// Two are made one: every member has all that was ever committed of both, once, and nothing else.
+    func begins(_ simulation: Simulation, _ place: ShardPlace, after parents: [Oracle]) {
+        truth = parents.flatMap { $0.truth.map(SimulatedShard.taken) }
+        (ownOrderEnd, taken) = (truth.count, Set(truth))
+        for (index, record) in truth.enumerated() {
+            sequenceOf[record.operation] = index + 1
+            committedOperations.insert(record.operation)
+        }
+        readFloor = ownOrderEnd
+        answeredAll = parents.flatMap(\.answeredAll)
+        places[Int(place.version)] = place
+        lastPlaces[place.epoch] = place
+        for member in place.inSync {
+            guard hasAll(simulation, member) else { return }
+            if let end = replica(simulation, member)?.disk.end, end > truth.count {
+                return simulation.fail("worker \(member.value) has \(end) records of the merged shard, and \(truth.count) are committed")
+            }
+        }
+        for parent in parents { parent.judgeMajority(simulation) }
+    }
+
+    /// What a majority acknowledged in the epoch that was sealed is committed.
+    private func judgeMajority(_ simulation: Simulation) {
+        forgetCommitted()
+        for write in majority where write.epoch == lastPlace?.epoch {
+            return simulation.fail("operation \(write.record.operation) was acknowledged by a majority and is not in the merged shard")
+        }
+    }
+
+    /// A floor, as a read of one shard had it when it began, for an answer of this one. The merged shard has all that its parents had, and they have
+    /// nothing of what it has got since.
+    func floor(_ floor: Int, of shard: SimulatedShard) -> Int {
+        if shard.oracle === self { return floor }
+        if ownOrderEnd > 0 { return ownOrderEnd }
+        let other = shard.oracle.ownOrderEnd
+        return other == 0 ? floor : floor > other ? .max : 0
     }
 }

@@ -73,10 +73,10 @@ final class SimulatedClient {
     }
 
     private func read(_ key: Int) {
-        if simulation.isSplitting, simulation.chance(0.3) { return readAnywhere(key) }
+        if simulation.resharding != .none, simulation.chance(0.3) { return readAnywhere(key) }
         attempts += 1
         let attempt = attempts
-        let floor = simulation.shard(of: key).oracle.readFloor
+        let (shard, floor) = (simulation.shard(of: key), simulation.shard(of: key).oracle.readFloor)
         func over() {
             guard attempt == attempts else { return }
             attempts += 1
@@ -85,7 +85,7 @@ final class SimulatedClient {
         }
         // Sometimes an older primary is asked on purpose, by the epoch that it knows.
         var target = place(of: key)
-        if simulation.chance(0.4) { target = (isWhole ? simulation.shards[0] : simulation.shard(of: key)).oracle.somePlace(simulation) }
+        if simulation.chance(0.4) { target = (isWhole ? former(key) : simulation.shard(of: key)).oracle.somePlace(simulation) }
         let worker = simulation.workers[Int(target.primary.value) - 1]
         simulation.network.send(from: .client(index), to: worker.endpoint) { [self] in
             guard let replica = worker.replicas[target.number] else { return }
@@ -93,8 +93,10 @@ final class SimulatedClient {
                 simulation.network.send(from: worker.endpoint, to: .client(index)) { [self] in
                     guard attempt == attempts else { return }
                     if let result {
-                        replica.shard.oracle.reads(simulation, key: key, result, floor: floor, from: replica)
-                        simulation.shard(of: key).oracle.isRead(through: result.sequence)
+                        let after = replica.shard.oracle.floor(floor, of: shard)
+                        replica.shard.oracle.reads(simulation, key: key, result, floor: after, from: replica)
+                        let now = simulation.shard(of: key)
+                        if now === replica.shard || simulation.resharding != .merge { now.oracle.isRead(through: result.sequence) }
                     }
                     over()
                 }
@@ -103,14 +105,20 @@ final class SimulatedClient {
         simulation.after(800_000, over)
     }
 
-    /// Whether the shard is asked that there was before it was split.
-    private var isWhole: Bool { !simulation.isSplitting || simulation.metadata.places[0] != nil || simulation.chance(0.5) }
+    /// Whether the shard is asked that there was before it was split or merged.
+    private var isWhole: Bool {
+        simulation.resharding == .none || simulation.metadata.places[SimulatedShard.merged] == nil && simulation.resharding == .merge
+            || simulation.metadata.places[0] != nil || simulation.chance(0.5)
+    }
+
+    /// The shard of a key before there was another one.
+    private func former(_ key: Int) -> SimulatedShard { simulation.shards[simulation.resharding == .merge ? (key <= 2 ? 1 : 2) : 0] }
 
     /// Reads from any replica in sync, by the map that it has: maybe one of long ago.
     private func readAnywhere(_ key: Int) {
         attempts += 1
         let attempt = attempts
-        let floor = simulation.shard(of: key).oracle.readFloor
+        let (shard, floor) = (simulation.shard(of: key), simulation.shard(of: key).oracle.readFloor)
         func over() {
             guard attempt == attempts else { return }
             attempts += 1
@@ -123,7 +131,7 @@ final class SimulatedClient {
             guard let replica = worker.replicas[place.number], let result = replica.readHere(key) else { return }
             simulation.network.send(from: worker.endpoint, to: .client(index)) { [self] in
                 guard attempt == attempts else { return }
-                replica.shard.oracle.readsHere(simulation, result, floor: floor, from: replica)
+                replica.shard.oracle.readsHere(simulation, result, floor: floor, of: shard, from: replica)
                 over()
             }
         }

@@ -12,8 +12,9 @@ final class SimulatedCoordinator {
     /// As it watches the metadata; may be old.
     private(set) var places: [UInt32: ShardPlace]
     private(set) var split: Split?
+    private(set) var merge: Merge?
     private var revision = 0
-    /// Nodes that removed files in the split's step.
+    /// Nodes that removed files in the split's or the merge's step.
     var dropped: (step: Split.Step, nodes: Set<NodeID>) = (.preparing, [])
     var isSplitting = false
     private var granted: [Int: ([ShardID: UInt64]) -> Void] = [:]
@@ -73,7 +74,8 @@ final class SimulatedCoordinator {
         guard isUp, life == self.life else { return }
         receive(.tick)
         if simulation.chance(0.03) { read() }
-        if simulation.isSplitting { advanceSplit() }
+        if simulation.resharding == .split { advanceSplit() }
+        if simulation.resharding == .merge { advanceMerge() }
         simulation.after(60_000) { [self] in tick(life) }
     }
 
@@ -119,7 +121,7 @@ final class SimulatedCoordinator {
     func learn(_ map: SimulatedMetadata.Map) {
         guard isUp else { return }
         if map.revision > revision {
-            (revision, split) = (map.revision, map.split)
+            (revision, split, merge) = (map.revision, map.split, map.merge)
             for place in map.places where places[place.number] == nil && place.number > 0 {
                 var unheard = place
                 unheard.version -= 1

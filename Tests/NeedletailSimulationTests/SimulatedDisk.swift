@@ -23,6 +23,8 @@ final class SimulatedDisk {
     private(set) var durable = 0
     private(set) var base = 0
     private(set) var checkpointed = 0
+    /// Of a merged shard: up to here the order of the records is this node's own.
+    private(set) var ownOrderEnd = 0
     var promise = ReplicaPromise()
     /// What the disk really has, when it lies.
     private var synced = 0
@@ -47,7 +49,7 @@ final class SimulatedDisk {
             if index > 0 { history.append(epoch: records[index - 1].epoch, through: UInt64(index)) }
             history.append(epoch: record.epoch, through: UInt64(index + 1))
         }
-        history.trim(through: UInt64(base))
+        history.trim(through: UInt64(simulation.bug == .sharesOwnOrder ? base : max(base, ownOrderEnd)))
         return history
     }
 
@@ -133,10 +135,12 @@ final class SimulatedDisk {
     }
 
     /// What was under way ends here, and nobody hears of it: a part of a shard that is being split is opened as a replica of its own.
-    func settle() {
+    /// - Parameter isMerged: all that is here came of others, in the order in which it came.
+    func settle(isMerged: Bool) {
         generation += 1
         isCommitting = false
         records.removeLast(records.count - durable)
+        if isMerged { ownOrderEnd = records.count }
     }
 
     func crash() {

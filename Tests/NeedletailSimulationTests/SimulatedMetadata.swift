@@ -7,22 +7,23 @@ final class SimulatedMetadata {
     /// By shard number.
     private(set) var places: [UInt32: ShardPlace]
     private(set) var split: Split?
-    /// Grows with each change of which shards there are, or of the split.
+    private(set) var merge: Merge?
+    /// Grows with each change of which shards there are, or of the split or merge.
     private(set) var revision = 0
     private(set) var term: UInt64 = 0
     private var leader: (coordinator: Int, life: Int)?
     private var leaseEnd: Duration = .zero
     private var clock: SkewedClock
 
-    init(_ simulation: Simulation, place: ShardPlace) {
+    init(_ simulation: Simulation, places: [ShardPlace]) {
         self.simulation = simulation
-        places = [0: place]
+        self.places = Dictionary(uniqueKeysWithValues: places.map { ($0.number, $0) })
         clock = SkewedClock(&simulation.random)
     }
 
     private var now: Duration { clock.local(simulation.now) }
 
-    /// Of the shard, or of one of its parts.
+    /// Of one of the shards there are.
     var place: ShardPlace {
         let numbers = places.keys.sorted()
         return places[numbers[simulation.now % numbers.count]]!
@@ -93,24 +94,51 @@ final class SimulatedMetadata {
             for place in next { places[place.number] = place }
             simulation.cutOver(parent, to: next)
         }
+        tellMap()
+        return true
+    }
+
+    private func tellMap() {
         for coordinator in simulation.coordinators {
             let map = map
             simulation.network.send(from: .metadata, to: .coordinator(coordinator.index)) { coordinator.learn(map) }
         }
+    }
+
+    /// Makes this the merge if it is `old` still; with a place, it takes the parents' if these are as they are named still.
+    func change(_ old: Merge?, to merge: Merge, parents: [ShardPlace?], _ next: ShardPlace? = nil) -> Bool {
+        guard self.merge == old, next == nil || parents == merge.parents.map({ places[$0.shard.number] }) else {
+            simulation.counts.note("step refused for what changed meanwhile")
+            return false
+        }
+        revision += 1
+        self.merge = merge
+        simulation.trace("metadata: the merge is \(merge.step), sealed before \(merge.parents.map(\.sealEpoch)) \(merge.problem)")
+        simulation.counts.note("merge \(merge.step)")
+        if let next, merge.step == .dropping {
+            let parents = merge.parents.compactMap { places.removeValue(forKey: $0.shard.number) }
+            places[next.number] = next
+            simulation.mergeOver(parents, to: next)
+        } else if let next {
+            change(to: next)
+        }
+        tellMap()
         return true
     }
 
     struct Map {
         var places: [ShardPlace]
         var split: Split?
+        var merge: Merge?
         var revision: Int
     }
 
-    var map: Map { Map(places: places.keys.sorted().compactMap { places[$0] }, split: split, revision: revision) }
+    var map: Map { Map(places: places.keys.sorted().compactMap { places[$0] }, split: split, merge: merge, revision: revision) }
 
     /// An operator takes a replica that is not in sync away, or gives the shard another one.
     func toggleReplica(_ node: NodeID, of place: ShardPlace) {
-        guard !place.inSync.contains(node) else { return }
+        // As long as two are merged nobody else moves them.
+        guard !place.inSync.contains(node), simulation.resharding != .merge || place.number == SimulatedShard.merged else { return }
         var next = place
         next.version += 1
         if place.replicas.contains(node) {

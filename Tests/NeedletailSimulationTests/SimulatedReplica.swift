@@ -15,6 +15,10 @@ final class SimulatedReplica {
     private(set) var knownEpoch: UInt64 = 0
     /// Epochs before these take no writes, and answer no reads; on the disk a little later.
     var seal = SimulatedSeal()
+    /// It began without what its shard has: it answers no reads before it was in sync, or has a copy.
+    var isUnfilled = false
+    /// Of a merged replica: so many records do not count for what it has of its parents, where a rule is broken.
+    var forgotten = 0
 
     /// The latest write of each key that searches see here, and how far they see.
     private var values: [Int: Int] = [:]
@@ -58,16 +62,16 @@ final class SimulatedReplica {
         guard isBorn else { return }
         simulation.trace("worker \(id.value) starts with \(disk.end) records, promise \(disk.promise.epoch)/\(disk.promise.led)")
         machine = ReplicaMachine(
-            node: id, promise: disk.promise, log: ReplicaLogState(history: disk.history, committed: UInt64(disk.checkpointed)),
+            node: id, promise: disk.promise, log: ReplicaLogState(history: disk.history, committed: UInt64(max(disk.checkpointed, disk.ownOrderEnd))),
             firstStream: streamNumber, settings: simulation.settings)
-        rebuild(through: disk.checkpointed)
+        rebuild(through: max(disk.checkpointed, disk.ownOrderEnd))
     }
 
     /// The shard has a place, and this replica one in it.
     func bear() {
         guard !isBorn else { return }
         isBorn = true
-        disk.settle()
+        disk.settle(isMerged: shard.number == SimulatedShard.merged)
         start()
     }
 
@@ -97,6 +101,7 @@ final class SimulatedReplica {
         if case .place(let place) = event {
             if worker.isDeaf { return }
             knownEpoch = max(knownEpoch, place.epoch)
+            if place.inSync.contains(id) { isUnfilled = false }
         }
         for action in machine.receive(event, now: now) { perform(action) }
         settleWaiters()
@@ -156,6 +161,7 @@ final class SimulatedReplica {
             simulation.counts.note("transfer")
             simulation.trace("worker \(id.value) installs a checkpoint at \(checkpoint.records.count)")
             disk.install(checkpoint.records)
+            isUnfilled = false
             rebuild(through: checkpoint.records.count)
         case .apply(let sequence): apply(through: Int(sequence))
         case .close(let id): if let stream = streams.removeValue(forKey: id) { simulation.network.breakOff(stream) }
@@ -238,7 +244,7 @@ final class SimulatedReplica {
 
     /// As a read of any replica in sync: whatever searches see here.
     func readHere(_ key: Int) -> SimulatedClient.ReadResult? {
-        guard isUp, (try? seal.checkReads(knownEpoch, simulation)) != nil else { return nil }
+        guard isUp, !isUnfilled, (try? seal.checkReads(knownEpoch, simulation)) != nil else { return nil }
         return SimulatedClient.ReadResult(operation: values[key], sequence: applied)
     }
 
@@ -308,7 +314,8 @@ final class SimulatedReplica {
         }
         simulation.network.send(from: endpoint, to: .worker(index)) { [self] in
             guard let primary = peer(index), primary.isUp else { return }
-            let records = Array(primary.disk.records.prefix(primary.disk.checkpointed))
+            // Of a merged shard a checkpoint that has less than all of the parents is of no use to others: another one is waited for.
+            let records = Array(primary.disk.records.prefix(max(primary.disk.checkpointed, primary.disk.ownOrderEnd)))
             simulation.after(simulation.pick(1_000...600_000)) { [self] in
                 simulation.network.send(from: primary.endpoint, to: endpoint) { [self] in
                     guard !isOver, self.life == life else { return }

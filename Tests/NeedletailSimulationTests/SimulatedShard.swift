@@ -7,6 +7,18 @@ final class SimulatedShard {
     let keys: ClosedRange<Int>
     let oracle: Oracle
 
+    /// What the two of a merge are merged into.
+    static let merged: UInt32 = 3
+
+    /// Two shards on the nodes of one.
+    static func halves(of whole: ShardPlace) -> [ShardPlace] {
+        let ranges = [HashRange(first: 0, last: .max / 2), HashRange(first: .max / 2 + 1, last: .max)]
+        return zip(ranges, [whole.inSync.first, whole.inSync.last]).enumerated().map { index, half in
+            ShardPlace(
+                number: UInt32(index + 1), range: half.0, primary: half.1 ?? whole.primary, epoch: 1, replicas: whole.replicas, inSync: whole.inSync)
+        }
+    }
+
     init(_ number: UInt32, keys: ClosedRange<Int>) {
         (self.number, self.keys) = (number, keys)
         oracle = Oracle(number)
@@ -42,6 +54,11 @@ struct SimulatedSeal {
     }
 
     private func check(_ epoch: UInt64, _ end: UInt64) throws(NeedletailError) {
-        if epoch < end { throw NeedletailError(.aborted, "the shard is being split") }
+        if epoch < end { throw NeedletailError(.aborted, "the shard is being split or merged") }
     }
+}
+
+extension SimulatedShard {
+    /// A parent's record in the log of a merged shard.
+    static func taken(_ record: Record) -> Record { Record(epoch: 1, operation: record.operation, key: record.key) }
 }

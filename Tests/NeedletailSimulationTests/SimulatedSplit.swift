@@ -61,7 +61,7 @@ extension SimulatedCoordinator {
         var order = split.order
         order.isClosing = isClosing
         let isAsking = split.step == .preparing || split.step == .sealing
-        askAll(order, isAsking ? place?.inSync.filter(split.nodes.contains) ?? [] : []) { [self] progress in
+        askAll(isAsking ? place?.inSync.filter(split.nodes.contains) ?? [] : []) { $0.obey(order) } then: { [self] progress in
             guard isLeading, self.split == split, places[split.parent.number]?.version == place?.version else { return isSplitting = false }
             var now = Splitter.Circumstances(place: place)
             now.age = .milliseconds(simulation.now / 1000 - Int(split.changedMilliseconds))
@@ -71,7 +71,7 @@ extension SimulatedCoordinator {
             }
             if dropped.step != split.step { dropped = (split.step, []) }
             now.undropped = split.nodes.filter { !dropped.nodes.contains($0) }
-            now.isServed = isServed(split)
+            now.isServed = isServed(split.children.map(\.number), since: split.sealEpoch)
             carryOut(Splitter.next(split, now), split, place, isClosing: isClosing)
         }
     }
@@ -89,16 +89,18 @@ extension SimulatedCoordinator {
             if let place { receive(.resigned(split.parent, place.primary, epoch: place.epoch)) }
             isSplitting = false
         case .drop(let nodes):
-            drop(split, on: nodes)
+            drop(split.dropped, in: split.step, on: nodes)
             isSplitting = false
         case .close, .wait, .nothing: isSplitting = false
         }
     }
 
     /// Asks the workers, and waits for their answers for a while.
-    private func askAll(_ order: SplitOrder, _ nodes: [NodeID], then: @escaping ([NodeID: SplitProgress]) -> Void) {
+    func askAll<Progress>(
+        _ nodes: [NodeID], _ question: @escaping (SimulatedWorker) -> Progress?, then: @escaping ([NodeID: Progress]) -> Void
+    ) {
         let life = life
-        var answers: [NodeID: SplitProgress] = [:]
+        var answers: [NodeID: Progress] = [:]
         var isOver = false
         func end() {
             guard !isOver, isUp, self.life == life else { return }
@@ -108,7 +110,7 @@ extension SimulatedCoordinator {
         for node in nodes {
             let worker = simulation.workers[Int(node.value) - 1]
             simulation.network.send(from: endpoint, to: worker.endpoint) { [self] in
-                guard let progress = worker.obey(order) else { return }
+                guard let progress = question(worker) else { return }
                 simulation.network.send(from: worker.endpoint, to: endpoint) {
                     answers[node] = progress
                     if answers.count == nodes.count { end() }
@@ -118,24 +120,24 @@ extension SimulatedCoordinator {
         simulation.after(nodes.isEmpty ? 0 : 500_000, end)
     }
 
-    private func isServed(_ split: Split) -> Bool {
-        let parts = places.values.filter { place in split.children.contains { $0.number == place.number } }
+    func isServed(_ numbers: [UInt32], since epoch: UInt64) -> Bool {
+        let parts = places.values.filter { numbers.contains($0.number) }
         return parts.allSatisfy { place in
             let living = place.inSync.filter { machine.isAlive($0, now: now) }
             return !living.isEmpty
-                && living.allSatisfy { (simulation.workers[Int($0.value) - 1].replicas[place.number]?.knownEpoch ?? 0) >= split.sealEpoch }
+                && living.allSatisfy { (simulation.workers[Int($0.value) - 1].replicas[place.number]?.knownEpoch ?? 0) >= epoch }
         }
     }
 
-    private func drop(_ split: Split, on nodes: [NodeID]) {
+    func drop(_ shards: [ShardID], in step: Split.Step, on nodes: [NodeID]) {
         let life = life
         for node in nodes {
             let worker = simulation.workers[Int(node.value) - 1]
             simulation.network.send(from: endpoint, to: worker.endpoint) { [self] in
                 guard worker.isUp else { return }
-                for shard in split.dropped { worker.drop(shard.number) }
+                for shard in shards { worker.drop(shard.number) }
                 simulation.network.send(from: worker.endpoint, to: endpoint) { [self] in
-                    guard isUp, self.life == life, dropped.step == split.step else { return }
+                    guard isUp, self.life == life, dropped.step == step else { return }
                     dropped.nodes.insert(node)
                 }
             }

@@ -27,7 +27,7 @@ final class SimulatedWorker {
         self.id = id
         index = Int(id.value) - 1
         clock = SkewedClock(&simulation.random)
-        replicas[0] = SimulatedReplica(simulation, self, simulation.shards[0])
+        for number in simulation.metadata.places.keys { replicas[number] = SimulatedReplica(simulation, self, simulation.shards[Int(number)]) }
     }
 
     func isLeaseHeld(_ shard: ShardID, _ epoch: UInt64) -> Bool {
@@ -45,6 +45,7 @@ final class SimulatedWorker {
         heartbeat(life)
         tick(life)
         resumeParts()
+        resumeMerge()
     }
 
     func crash() {
@@ -93,17 +94,22 @@ final class SimulatedWorker {
 
     func receive(_ place: ShardPlace) {
         guard isUp, !isDeaf else { return }
-        if place.number != 0, place.replicas.contains(id) { settle(place) }
+        if place.number != 0, simulation.resharding != .merge || place.number == SimulatedShard.merged, place.replicas.contains(id) { settle(place) }
         replicas[place.number]?.deliver(.place(place))
     }
 
     /// A part of a shard that was split has a place. Whoever is in sync made it beside the whole; others begin empty.
     private func settle(_ place: ShardPlace) {
-        if let replica = replicas[place.number] { return replica.bear() }
+        if let replica = replicas[place.number] {
+            // It may lack some of the parents' records: then its log agrees with nobody's.
+            if !replica.isBorn, place.number == SimulatedShard.merged, !place.inSync.contains(id) { simulation.counts.note("merged replica that was not in sync") }
+            return replica.bear()
+        }
         guard !place.inSync.contains(id) else {
             return simulation.fail("worker \(id.value) counts as in sync in shard \(place.number), which it does not have")
         }
         let replica = SimulatedReplica(simulation, self, simulation.shards[Int(place.number)])
+        replica.isUnfilled = true
         replicas[place.number] = replica
         replica.start()
     }

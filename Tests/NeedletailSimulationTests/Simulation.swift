@@ -21,9 +21,13 @@ final class Simulation {
     var counts = EventCounts()
 
     var faults: FaultPlan
-    /// The one there is at first, then its two parts if it is split.
-    let shards = [SimulatedShard(0, keys: 1...4), SimulatedShard(1, keys: 1...2), SimulatedShard(2, keys: 3...4)]
-    let isSplitting: Bool
+    /// The one there is at first, then its two parts if it is split. Or first two parts, and then the last one, if they are merged.
+    let shards = [
+        SimulatedShard(0, keys: 1...4), SimulatedShard(1, keys: 1...2), SimulatedShard(2, keys: 3...4), SimulatedShard(SimulatedShard.merged, keys: 1...4),
+    ]
+    let resharding: Resharding
+
+    enum Resharding { case none, split, merge }
     private var operations = 0
     private(set) var network: SimulatedNetwork!
     private(set) var metadata: SimulatedMetadata!
@@ -36,12 +40,12 @@ final class Simulation {
         lag: .milliseconds(900), heartbeat: .milliseconds(300), silence: .milliseconds(1_200), retry: .milliseconds(120))
     var minInSync: Int
 
-    /// - Parameter isSplitting: whether the shard is split on the way. All else is drawn as if it were not.
-    init(seed: UInt64, bug: Bug? = nil, isSplitting: Bool = false, isTracing: Bool = false) {
+    /// - Parameter resharding: whether the shard is split on the way, or two merged. All else is drawn as if they were not.
+    init(seed: UInt64, bug: Bug? = nil, resharding: Resharding = .none, isTracing: Bool = false) {
         self.seed = seed
         self.bug = bug
         self.isTracing = isTracing
-        self.isSplitting = isSplitting
+        self.resharding = resharding
         random = SeededGenerator(seed: seed)
         faults = FaultPlan(&random, bug: bug)
         settings.windowBytes = [2, 4, 16].randomElement(using: &random) ?? 4
@@ -50,10 +54,8 @@ final class Simulation {
         let count = Int.random(in: 2...4, using: &random)
         let nodes = (1...count).map { NodeID(UInt64($0)) }
         let inSync = Array(nodes.prefix(Int.random(in: 1...count, using: &random)))
-        metadata = SimulatedMetadata(
-            self,
-            place: ShardPlace(
-                number: 0, range: HashRange(first: 0, last: .max), primary: nodes[0], epoch: 1, replicas: nodes, inSync: inSync))
+        let first = ShardPlace(number: 0, range: HashRange(first: 0, last: .max), primary: nodes[0], epoch: 1, replicas: nodes, inSync: inSync)
+        metadata = SimulatedMetadata(self, places: resharding == .merge ? SimulatedShard.halves(of: first) : [first])
         workers = nodes.map { SimulatedWorker(self, $0) }
         coordinators = (0..<Int.random(in: 1...3, using: &random)).map { SimulatedCoordinator(self, $0) }
         clients = (0..<([2, 4, 9].randomElement(using: &random) ?? 4)).map { SimulatedClient(self, $0) }
@@ -66,7 +68,8 @@ final class Simulation {
         coordinators.forEach { $0.start() }
         clients.forEach { $0.start() }
         faults.begin(self)
-        if isSplitting { beginSplit() }
+        if resharding == .split { beginSplit() }
+        if resharding == .merge { beginMerge() }
         advance(until: faults.end)
         if failure == nil {
             trace("--- heal")
@@ -94,6 +97,7 @@ final class Simulation {
     /// Why not all is well again, or nil.
     private var unhealed: String? {
         if let split = metadata.split, !split.step.hasEnded { return "the split is at \(split.step): \(split.problem)" }
+        if let merge = metadata.merge, !merge.step.hasEnded { return "the merge is at \(merge.step): \(merge.problem)" }
         return living.lazy.compactMap { $0.oracle.unhealed(self) }.first
     }
 

@@ -8,26 +8,26 @@ import Testing
     private static func number(_ name: String) -> UInt64? { environment[name].flatMap { UInt64($0) } }
 
     /// Runs one seed; a failure is run again with a trace.
-    private static func run(_ seed: UInt64, bug: Bug? = nil, isSplitting: Bool = false) -> (failure: String?, counts: EventCounts) {
-        let simulation = Simulation(seed: seed, bug: bug, isSplitting: isSplitting)
+    private static func run(_ seed: UInt64, bug: Bug? = nil, resharding: Simulation.Resharding = .none) -> (failure: String?, counts: EventCounts) {
+        let simulation = Simulation(seed: seed, bug: bug, resharding: resharding)
         return (simulation.run(), simulation.counts)
     }
 
-    private static func report(_ seed: UInt64, _ failure: String, isSplitting: Bool) -> String {
-        let again = Simulation(seed: seed, isSplitting: isSplitting, isTracing: true)
+    private static func report(_ seed: UInt64, _ failure: String, resharding: Simulation.Resharding) -> String {
+        let again = Simulation(seed: seed, resharding: resharding, isTracing: true)
         let same = again.run()
         return "NEEDLETAIL_SIMULATION_SEED=\(seed): \(failure)\(same == failure ? "" : " (the second run said \(same ?? "nothing"))")\n\(again.story)"
     }
 
     /// Runs many seeds on two threads.
-    private static func run(_ seeds: Range<UInt64>, isSplitting: Bool) async -> (failures: [(UInt64, String)], counts: EventCounts) {
+    private static func run(_ seeds: Range<UInt64>, resharding: Simulation.Resharding) async -> (failures: [(UInt64, String)], counts: EventCounts) {
         let lanes: UInt64 = 2
         return await withTaskGroup(of: ([(UInt64, String)], EventCounts).self) { group in
             for lane in 0..<lanes {
                 group.addTask {
                     var (failures, counts): ([(UInt64, String)], EventCounts) = ([], EventCounts())
                     for seed in seeds where seed % lanes == lane {
-                        let result = run(seed, isSplitting: isSplitting)
+                        let result = run(seed, resharding: resharding)
                         await Task.yield()
                         counts.add(result.counts)
                         if let failure = result.failure { failures.append((seed, failure)) }
@@ -45,7 +45,7 @@ import Testing
     }
 
     @Test func everySeedKeepsItsPromises() async {
-        await everySeed(isSplitting: false, kinds: [
+        await everySeed(resharding: .none, kinds: [
             "promotion", "cut", "transfer", "shrink", "join", "resignation", "failed commit", "crash", "coordinator crash", "partition",
             "one-way partition", "election", "broken stream", "shard waits", "refused proposal", "change of unknown outcome",
             "change refused for its version", "change refused for its term", "change that only ends others", "retry of an operation in the log",
@@ -55,18 +55,27 @@ import Testing
 
     /// The same seeds, with the shard being split on the way: half as many.
     @Test func everySeedWithASplitKeepsItsPromises() async {
-        await everySeed(isSplitting: true, kinds: [
+        await everySeed(resharding: .split, kinds: [
             "cut-over", "split sealing", "split unsealing", "split done", "split cancelled", "step refused for what changed meanwhile", "promotion", "transfer",
             "crash", "coordinator crash", "partition", "read of any replica", "change of a shard that is no more", "retry of an operation in the log",
         ])
     }
 
-    private func everySeed(isSplitting: Bool, kinds: [String]) async {
+    /// The same seeds, with two shards that are merged on the way: half as many.
+    @Test func everySeedWithAMergeKeepsItsPromises() async {
+        await everySeed(resharding: .merge, kinds: [
+            "merge over", "merge sealing", "merge unsealing", "merge done", "merge cancelled", "step refused for what changed meanwhile", "promotion",
+            "transfer", "crash", "coordinator crash", "partition", "read of any replica", "change of a shard that is no more",
+            "retry of an operation in the log", "merged replica that was not in sync",
+        ])
+    }
+
+    private func everySeed(resharding: Simulation.Resharding, kinds: [String]) async {
         let first = Self.number("NEEDLETAIL_SIMULATION_SEED")
-        let seeds = first.map { $0..<$0 + 1 } ?? 1..<(Self.number("NEEDLETAIL_SIMULATION_SEEDS") ?? 2_000) / (isSplitting ? 2 : 1) + 1
+        let seeds = first.map { $0..<$0 + 1 } ?? 1..<(Self.number("NEEDLETAIL_SIMULATION_SEEDS") ?? 2_000) / (resharding == .none ? 1 : 2) + 1
         let begin = ContinuousClock.now
-        let (failures, counts) = await Self.run(seeds, isSplitting: isSplitting)
-        if let (seed, failure) = failures.first { print(Self.report(seed, failure, isSplitting: isSplitting)) }
+        let (failures, counts) = await Self.run(seeds, resharding: resharding)
+        if let (seed, failure) = failures.first { print(Self.report(seed, failure, resharding: resharding)) }
         #expect(failures.isEmpty, "\(failures.count) seeds failed: \(failures.prefix(5).map { "\($0.0) \($0.1)" })")
         if Self.environment["NEEDLETAIL_SIMULATION_COUNTS"] != nil {
             print("\(seeds.count) seeds in \(ContinuousClock.now - begin): \(counts.description)")
@@ -78,7 +87,7 @@ import Testing
     @Test func aSeedAlwaysTellsTheSameStory() {
         for seed in UInt64(1)...10 {
             let stories = (0..<2).map { _ in
-                let simulation = Simulation(seed: seed, isSplitting: seed % 2 == 0, isTracing: true)
+                let simulation = Simulation(seed: seed, resharding: [.none, .split, .merge][Int(seed % 3)], isTracing: true)
                 _ = simulation.run()
                 return simulation.story
             }
@@ -87,15 +96,19 @@ import Testing
     }
 
     @Test(arguments: Bug.allCases) func aBrokenWorldIsNoticed(bug: Bug) async {
+        for resharding in bug.reshardings { await notice(bug, resharding) }
+    }
+
+    private func notice(_ bug: Bug, _ resharding: Simulation.Resharding) async {
         let seeds = UInt64(1)...1_000
         var found: UInt64?
         for seed in seeds where found == nil {
-            if Self.run(seed, bug: bug, isSplitting: bug.isOfSplits).failure != nil { found = seed }
+            if Self.run(seed, bug: bug, resharding: resharding).failure != nil { found = seed }
             await Task.yield()
         }
         #expect(found != nil, "\(bug.rawValue) was not found by \(seeds.count) seeds")
         if let found, Self.environment["NEEDLETAIL_SIMULATION_COUNTS"] != nil {
-            print("\(bug.rawValue): seed \(found): \(Self.run(found, bug: bug, isSplitting: bug.isOfSplits).failure ?? "")")
+            print("\(bug.rawValue): seed \(found): \(Self.run(found, bug: bug, resharding: resharding).failure ?? "")")
         }
     }
 }

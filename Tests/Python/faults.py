@@ -5,6 +5,7 @@ are only the faults that signals make. Processes end when the thread ends that s
 """
 
 import atexit
+import collections
 import os
 import pathlib
 import shutil
@@ -274,12 +275,17 @@ class World:
             self.close(False)
             raise
 
+    def finished(self):
+        """How many moves, splits and merges came to which end."""
+        all = self.doors[0].cluster.Operations(cluster_pb2.ListOperationsRequest(), timeout=10).operations
+        return collections.Counter(f"{one.kind} {one.step}" for one in all)
+
     def open_splits(self):
-        """Shards that are still being split, as the first coordinator that answers knows; True when none does."""
+        """Shards that are still being split or merged, as the first coordinator that answers knows; True when none does."""
         for door in self.doors:
             try:
                 all = door.cluster.Operations(cluster_pb2.ListOperationsRequest(), timeout=2).operations
-                return [one for one in all if one.kind == "split" and one.step not in ("done", "cancelled", "failed")]
+                return [one for one in all if one.kind in ("split", "merge") and one.step not in ("done", "cancelled", "failed")]
             except grpc.RpcError:
                 continue
         return True
@@ -387,7 +393,7 @@ class Nemesis:
         self.world, self.random, self.done = world, random, {}
         self.faults = [self.kill_worker, self.kill_primary, self.kill_primary, self.pause_worker, self.pause_primary, self.pause_primary,
                        self.kill_coordinator, self.kill_leader, self.pause_leader, self.pause_coordinator, self.kill_etcd, self.pause_etcd,
-                       self.kill_two_workers, self.divide_shard, self.divide_shard]
+                       self.kill_two_workers, self.divide_shard, self.divide_shard, self.join_shards, self.join_shards]
         if world.workers[0].shim:
             self.faults += [self.fail_syncs, self.fail_syncs_of_primary, self.step_clock]
         if world.disks:
@@ -456,6 +462,22 @@ class Nemesis:
         except grpc.RpcError as error:
             return f"divide {shard.collection}/{shard.shard}: {error.code().name}"
         return f"divide {shard.collection}/{shard.shard}"
+
+    def join_shards(self):
+        """As well: two neighbours, most often of one split; two shards of a collection stay."""
+        shards = self.world.shards()
+        pairs = [(a, b) for a, b in zip(shards or [], (shards or [])[1:]) if a.collection == b.collection
+                 and {r.node for r in a.replicas} == {r.node for r in b.replicas} and sum(s.collection == a.collection for s in shards) > 2]
+        if not pairs:
+            return None
+        first, second = pairs[self.random.integers(len(pairs))]
+        what = f"join {first.collection}/{first.shard} and {second.shard}"
+        try:
+            door = self.world.doors[self.random.integers(len(self.world.doors))]
+            door.cluster.Merge(cluster_pb2.MergeRequest(collection=first.collection, shard=first.shard, other=second.shard), timeout=2)
+        except grpc.RpcError as error:
+            return f"{what}: {error.code().name}"
+        return what
 
     def isolate(self, host, others):
         return self.part([host], others) if host else None

@@ -369,6 +369,7 @@ def test_nothing_is_lost_or_stale_under_faults():
         violations = finish(world, clients, history)
         counts = sum((client.counts for client in clients), collections.Counter())
         print(f"{len(history.operations)} operations; {dict(counts)}; faults {nemesis.done}")
+        print(f"of the leader: {dict(world.finished())}")
         assert not violations, "\n".join([f"seed {seed}", *violations[:10], "faults:", *events, world.describe()])
         assert all(counts[kind.__name__] for kind, _ in clients[0].kinds), counts
         is_clean = True

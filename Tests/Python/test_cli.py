@@ -275,7 +275,8 @@ def test_output_that_cannot_be_written_is_an_error(cluster, cli, name, tmp_path)
 
 def test_flags_out_of_range_are_refused(tmp_path):
     for program, *flags in (["needletail-shard", "--search-threads", "100000"], ["needletail-shard", "--log-level", "loud"],
-                            ["needletail-shard", "--log-segment", "0"], ["needletail-shard", "--advertise", "foo"],
+                            ["needletail-shard", "--log-segment", "0"], ["needletail-shard", "--advertise", "foo"], ["needletail-shard", "--copy-rate", "5"],
+                            ["needletail-coordinator", "--merge-below", "60", "--split-above", "100"],
                             ["needletail-coordinator", "--leader-lease", "1"], ["needletail-coordinator", "--drain-seconds=-1"],
                             ["needletail-coordinator", "--etcd-password-file", "/nonexistent"]):
         run = subprocess.run([BINARIES / program, *flags, "--data", tmp_path / "data", "--listen", "127.0.0.1:0"], capture_output=True, text=True, timeout=60)

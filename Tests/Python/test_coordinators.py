@@ -261,6 +261,15 @@ def test_reads_and_writes_go_on_without_etcd(cluster):
         wait_for(lambda: succeeds(lambda: door.write("c", range(10))), "the collection everywhere", 5, cluster.describe)
     cluster.etcd.kill()
     wait_for(lambda: not succeeds(lambda: cluster.doors[1].create("no")), "creations being refused", 20, cluster.describe)
+
+    def reason():
+        try:
+            cluster.doors[1].create("no")
+        except grpc.RpcError as error:
+            return error.details()
+
+    # It says what is missing.
+    wait_for(lambda: "etcd does not answer" in (reason() or ""), "a refusal that names etcd", 20, reason)
     for door in cluster.doors:
         door.write("c", range(20))
         assert door.count("c") == 20

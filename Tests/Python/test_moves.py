@@ -383,3 +383,52 @@ def test_the_next_leader_finishes_a_move_from_any_step():
         assert len(done) == 12 and {one.step for one in done} == {"done"}
         wait_for(lambda: len(list(cluster.folder.glob("shard-*/data/replicas/*"))) == 1, "one replica's files", 20, cluster.describe)
         assert not list(cluster.folder.glob("shard-*/data/orphaned/*"))
+
+
+def test_nodes_are_named_by_enough_digits():
+    with Cluster(workers=2, coordinator_arguments=CALM) as cluster:
+        node = cluster.cluster.Nodes(cluster_pb2.ListNodesRequest(), timeout=10).nodes[0].id
+
+        def drain(text, *more):
+            command = [str(BINARIES / "needletail"), "cluster", "drain", text, *more, "--endpoint", cluster.coordinator.address]
+            return subprocess.run(command, capture_output=True, text=True, timeout=30)
+
+        for text in [node[-1], node[:3], node[-3:], "", "zzzz", "0" * 17]:
+            refused = drain(text)
+            assert refused.returncode != 0 and "cluster nodes" in refused.stderr, refused
+        assert not any(n.drained for n in cluster.cluster.Nodes(cluster_pb2.ListNodesRequest(), timeout=10).nodes)
+        for text in [node[:4], node[-4:], node]:
+            for more in [[], ["--undo"]]:
+                assert drain(text, *more).returncode == 0
+                assert [n.drained for n in cluster.cluster.Nodes(cluster_pb2.ListNodesRequest(), timeout=10).nodes if n.id == node] == [not more]
+
+
+def test_copies_keep_to_their_rate():
+    """A replica of some megabytes is copied no faster than is allowed, and is whole; what is written meanwhile does not wait for it."""
+    rate = 2 << 20
+    with Cluster(workers=2, worker_arguments=["--copy-rate", "2MiB"], coordinator_arguments=CALM) as cluster:
+        create(cluster, "slow", 1, 1)
+        for start in range(0, 24_000, 4000):
+            write(cluster, "slow", range(start, start + 4000))
+        held = shards(cluster, "slow")[0].replicas[0]
+        assert held.data_bytes > 2 * rate
+
+        def saved():
+            return sum(file.stat().st_size for file in cluster.folder.glob("shard-*/data/replicas/*/checkpoint/slabs-*"))
+
+        # What the checkpoint lacks comes along the log, which is not limited.
+        wait_for(lambda: saved() > held.data_bytes / 2, "a checkpoint", 60, cluster.describe)
+        target = next(n.id for n in cluster.cluster.Nodes(cluster_pb2.ListNodesRequest(), timeout=10).nodes if n.id != held.node)
+        began = time.monotonic()
+        begun = move(cluster, "slow", 0, **{"from": held.node, "to": target})
+        written = 0
+        while operation(cluster, begun.id).step in ("adding", "catching up"):
+            write(cluster, "slow", [100_000 + written])
+            written += 1
+        took = time.monotonic() - began
+        wait_for(lambda: operation(cluster, begun.id).step == "done", "the move", 60, cluster.describe)
+        # The newest checkpoint, when the copy begins, may have half of it.
+        assert took >= held.data_bytes / 4 / rate, (took, held.data_bytes)
+        assert written > 5
+        answer = cluster.points.Count(p.CountRequest(collection="slow", read=PRIMARY), timeout=20)
+        assert answer.count == 24_000 + written

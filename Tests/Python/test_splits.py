@@ -100,7 +100,7 @@ class Traffic:
 
     def __enter__(self):
         # Replicas that are in sync may have the last writes in their logs only.
-        wait_for(lambda: all(r.points >= len(self.stable) for door in self.doors for s in shards(door, self.name) for r in s.replicas), "every replica having all", 30)
+        wait_for(lambda: all(sum(min(r.points for r in s.replicas) for s in shards(door, self.name)) >= len(self.stable) for door in self.doors), "every replica having all", 30)
         hits = nearest(self.doors[0], self.name, self.query)
         request = p.SearchRequest(collection=self.name, query=p.Query(vector=common.Vector(data=self.query.tobytes()), limit=60, exact=True), read=PRIMARY)
         self.expected = [hit.id.number for hit in self.doors[0].points.Search(request, timeout=20).points]

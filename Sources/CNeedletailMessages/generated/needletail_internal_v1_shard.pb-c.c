@@ -1582,6 +1582,186 @@ void   needletail__internal__v1__split_progress__free_unpacked
   assert(message->base.descriptor == &needletail__internal__v1__split_progress__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   needletail__internal__v1__merge_request__init
+                     (Needletail__Internal__V1__MergeRequest         *message)
+{
+  static const Needletail__Internal__V1__MergeRequest init_value = NEEDLETAIL__INTERNAL__V1__MERGE_REQUEST__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__merge_request__get_packed_size
+                     (const Needletail__Internal__V1__MergeRequest *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__merge_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__merge_request__pack
+                     (const Needletail__Internal__V1__MergeRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__merge_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__merge_request__pack_to_buffer
+                     (const Needletail__Internal__V1__MergeRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__merge_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__MergeRequest *
+       needletail__internal__v1__merge_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__MergeRequest *)
+     protobuf_c_message_unpack (&needletail__internal__v1__merge_request__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__merge_request__free_unpacked
+                     (Needletail__Internal__V1__MergeRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__merge_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__internal__v1__merge_parent__init
+                     (Needletail__Internal__V1__MergeParent         *message)
+{
+  static const Needletail__Internal__V1__MergeParent init_value = NEEDLETAIL__INTERNAL__V1__MERGE_PARENT__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__merge_parent__get_packed_size
+                     (const Needletail__Internal__V1__MergeParent *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__merge_parent__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__merge_parent__pack
+                     (const Needletail__Internal__V1__MergeParent *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__merge_parent__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__merge_parent__pack_to_buffer
+                     (const Needletail__Internal__V1__MergeParent *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__merge_parent__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__MergeParent *
+       needletail__internal__v1__merge_parent__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__MergeParent *)
+     protobuf_c_message_unpack (&needletail__internal__v1__merge_parent__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__merge_parent__free_unpacked
+                     (Needletail__Internal__V1__MergeParent *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__merge_parent__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__internal__v1__merge_reply__init
+                     (Needletail__Internal__V1__MergeReply         *message)
+{
+  static const Needletail__Internal__V1__MergeReply init_value = NEEDLETAIL__INTERNAL__V1__MERGE_REPLY__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__merge_reply__get_packed_size
+                     (const Needletail__Internal__V1__MergeReply *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__merge_reply__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__merge_reply__pack
+                     (const Needletail__Internal__V1__MergeReply *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__merge_reply__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__merge_reply__pack_to_buffer
+                     (const Needletail__Internal__V1__MergeReply *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__merge_reply__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__MergeReply *
+       needletail__internal__v1__merge_reply__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__MergeReply *)
+     protobuf_c_message_unpack (&needletail__internal__v1__merge_reply__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__merge_reply__free_unpacked
+                     (Needletail__Internal__V1__MergeReply *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__merge_reply__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__internal__v1__merge_parent_progress__init
+                     (Needletail__Internal__V1__MergeParentProgress         *message)
+{
+  static const Needletail__Internal__V1__MergeParentProgress init_value = NEEDLETAIL__INTERNAL__V1__MERGE_PARENT_PROGRESS__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__merge_parent_progress__get_packed_size
+                     (const Needletail__Internal__V1__MergeParentProgress *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__merge_parent_progress__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__merge_parent_progress__pack
+                     (const Needletail__Internal__V1__MergeParentProgress *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__merge_parent_progress__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__merge_parent_progress__pack_to_buffer
+                     (const Needletail__Internal__V1__MergeParentProgress *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__merge_parent_progress__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__MergeParentProgress *
+       needletail__internal__v1__merge_parent_progress__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__MergeParentProgress *)
+     protobuf_c_message_unpack (&needletail__internal__v1__merge_parent_progress__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__merge_parent_progress__free_unpacked
+                     (Needletail__Internal__V1__MergeParentProgress *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__merge_parent_progress__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   needletail__internal__v1__fence_reply__init
                      (Needletail__Internal__V1__FenceReply         *message)
 {
@@ -5606,6 +5786,288 @@ const ProtobufCMessageDescriptor needletail__internal__v1__split_progress__descr
   (ProtobufCMessageInit) needletail__internal__v1__split_progress__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
+static const ProtobufCFieldDescriptor needletail__internal__v1__merge_request__field_descriptors[3] =
+{
+  {
+    "parents",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Needletail__Internal__V1__MergeRequest, n_parents),
+    offsetof(Needletail__Internal__V1__MergeRequest, parents),
+    &needletail__internal__v1__merge_parent__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "number",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__MergeRequest, number),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "closing",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__MergeRequest, closing),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__merge_request__field_indices_by_name[] = {
+  2,   /* field[2] = closing */
+  1,   /* field[1] = number */
+  0,   /* field[0] = parents */
+};
+static const ProtobufCIntRange needletail__internal__v1__merge_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__merge_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.MergeRequest",
+  "MergeRequest",
+  "Needletail__Internal__V1__MergeRequest",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__MergeRequest),
+  3,
+  needletail__internal__v1__merge_request__field_descriptors,
+  needletail__internal__v1__merge_request__field_indices_by_name,
+  1,  needletail__internal__v1__merge_request__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__merge_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__merge_parent__field_descriptors[4] =
+{
+  {
+    "shard",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__MergeParent, shard),
+    &needletail__internal__v1__shard_id__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "first_hash",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__MergeParent, first_hash),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "last_hash",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__MergeParent, last_hash),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "seal_epoch",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__MergeParent, seal_epoch),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__merge_parent__field_indices_by_name[] = {
+  1,   /* field[1] = first_hash */
+  2,   /* field[2] = last_hash */
+  3,   /* field[3] = seal_epoch */
+  0,   /* field[0] = shard */
+};
+static const ProtobufCIntRange needletail__internal__v1__merge_parent__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__merge_parent__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.MergeParent",
+  "MergeParent",
+  "Needletail__Internal__V1__MergeParent",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__MergeParent),
+  4,
+  needletail__internal__v1__merge_parent__field_descriptors,
+  needletail__internal__v1__merge_parent__field_indices_by_name,
+  1,  needletail__internal__v1__merge_parent__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__merge_parent__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__merge_reply__field_descriptors[3] =
+{
+  {
+    "parents",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Needletail__Internal__V1__MergeReply, n_parents),
+    offsetof(Needletail__Internal__V1__MergeReply, parents),
+    &needletail__internal__v1__merge_parent_progress__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "ready",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__MergeReply, ready),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "waiting",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__MergeReply, waiting),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__merge_reply__field_indices_by_name[] = {
+  0,   /* field[0] = parents */
+  1,   /* field[1] = ready */
+  2,   /* field[2] = waiting */
+};
+static const ProtobufCIntRange needletail__internal__v1__merge_reply__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__merge_reply__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.MergeReply",
+  "MergeReply",
+  "Needletail__Internal__V1__MergeReply",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__MergeReply),
+  3,
+  needletail__internal__v1__merge_reply__field_descriptors,
+  needletail__internal__v1__merge_reply__field_indices_by_name,
+  1,  needletail__internal__v1__merge_reply__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__merge_reply__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__merge_parent_progress__field_descriptors[4] =
+{
+  {
+    "end",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__MergeParentProgress, end),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "sealed",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__MergeParentProgress, sealed),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "closed",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__MergeParentProgress, closed),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "taken",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__MergeParentProgress, taken),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__merge_parent_progress__field_indices_by_name[] = {
+  2,   /* field[2] = closed */
+  0,   /* field[0] = end */
+  1,   /* field[1] = sealed */
+  3,   /* field[3] = taken */
+};
+static const ProtobufCIntRange needletail__internal__v1__merge_parent_progress__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__merge_parent_progress__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.MergeParentProgress",
+  "MergeParentProgress",
+  "Needletail__Internal__V1__MergeParentProgress",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__MergeParentProgress),
+  4,
+  needletail__internal__v1__merge_parent_progress__field_descriptors,
+  needletail__internal__v1__merge_parent_progress__field_indices_by_name,
+  1,  needletail__internal__v1__merge_parent_progress__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__merge_parent_progress__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
 static const ProtobufCFieldDescriptor needletail__internal__v1__fence_reply__field_descriptors[3] =
 {
   {
@@ -8125,25 +8587,27 @@ void needletail__internal__v1__shard_worker__init (Needletail__Internal__V1__Sha
                                      &needletail__internal__v1__shard_worker__descriptor,
                                      (ProtobufCServiceDestroy) destroy);
 }
-static const ProtobufCMethodDescriptor needletail__internal__v1__replication__method_descriptors[8] =
+static const ProtobufCMethodDescriptor needletail__internal__v1__replication__method_descriptors[9] =
 {
   { "Follow", &needletail__internal__v1__follow_request__descriptor, &needletail__internal__v1__follow_reply__descriptor },
   { "Fence", &needletail__internal__v1__fence_request__descriptor, &needletail__internal__v1__fence_reply__descriptor },
   { "HandOver", &needletail__internal__v1__hand_over_request__descriptor, &needletail__internal__v1__empty__descriptor },
   { "Split", &needletail__internal__v1__split_request__descriptor, &needletail__internal__v1__split_reply__descriptor },
+  { "Merge", &needletail__internal__v1__merge_request__descriptor, &needletail__internal__v1__merge_reply__descriptor },
   { "BeginCopy", &needletail__internal__v1__shard_id__descriptor, &needletail__internal__v1__copy_description__descriptor },
   { "ReadCopy", &needletail__internal__v1__read_copy_request__descriptor, &needletail__internal__v1__copy_piece__descriptor },
   { "EndCopy", &needletail__internal__v1__end_copy_request__descriptor, &needletail__internal__v1__empty__descriptor },
   { "Digest", &needletail__internal__v1__digest_request__descriptor, &needletail__internal__v1__digest_reply__descriptor },
 };
 const unsigned needletail__internal__v1__replication__method_indices_by_name[] = {
-  4,        /* BeginCopy */
-  7,        /* Digest */
-  6,        /* EndCopy */
+  5,        /* BeginCopy */
+  8,        /* Digest */
+  7,        /* EndCopy */
   1,        /* Fence */
   0,        /* Follow */
   2,        /* HandOver */
-  5,        /* ReadCopy */
+  4,        /* Merge */
+  6,        /* ReadCopy */
   3         /* Split */
 };
 const ProtobufCServiceDescriptor needletail__internal__v1__replication__descriptor =
@@ -8153,7 +8617,7 @@ const ProtobufCServiceDescriptor needletail__internal__v1__replication__descript
   "Replication",
   "Needletail__Internal__V1__Replication",
   "needletail.internal.v1",
-  8,
+  9,
   needletail__internal__v1__replication__method_descriptors,
   needletail__internal__v1__replication__method_indices_by_name
 };
@@ -8189,13 +8653,21 @@ void needletail__internal__v1__replication__split(ProtobufCService *service,
   assert(service->descriptor == &needletail__internal__v1__replication__descriptor);
   service->invoke(service, 3, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
+void needletail__internal__v1__replication__merge(ProtobufCService *service,
+                                                  const Needletail__Internal__V1__MergeRequest *input,
+                                                  Needletail__Internal__V1__MergeReply_Closure closure,
+                                                  void *closure_data)
+{
+  assert(service->descriptor == &needletail__internal__v1__replication__descriptor);
+  service->invoke(service, 4, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
 void needletail__internal__v1__replication__begin_copy(ProtobufCService *service,
                                                        const Needletail__Internal__V1__ShardId *input,
                                                        Needletail__Internal__V1__CopyDescription_Closure closure,
                                                        void *closure_data)
 {
   assert(service->descriptor == &needletail__internal__v1__replication__descriptor);
-  service->invoke(service, 4, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 5, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__internal__v1__replication__read_copy(ProtobufCService *service,
                                                       const Needletail__Internal__V1__ReadCopyRequest *input,
@@ -8203,7 +8675,7 @@ void needletail__internal__v1__replication__read_copy(ProtobufCService *service,
                                                       void *closure_data)
 {
   assert(service->descriptor == &needletail__internal__v1__replication__descriptor);
-  service->invoke(service, 5, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 6, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__internal__v1__replication__end_copy(ProtobufCService *service,
                                                      const Needletail__Internal__V1__EndCopyRequest *input,
@@ -8211,7 +8683,7 @@ void needletail__internal__v1__replication__end_copy(ProtobufCService *service,
                                                      void *closure_data)
 {
   assert(service->descriptor == &needletail__internal__v1__replication__descriptor);
-  service->invoke(service, 6, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 7, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__internal__v1__replication__digest(ProtobufCService *service,
                                                    const Needletail__Internal__V1__DigestRequest *input,
@@ -8219,7 +8691,7 @@ void needletail__internal__v1__replication__digest(ProtobufCService *service,
                                                    void *closure_data)
 {
   assert(service->descriptor == &needletail__internal__v1__replication__descriptor);
-  service->invoke(service, 7, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 8, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__internal__v1__replication__init (Needletail__Internal__V1__Replication_Service *service,
                                                   Needletail__Internal__V1__Replication_ServiceDestroy destroy)

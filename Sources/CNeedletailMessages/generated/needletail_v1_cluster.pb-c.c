@@ -997,6 +997,51 @@ void   needletail__v1__split_request__free_unpacked
   assert(message->base.descriptor == &needletail__v1__split_request__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   needletail__v1__merge_request__init
+                     (Needletail__V1__MergeRequest         *message)
+{
+  static const Needletail__V1__MergeRequest init_value = NEEDLETAIL__V1__MERGE_REQUEST__INIT;
+  *message = init_value;
+}
+size_t needletail__v1__merge_request__get_packed_size
+                     (const Needletail__V1__MergeRequest *message)
+{
+  assert(message->base.descriptor == &needletail__v1__merge_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__v1__merge_request__pack
+                     (const Needletail__V1__MergeRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__v1__merge_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__v1__merge_request__pack_to_buffer
+                     (const Needletail__V1__MergeRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__v1__merge_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__V1__MergeRequest *
+       needletail__v1__merge_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__V1__MergeRequest *)
+     protobuf_c_message_unpack (&needletail__v1__merge_request__descriptor,
+                                allocator, len, data);
+}
+void   needletail__v1__merge_request__free_unpacked
+                     (Needletail__V1__MergeRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__v1__merge_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   needletail__v1__operation__init
                      (Needletail__V1__Operation         *message)
 {
@@ -2608,6 +2653,70 @@ const ProtobufCMessageDescriptor needletail__v1__split_request__descriptor =
   (ProtobufCMessageInit) needletail__v1__split_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
+static const ProtobufCFieldDescriptor needletail__v1__merge_request__field_descriptors[3] =
+{
+  {
+    "collection",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__MergeRequest, collection),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "shard",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__MergeRequest, shard),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "other",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__MergeRequest, other),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__v1__merge_request__field_indices_by_name[] = {
+  0,   /* field[0] = collection */
+  2,   /* field[2] = other */
+  1,   /* field[1] = shard */
+};
+static const ProtobufCIntRange needletail__v1__merge_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor needletail__v1__merge_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.v1.MergeRequest",
+  "MergeRequest",
+  "Needletail__V1__MergeRequest",
+  "needletail.v1",
+  sizeof(Needletail__V1__MergeRequest),
+  3,
+  needletail__v1__merge_request__field_descriptors,
+  needletail__v1__merge_request__field_indices_by_name,
+  1,  needletail__v1__merge_request__number_ranges,
+  (ProtobufCMessageInit) needletail__v1__merge_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
 static const ProtobufCFieldDescriptor needletail__v1__operation__field_descriptors[7] =
 {
   {
@@ -2911,7 +3020,7 @@ const ProtobufCEnumDescriptor needletail__v1__replica_state__descriptor =
   needletail__v1__replica_state__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };
-static const ProtobufCMethodDescriptor needletail__v1__cluster__method_descriptors[13] =
+static const ProtobufCMethodDescriptor needletail__v1__cluster__method_descriptors[14] =
 {
   { "Status", &needletail__v1__cluster_status_request__descriptor, &needletail__v1__cluster_status_response__descriptor },
   { "Nodes", &needletail__v1__list_nodes_request__descriptor, &needletail__v1__list_nodes_response__descriptor },
@@ -2920,6 +3029,7 @@ static const ProtobufCMethodDescriptor needletail__v1__cluster__method_descripto
   { "Move", &needletail__v1__move_request__descriptor, &needletail__v1__operation__descriptor },
   { "Cancel", &needletail__v1__cancel_request__descriptor, &needletail__v1__operation__descriptor },
   { "Split", &needletail__v1__split_request__descriptor, &needletail__v1__operation__descriptor },
+  { "Merge", &needletail__v1__merge_request__descriptor, &needletail__v1__operation__descriptor },
   { "Drain", &needletail__v1__drain_request__descriptor, &needletail__v1__node__descriptor },
   { "Undrain", &needletail__v1__undrain_request__descriptor, &needletail__v1__node__descriptor },
   { "Pause", &needletail__v1__pause_request__descriptor, &needletail__v1__list_operations_response__descriptor },
@@ -2929,18 +3039,19 @@ static const ProtobufCMethodDescriptor needletail__v1__cluster__method_descripto
 };
 const unsigned needletail__v1__cluster__method_indices_by_name[] = {
   5,        /* Cancel */
-  7,        /* Drain */
-  12,        /* Events */
+  8,        /* Drain */
+  13,        /* Events */
+  7,        /* Merge */
   4,        /* Move */
   1,        /* Nodes */
-  11,        /* Operations */
-  9,        /* Pause */
+  12,        /* Operations */
+  10,        /* Pause */
   3,        /* Plan */
-  10,        /* Resume */
+  11,        /* Resume */
   2,        /* Shards */
   6,        /* Split */
   0,        /* Status */
-  8         /* Undrain */
+  9         /* Undrain */
 };
 const ProtobufCServiceDescriptor needletail__v1__cluster__descriptor =
 {
@@ -2949,7 +3060,7 @@ const ProtobufCServiceDescriptor needletail__v1__cluster__descriptor =
   "Cluster",
   "Needletail__V1__Cluster",
   "needletail.v1",
-  13,
+  14,
   needletail__v1__cluster__method_descriptors,
   needletail__v1__cluster__method_indices_by_name
 };
@@ -3009,13 +3120,21 @@ void needletail__v1__cluster__split(ProtobufCService *service,
   assert(service->descriptor == &needletail__v1__cluster__descriptor);
   service->invoke(service, 6, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
+void needletail__v1__cluster__merge(ProtobufCService *service,
+                                    const Needletail__V1__MergeRequest *input,
+                                    Needletail__V1__Operation_Closure closure,
+                                    void *closure_data)
+{
+  assert(service->descriptor == &needletail__v1__cluster__descriptor);
+  service->invoke(service, 7, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
 void needletail__v1__cluster__drain(ProtobufCService *service,
                                     const Needletail__V1__DrainRequest *input,
                                     Needletail__V1__Node_Closure closure,
                                     void *closure_data)
 {
   assert(service->descriptor == &needletail__v1__cluster__descriptor);
-  service->invoke(service, 7, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 8, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__v1__cluster__undrain(ProtobufCService *service,
                                       const Needletail__V1__UndrainRequest *input,
@@ -3023,7 +3142,7 @@ void needletail__v1__cluster__undrain(ProtobufCService *service,
                                       void *closure_data)
 {
   assert(service->descriptor == &needletail__v1__cluster__descriptor);
-  service->invoke(service, 8, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 9, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__v1__cluster__pause(ProtobufCService *service,
                                     const Needletail__V1__PauseRequest *input,
@@ -3031,7 +3150,7 @@ void needletail__v1__cluster__pause(ProtobufCService *service,
                                     void *closure_data)
 {
   assert(service->descriptor == &needletail__v1__cluster__descriptor);
-  service->invoke(service, 9, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 10, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__v1__cluster__resume(ProtobufCService *service,
                                      const Needletail__V1__ResumeRequest *input,
@@ -3039,7 +3158,7 @@ void needletail__v1__cluster__resume(ProtobufCService *service,
                                      void *closure_data)
 {
   assert(service->descriptor == &needletail__v1__cluster__descriptor);
-  service->invoke(service, 10, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 11, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__v1__cluster__operations(ProtobufCService *service,
                                          const Needletail__V1__ListOperationsRequest *input,
@@ -3047,7 +3166,7 @@ void needletail__v1__cluster__operations(ProtobufCService *service,
                                          void *closure_data)
 {
   assert(service->descriptor == &needletail__v1__cluster__descriptor);
-  service->invoke(service, 11, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 12, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__v1__cluster__events(ProtobufCService *service,
                                      const Needletail__V1__ListEventsRequest *input,
@@ -3055,7 +3174,7 @@ void needletail__v1__cluster__events(ProtobufCService *service,
                                      void *closure_data)
 {
   assert(service->descriptor == &needletail__v1__cluster__descriptor);
-  service->invoke(service, 12, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 13, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__v1__cluster__init (Needletail__V1__Cluster_Service *service,
                                     Needletail__V1__Cluster_ServiceDestroy destroy)

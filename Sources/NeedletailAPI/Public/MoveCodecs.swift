@@ -50,6 +50,18 @@ extension PublicMessages {
             return ShardSplitOrder(collection: string(order.collection), shard: order.shard, at: try optionalID(string(order.at), "at"))
         })
 
+    public static let mergeShards = MessageCodec<ShardMergeOrder>(
+        write: { order, arena throws(NeedletailError) in
+            let message = try arena.make(Needletail__V1__MergeRequest.self)
+            message.pointee.collection = try arena.text(order.collection)
+            message.pointee.shard = order.shard
+            message.pointee.other = order.other
+            return message
+        },
+        read: { (message: UnsafePointer<Needletail__V1__MergeRequest>) in
+            ShardMergeOrder(collection: string(message.pointee.collection), shard: message.pointee.shard, other: message.pointee.other)
+        })
+
     public static let cancelMove = MessageCodec<UInt64>(
         write: { id, arena throws(NeedletailError) in
             let message = try arena.make(Needletail__V1__CancelRequest.self)

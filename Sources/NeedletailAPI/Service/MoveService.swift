@@ -11,6 +11,9 @@ extension GRPCRouter {
         serveControl(PublicMethods.splitShard, PublicMessages.splitShard, PublicMessages.operation) { order, deadline in
             try await operations.split(order, deadline: deadline)
         }
+        serveControl(PublicMethods.mergeShards, PublicMessages.mergeShards, PublicMessages.operation) { order, deadline in
+            try await operations.merge(order, deadline: deadline)
+        }
         serveControl(PublicMethods.cancelMove, PublicMessages.cancelMove, PublicMessages.operation) { id, deadline in
             try await operations.cancelMove(id, deadline: deadline)
         }
@@ -47,6 +50,11 @@ extension RemoteCluster {
     public func split(_ order: ShardSplitOrder, deadline: Deadline?) async throws -> OperationInfo {
         try await client.call(
             PublicMethods.splitShard, PublicMessages.splitShard, order, PublicMessages.operation, deadline: deadline, metadata: controlMetadata)
+    }
+
+    public func merge(_ order: ShardMergeOrder, deadline: Deadline?) async throws -> OperationInfo {
+        try await client.call(
+            PublicMethods.mergeShards, PublicMessages.mergeShards, order, PublicMessages.operation, deadline: deadline, metadata: controlMetadata)
     }
 
     public func cancelMove(_ id: UInt64, deadline: Deadline?) async throws -> OperationInfo {

@@ -18,6 +18,9 @@ extension GRPCRouter {
         serve(InternalMethods.split, InternalMessages.split, InternalMessages.splitProgress) { order, deadline in
             try await operations.split(order, deadline: deadline)
         }
+        serve(InternalMethods.merge, InternalMessages.merge, InternalMessages.mergeProgress) { order, deadline in
+            try await operations.merge(order, deadline: deadline)
+        }
         serve(InternalMethods.beginCopy, InternalMessages.shard, InternalMessages.copyDescription) { shard, deadline in
             try await operations.beginCopy(shard, deadline: deadline)
         }
@@ -92,6 +95,10 @@ public struct RemoteReplication: ReplicationOperations {
 
     public func split(_ order: SplitOrder, deadline: Deadline?) async throws -> SplitProgress {
         try await client.call(InternalMethods.split, InternalMessages.split, order, InternalMessages.splitProgress, deadline: deadline)
+    }
+
+    public func merge(_ order: MergeOrder, deadline: Deadline?) async throws -> MergeProgress {
+        try await client.call(InternalMethods.merge, InternalMessages.merge, order, InternalMessages.mergeProgress, deadline: deadline)
     }
 
     public func beginCopy(_ shard: ShardID, deadline: Deadline?) async throws -> CopyDescription {

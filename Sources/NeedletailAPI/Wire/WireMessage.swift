@@ -237,6 +237,9 @@ extension Needletail__V1__PlannedMove: WireMessage {
 extension Needletail__V1__MoveRequest: WireMessage {
     package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__move_request__init(message) }
 }
+extension Needletail__V1__MergeRequest: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__merge_request__init(message) }
+}
 extension Needletail__V1__SplitRequest: WireMessage {
     package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__split_request__init(message) }
 }
@@ -322,6 +325,18 @@ extension Needletail__Internal__V1__SplitReply: WireMessage {
 }
 extension Needletail__Internal__V1__SplitProgress: WireMessage {
     package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__split_progress__init(message) }
+}
+extension Needletail__Internal__V1__MergeRequest: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__merge_request__init(message) }
+}
+extension Needletail__Internal__V1__MergeParent: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__merge_parent__init(message) }
+}
+extension Needletail__Internal__V1__MergeReply: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__merge_reply__init(message) }
+}
+extension Needletail__Internal__V1__MergeParentProgress: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__merge_parent_progress__init(message) }
 }
 extension Needletail__Internal__V1__NodeFacts: WireMessage {
     package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__node_facts__init(message) }

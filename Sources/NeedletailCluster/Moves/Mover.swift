@@ -196,6 +196,8 @@ public struct MovePolicy: Sendable, Hashable {
     public var rest: Duration
     /// A shard with a replica larger than this is split; nil: only when somebody asks.
     public var splitAboveBytes: UInt64?
+    /// Neighbours whose replicas are together smaller than this are merged; nil: only when somebody asks.
+    public var mergeBelowBytes: UInt64?
 
     public init(limits: MoveLimits = MoveLimits(), lostAfter: Duration = .seconds(600), stableFor: Duration = .seconds(30), rest: Duration = .seconds(600)) {
         self.limits = limits

@@ -8,6 +8,8 @@ public protocol ReplicationOperations: Sendable {
     func handOver(_ shard: ShardID, epoch: UInt64, deadline: Deadline?) async throws
     /// Makes the children of a replica whose shard is being split, and says how far they are.
     func split(_ order: SplitOrder, deadline: Deadline?) async throws -> SplitProgress
+    /// Makes one replica of two whose shards are being merged, and says how far it is.
+    func merge(_ order: MergeOrder, deadline: Deadline?) async throws -> MergeProgress
     /// Holds the replica's newest checkpoint still, to be copied.
     func beginCopy(_ shard: ShardID, deadline: Deadline?) async throws -> CopyDescription
     /// - Throws: `notFound` when the copy has ended.

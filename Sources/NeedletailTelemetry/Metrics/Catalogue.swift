@@ -110,7 +110,7 @@ extension MetricDefinition {
         "needletail_collection_replicas_in_sync", .gauge, labels: ["collection"],
         "Those of them that have every acknowledged write and whose workers are alive.")
     public static let operations = MetricDefinition(
-        "needletail_operations", .gauge, labels: ["kind"], "Moves, backups, restores and splits under way.")
+        "needletail_operations", .gauge, labels: ["kind"], "Moves, backups, restores, splits and merges under way.")
     public static let events = MetricDefinition("needletail_events_total", .counter, labels: ["kind"], "What this coordinator noted in the cluster's events.")
     public static let queries = MetricDefinition("needletail_queries_total", .counter, "Queries of clients, each of a batch counted.")
     public static let partialAnswers = MetricDefinition(

@@ -20,7 +20,7 @@ extension ReplicatedNode: BackupWorker {
         let (copies, set) = (copies, try backups.open(request.target))
         let copy = try copies.used(request.copy)
         guard copy.hosted.shard == request.shard else { throw NeedletailError(.invalidArgument, "the copy is not of shard \(request.shard)") }
-        return try await ShardBackup(copy: copy, cut: request.cut, set: set, keepAlive: { _ = try copies.used(request.copy) }).run()
+        return try await ShardBackup(copy: copy, cut: request.cut, set: set, rate: world.copyRate, keepAlive: { _ = try copies.used(request.copy) }).run()
     }
 
     func restore(_ request: ShardRestore) async throws {
@@ -45,23 +45,28 @@ extension ReplicatedNode: BackupWorker {
             try await replica.writeCheckpoint(description) { array, slabs in
                 try await inParallel(Array(shard.arrays[array].slabs[slabs])) { piece in
                     guard let piece else { return nil }
-                    return try await set.read(piece)
+                    return try await self.read(piece, from: set)
                 }
             }
         }
         if let sequence = shard.payloadSequence {
             if shard.payloads.isEmpty { try await replica.writePayloads([], sequence: sequence) }
             for pieces in shard.payloads.grouped(Self.piecesAtOnce) {
-                try await replica.writePayloads(try await inParallel(pieces) { try await set.read($0) }, sequence: sequence)
+                try await replica.writePayloads(try await inParallel(pieces) { try await self.read($0, from: set) }, sequence: sequence)
             }
         }
         for file in shard.files {
             var bytes: [UInt8] = []
-            for piece in file.pieces { bytes += try await set.read(piece) }
+            for piece in file.pieces { bytes += try await read(piece, from: set) }
             try await replica.writeFile(file.name, bytes)
         }
         try await replica.beginLog(after: shard.sequence, epoch: shard.epoch)
-        for piece in shard.records { try await replica.writeLog(try LogRecords.decoded(try await set.read(piece))) }
+        for piece in shard.records { try await replica.writeLog(try LogRecords.decoded(try await read(piece, from: set))) }
+    }
+
+    private func read(_ piece: BackupPiece, from set: BackupSet) async throws -> [UInt8] {
+        try await world.copyRate.take(Int(piece.sizeBytes))
+        return try await set.read(piece)
     }
 
     private static func size(_ value: UInt64) throws(NeedletailError) -> Int {

@@ -9,6 +9,7 @@ struct ShardBackup: Sendable {
     let copy: ReplicaCopy
     let cut: UInt64
     let set: BackupSet
+    let rate: CopyRate
     /// Called with each piece, so that the copy is not taken for forgotten.
     let keepAlive: @Sendable () throws -> Void
 
@@ -19,7 +20,7 @@ struct ShardBackup: Sendable {
 
     func run() async throws -> StoredShard {
         try await copy.hosted.waitUntilCommitted(cut, deadline: .after(Self.catchUp))
-        let sender = PieceSender(set: set, known: try await set.known(), keepAlive: keepAlive)
+        let sender = PieceSender(set: set, rate: rate, known: try await set.known(), keepAlive: keepAlive)
         var shard = BackupShard(sequence: copy.sequence, epoch: copy.epoch)
         try await storeCheckpoint(&shard, sender)
         try await storePayloads(&shard, sender)
@@ -91,14 +92,16 @@ private final class PieceSender: Sendable {
     }
 
     private let set: BackupSet
+    private let rate: CopyRate
     private let known: KnownPieces
     private let keepAlive: @Sendable () throws -> Void
     private let state = Mutex(Figures())
     /// Sent by this sender: a shard has many slabs that are alike.
     private let sent = Mutex<Set<BackupPiece>>([])
 
-    init(set: BackupSet, known: KnownPieces, keepAlive: @escaping @Sendable () throws -> Void) {
+    init(set: BackupSet, rate: CopyRate, known: KnownPieces, keepAlive: @escaping @Sendable () throws -> Void) {
         self.set = set
+        self.rate = rate
         self.known = known
         self.keepAlive = keepAlive
     }
@@ -111,6 +114,7 @@ private final class PieceSender: Sendable {
         let piece = BackupPiece(of: bytes)
         let isNew = !known.has(piece) && !sent.withLock { $0.contains(piece) }
         if isNew {
+            try await rate.take(bytes.count)
             try await set.storage.put(piece.key, bytes)
             sent.withLock { _ = $0.insert(piece) }
         }

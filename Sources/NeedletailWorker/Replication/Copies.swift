@@ -11,9 +11,11 @@ final class Copies: Sendable {
     }
 
     private static let patience = Duration.seconds(60)
-    private static let pieceBytes = 1 << 20
 
     private let entries = Mutex<[UInt64: Entry]>([:])
+    private let rate: CopyRate
+
+    init(rate: CopyRate) { self.rate = rate }
 
     func begin(_ hosted: HostedReplica, mayBeEmpty: Bool = false) async throws -> CopyDescription {
         let (copy, id) = (try await hosted.copy(mayBeEmpty: mayBeEmpty), UInt64.random(in: 1...UInt64.max))
@@ -34,7 +36,8 @@ final class Copies: Sendable {
     /// Pieces in order; the next is read while one is sent.
     func read(_ id: UInt64, _ name: String, from offset: UInt64, _ body: (CopyPiece) async throws -> Void) async throws {
         @Sendable func piece(at offset: UInt64) async throws -> CopyPiece {
-            let bytes = try await used(id).read(name, at: offset, count: Self.pieceBytes)
+            let bytes = try await used(id).read(name, at: offset, count: rate.pieceBytes)
+            try await rate.take(bytes.count)
             return CopyPiece(offset: offset, bytes: bytes, checksum: crc32c(bytes))
         }
         var current = try await piece(at: offset)

@@ -101,7 +101,7 @@ extension ReplicaDriver {
                 }
                 let (incoming, begin) = (try world.local.incoming(shard), ContinuousClock.now)
                 do {
-                    let (sequence, epoch) = try await Transfer(incoming: incoming, source: try world.peer(address).operations).run()
+                    let (sequence, epoch) = try await Transfer(incoming: incoming, source: try world.peer(address).operations, rate: world.copyRate).run()
                     world.logger.info("a checkpoint was fetched", metadata: ["shard": "\(shard)", "took": "\(ContinuousClock.now - begin)"])
                     let history = try EpochHistory(base: sequence, runs: sequence == 0 ? [] : [.init(epoch: epoch, first: sequence)], end: sequence)
                     let isStopped = state.withLock { state in

@@ -202,6 +202,7 @@ struct ReplicationWorld: Sendable {
     /// A replica was opened anew: it wants another driver.
     let reopened: @Sendable (ShardID) -> Void
     let logger: Logger
+    let copyRate: CopyRate
 
     var now: Duration { began.duration(to: .now) }
 }

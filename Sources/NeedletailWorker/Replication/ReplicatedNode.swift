@@ -15,16 +15,19 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
     private let drivers = Mutex<[ShardID: ReplicaDriver]>([:])
     /// Shards whose driver is being made or ended.
     private let busy = Mutex<Set<ShardID>>([])
-    let copies = Copies()
+    let copies: Copies
     /// Opens places for backups.
     let backups: BackupPlaces
     private let parts: PartFeeds
+    private let merges: MergeFeeds
 
     init(_ local: LocalNode, world: ReplicationWorld, backups: BackupPlaces = BackupPlaces()) {
         self.local = local
         self.world = world
         self.backups = backups
+        copies = Copies(rate: world.copyRate)
         parts = PartFeeds(world)
+        merges = MergeFeeds(world)
     }
 
     /// Gives each replica that has fellows a driver, takes that of others away, and tells all how things are.
@@ -36,7 +39,7 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
     }
 
     private func reconcile(_ replica: HostedReplica) async {
-        // A part of a shard that is being split follows the whole, beside it.
+        // A part of a shard that is being split follows the whole, beside it; and what shards are merged into follows these.
         if replica.isUnborn { return }
         let shard = replica.shard
         guard busy.withLock({ $0.insert(shard).inserted }) else { return }
@@ -94,6 +97,7 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
             return Array(drivers.values)
         }
         await parts.close()
+        await merges.close()
         for driver in all { await driver.stop() }
         copies.close()
     }
@@ -123,6 +127,30 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
         guard mayLead else { return SplitProgress(end: end, isClosed: isClosed, children: children) }
         // Asked again: whoever gave its epoch up meanwhile did not lead to the end.
         return SplitProgress(end: end, isSealed: leads(parent, before: order.sealEpoch), isClosed: isClosed, children: children)
+    }
+
+    func merge(_ order: MergeOrder, deadline: Deadline?) async throws -> MergeProgress {
+        let parents = try order.parents.map { try local.hosted($0.shard) }
+        // Side by side: writes wait for both.
+        async let first = seal(parents[0], order.parents[0].sealEpoch, isClosing: order.isClosing)
+        async let second = seal(parents[1], order.parents[1].sealEpoch, isClosing: order.isClosing)
+        let ends = [try await first, try await second]
+        let merged = await merges.progress(of: order, isLast: order.parents.allSatisfy { $0.sealEpoch > 0 })
+        let progress = parents.indices.map { index in
+            // Asked again: whoever gave its epoch up meanwhile did not lead to the end.
+            MergeProgress.Parent(
+                end: ends[index].end, isSealed: ends[index].mayLead && leads(parents[index], before: order.parents[index].sealEpoch),
+                isClosed: ends[index].isClosed, taken: merged.taken[index])
+        }
+        return MergeProgress(parents: progress, isReady: merged.isReady, waiting: merged.waiting)
+    }
+
+    private func seal(_ parent: HostedReplica, _ epoch: UInt64, isClosing: Bool) async throws -> (end: UInt64, mayLead: Bool, isClosed: Bool) {
+        guard epoch > 0 else { return (parent.logEnd.last, false, false) }
+        let mayLead = leads(parent, before: epoch)
+        let end = mayLead ? try await parent.seal(before: epoch) : parent.logEnd.last
+        if isClosing { try await parent.close(before: epoch) }
+        return (end, mayLead, parent.isClosed(before: epoch))
     }
 
     /// Whether no other node appends in the epoch before this one, and this one has all that was.
@@ -190,20 +218,37 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
 
     func updateReplica(_ assignment: ReplicaAssignment, deadline: Deadline?) async throws {
         if isToBeFilled(assignment) {
-            try await local.createReplica(assignment, deadline: deadline)
+            try await local.createReplica(assignment, isUnfilled: true, deadline: deadline)
         } else {
-            try await prepare(assignment)
+            guard try await prepare(assignment) else { throw NeedletailError(.unavailable, "shard \(assignment.shard) is loading; try again") }
             try await local.updateReplica(assignment, deadline: deadline)
         }
         await reconcile(try local.hosted(assignment.shard))
     }
 
-    /// Called before a replica that is here gets an assignment. A part of a split shard no longer follows the whole once it has a place of its own.
-    func prepare(_ assignment: ReplicaAssignment) async throws {
-        guard assignment.epoch > 0, (try? local.hosted(assignment.shard))?.isUnborn == true else { return }
+    /// Called before a replica that is here gets an assignment. A part of a split shard no longer follows the whole once it has a place of its own, nor
+    /// does what two were merged into.
+    /// - Returns: false while it is loading: what it is to do before it takes the assignment is not known yet.
+    func prepare(_ assignment: ReplicaAssignment) async throws -> Bool {
+        let replica: HostedReplica
+        do throws(NeedletailError) { replica = try local.hosted(assignment.shard) } catch { return error.code != .unavailable }
+        let isInSync = assignment.members.contains { $0.node == world.node && $0.isInSync }
+        if isInSync, replica.isUnfilled { try await replica.noteFilled() }
+        guard assignment.epoch > 0, replica.isUnborn else { return true }
         await parts.end(assignment.shard)
+        await merges.end(assignment.shard)
+        // Who was in sync at the cut-over has all of the parents. Who lacks some of their records agrees with nobody's log, and is given a copy; who was
+        // only beginning has to say so.
+        if !replica.isMerged {
+            guard !isInSync else {
+                throw NeedletailError(.dataLoss, "shard \(assignment.shard) counts as in sync here and is not whole; report this")
+            }
+            try await local.dropReplica(assignment.shard, deadline: nil)
+            try await local.createReplica(assignment, isUnfilled: true, deadline: nil)
+        }
         // It has no lease on its first epoch yet.
         world.nudge()
+        return true
     }
 
     /// A replica that is not in sync, and not here either, begins empty. One that counts as in sync does not: it would pass for a shard without
@@ -215,6 +260,7 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
     func dropReplica(_ shard: ShardID, deadline: Deadline?) async throws {
         await end(shard)
         await parts.end(shard)
+        await merges.end(shard)
         try await local.dropReplica(shard, deadline: deadline)
     }
 }

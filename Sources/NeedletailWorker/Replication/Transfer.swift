@@ -6,6 +6,7 @@ internal import NeedletailShard
 struct Transfer: Sendable {
     let incoming: IncomingReplica
     let source: any ReplicationOperations
+    let rate: CopyRate
 
     private static let attempts = 20
     private static let pause = Duration.milliseconds(500)
@@ -41,6 +42,7 @@ struct Transfer: Sendable {
                 while offset < file.sizeBytes {
                     try await source.readCopy(copy.id, file.name, from: offset) { piece in
                         guard piece.offset == offset else { throw NeedletailError(.dataLoss, "a piece of \(file.name) is out of its order") }
+                        try await rate.take(piece.bytes.count)
                         try await incoming.write(file.name, at: offset, piece.bytes, checksum: piece.checksum)
                         offset += UInt64(piece.bytes.count)
                     }

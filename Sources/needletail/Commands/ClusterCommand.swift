@@ -16,11 +16,12 @@ struct ClusterCommand: AsyncParsableCommand {
               needletail cluster drain NODE           empty a node before it is taken away; --undo takes that back
               needletail cluster move books 0 --from NODE --to NODE
               needletail cluster split books 0        cut a shard in two
-              needletail cluster operations           moves and splits that wait, are under way, or have ended lately
+              needletail cluster merge books 1 2      make two neighbouring shards one
+              needletail cluster operations           moves, splits and merges that wait, are under way, or have ended lately
               needletail cluster pause                hold all moves; `resume` lets them go on
             """,
         subcommands: [
-            StatusCommand.self, Nodes.self, Shards.self, Plan.self, Drain.self, MoveShard.self, Split.self, Cancel.self, Pause.self, Resume.self,
+            StatusCommand.self, Nodes.self, Shards.self, Plan.self, Drain.self, MoveShard.self, Split.self, Merge.self, Cancel.self, Pause.self, Resume.self,
             Operations.self, Events.self,
         ])
 }
@@ -183,8 +184,31 @@ extension ClusterCommand {
         }
     }
 
+    struct Merge: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Make two neighbouring shards one.",
+            discussion: """
+                Both have to be on the same nodes, which put them together: the larger one's graph stays, the other one's points are inserted. Reads and
+                writes go on, and writes wait for a moment when the merged shard takes the place of both. `needletail cluster operations` shows how far it is;
+                until the merged shard serves, `cancel` undoes it. A node needs memory and disk for both twice meanwhile.
+
+                Example: needletail cluster merge books 1 2
+                """)
+        @Argument var collection: String
+        @Argument(help: "A shard's number.") var shard: UInt32
+        @Argument(help: "The number of its neighbour.") var other: UInt32
+        @OptionGroup var options: ClusterOptions
+
+        func run() async throws {
+            try await options.withCluster { cluster in
+                let operation = try await cluster.merge(ShardMergeOrder(collection: collection, shard: shard, other: other), deadline: options.deadline)
+                print(options.json ? JSONWriter.text(operation.json) : "operation \(Incarnation(operation.id)) is under way")
+            }
+        }
+    }
+
     struct Cancel: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "End a move or a split and undo what it did so far.")
+        static let configuration = CommandConfiguration(abstract: "End a move, a split or a merge and undo what it did so far.")
         @Argument(help: "The operation, as `needletail cluster operations` shows it.") var operation: String
         @OptionGroup var options: ClusterOptions
 
@@ -222,11 +246,11 @@ extension ClusterCommand {
 
     struct Operations: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "List moves and splits: those that wait, are under way, and have ended lately.",
+            abstract: "List moves, splits and merges: those that wait, are under way, and have ended lately.",
             discussion: """
                 Steps: adding (waits for its turn), catching up (the new replica is filled), leading (the primary changes), removing, dropping (the old
                 replica's files go), done; undoing, undropping, cancelled; failed. Of a split: preparing (its parts follow the shard), sealing (writes
-                wait), dropping (the parts serve, the shard's files go), done; unsealing, undropping, cancelled; failed.
+                wait), dropping (the parts serve, the shard's files go), done; unsealing, undropping, cancelled; failed. The same of a merge.
                 """)
         @OptionGroup var options: ClusterOptions
 
@@ -235,7 +259,7 @@ extension ClusterCommand {
                 let list = try await cluster.operations(deadline: options.deadline)
                 if options.json { return print(JSONWriter.text(list.json)) }
                 if list.isPaused { print("moves are paused; `needletail cluster resume` lets them go on\n") }
-                if list.operations.isEmpty { return print("no moves or splits") }
+                if list.operations.isEmpty { return print("no moves, splits or merges") }
                 var table = Table("OPERATION", "KIND", "COLLECTION", "SHARD", "FROM", "TO", "BYTES", "STEP", "CAUSE", "WHY")
                 for one in list.operations {
                     table.add(
@@ -273,11 +297,23 @@ extension ClusterCommand {
 }
 
 enum NeedletailCommandLine {
-    /// The one whose id ends so, or that has this address.
+    /// One digit may be meant for something else, and be a node's by chance.
+    private static let leastDigits = 4
+
+    /// The one whose id begins or ends so, or that has this address.
     static func node(_ text: String, among nodes: [NodeInfo]) throws -> UInt64 {
-        let matches = nodes.filter { Incarnation($0.id).description.hasSuffix(text.lowercased()) || $0.address == text }
-        guard !text.isEmpty, let first = matches.first else {
-            throw ValidationError("There is no node whose id ends in \"\(text)\", or with that address; `needletail cluster nodes` shows those there are.")
+        let digits = text.lowercased()
+        let isLong = digits.count >= leastDigits
+        let matches = nodes.filter { node in
+            let id = Incarnation(node.id).description
+            return node.address == text || isLong && (id.hasPrefix(digits) || id.hasSuffix(digits))
+        }
+        guard let first = matches.first else {
+            let asked =
+                isLong
+                ? "There is no node whose id begins or ends with \"\(text)\", or with that address"
+                : "A node is named by its address, or by at least \(leastDigits) digits of its id"
+            throw ValidationError("\(asked); `needletail cluster nodes` shows those there are.")
         }
         guard matches.count == 1 else { throw ValidationError("\"\(text)\" may be \(matches.count) nodes; give more digits.") }
         return first.id

@@ -37,6 +37,7 @@ typedef struct Needletail__V1__ResumeRequest Needletail__V1__ResumeRequest;
 typedef struct Needletail__V1__ListOperationsRequest Needletail__V1__ListOperationsRequest;
 typedef struct Needletail__V1__ListOperationsResponse Needletail__V1__ListOperationsResponse;
 typedef struct Needletail__V1__SplitRequest Needletail__V1__SplitRequest;
+typedef struct Needletail__V1__MergeRequest Needletail__V1__MergeRequest;
 typedef struct Needletail__V1__Operation Needletail__V1__Operation;
 typedef struct Needletail__V1__ListEventsRequest Needletail__V1__ListEventsRequest;
 typedef struct Needletail__V1__ListEventsResponse Needletail__V1__ListEventsResponse;
@@ -428,9 +429,6 @@ struct  Needletail__V1__ListOperationsResponse
     , 0, 0,NULL }
 
 
-/*
- * A move, from when it was asked for or planned.
- */
 struct  Needletail__V1__SplitRequest
 {
   ProtobufCMessage base;
@@ -446,6 +444,24 @@ struct  Needletail__V1__SplitRequest
     , (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string }
 
 
+struct  Needletail__V1__MergeRequest
+{
+  ProtobufCMessage base;
+  char *collection;
+  uint32_t shard;
+  /*
+   * Its neighbour, on either side.
+   */
+  uint32_t other;
+};
+#define NEEDLETAIL__V1__MERGE_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__merge_request__descriptor) \
+    , (char *)protobuf_c_empty_string, 0, 0 }
+
+
+/*
+ * A move, a split or a merge, from when it was asked for or planned.
+ */
 struct  Needletail__V1__Operation
 {
   ProtobufCMessage base;
@@ -457,7 +473,7 @@ struct  Needletail__V1__Operation
   /*
    * "adding" (it waits for its turn), "catching up", "leading" (the primary changes), "removing", "dropping" (the old replica's files go), "done";
    * "undoing", "undropping", "cancelled"; "failed". Of a split: "preparing" (its parts follow the shard), "sealing" (writes wait), "dropping" (the
-   * parts serve, the shard's files go), "done"; "unsealing", "undropping", "cancelled"; "failed".
+   * parts serve, the shard's files go), "done"; "unsealing", "undropping", "cancelled"; "failed". The same of a merge.
    */
   char *step;
   /*
@@ -470,7 +486,7 @@ struct  Needletail__V1__Operation
   int64_t created_milliseconds;
   int64_t changed_milliseconds;
   /*
-   * "move" or "split"; of a split `move` names the collection and the shard.
+   * "move", "split" or "merge"; of the latter two `move` names the collection and the shard, of a merge the first.
    */
   char *kind;
 };
@@ -943,6 +959,25 @@ Needletail__V1__SplitRequest *
 void   needletail__v1__split_request__free_unpacked
                      (Needletail__V1__SplitRequest *message,
                       ProtobufCAllocator *allocator);
+/* Needletail__V1__MergeRequest methods */
+void   needletail__v1__merge_request__init
+                     (Needletail__V1__MergeRequest         *message);
+size_t needletail__v1__merge_request__get_packed_size
+                     (const Needletail__V1__MergeRequest   *message);
+size_t needletail__v1__merge_request__pack
+                     (const Needletail__V1__MergeRequest   *message,
+                      uint8_t             *out);
+size_t needletail__v1__merge_request__pack_to_buffer
+                     (const Needletail__V1__MergeRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__V1__MergeRequest *
+       needletail__v1__merge_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__v1__merge_request__free_unpacked
+                     (Needletail__V1__MergeRequest *message,
+                      ProtobufCAllocator *allocator);
 /* Needletail__V1__Operation methods */
 void   needletail__v1__operation__init
                      (Needletail__V1__Operation         *message);
@@ -1087,6 +1122,9 @@ typedef void (*Needletail__V1__ListOperationsResponse_Closure)
 typedef void (*Needletail__V1__SplitRequest_Closure)
                  (const Needletail__V1__SplitRequest *message,
                   void *closure_data);
+typedef void (*Needletail__V1__MergeRequest_Closure)
+                 (const Needletail__V1__MergeRequest *message,
+                  void *closure_data);
 typedef void (*Needletail__V1__Operation_Closure)
                  (const Needletail__V1__Operation *message,
                   void *closure_data);
@@ -1134,6 +1172,10 @@ struct Needletail__V1__Cluster_Service
                 const Needletail__V1__SplitRequest *input,
                 Needletail__V1__Operation_Closure closure,
                 void *closure_data);
+  void (*merge)(Needletail__V1__Cluster_Service *service,
+                const Needletail__V1__MergeRequest *input,
+                Needletail__V1__Operation_Closure closure,
+                void *closure_data);
   void (*drain)(Needletail__V1__Cluster_Service *service,
                 const Needletail__V1__DrainRequest *input,
                 Needletail__V1__Node_Closure closure,
@@ -1173,6 +1215,7 @@ void needletail__v1__cluster__init (Needletail__V1__Cluster_Service *service,
       function_prefix__ ## move,\
       function_prefix__ ## cancel,\
       function_prefix__ ## split,\
+      function_prefix__ ## merge,\
       function_prefix__ ## drain,\
       function_prefix__ ## undrain,\
       function_prefix__ ## pause,\
@@ -1205,6 +1248,10 @@ void needletail__v1__cluster__cancel(ProtobufCService *service,
                                      void *closure_data);
 void needletail__v1__cluster__split(ProtobufCService *service,
                                     const Needletail__V1__SplitRequest *input,
+                                    Needletail__V1__Operation_Closure closure,
+                                    void *closure_data);
+void needletail__v1__cluster__merge(ProtobufCService *service,
+                                    const Needletail__V1__MergeRequest *input,
                                     Needletail__V1__Operation_Closure closure,
                                     void *closure_data);
 void needletail__v1__cluster__drain(ProtobufCService *service,
@@ -1257,6 +1304,7 @@ extern const ProtobufCMessageDescriptor needletail__v1__resume_request__descript
 extern const ProtobufCMessageDescriptor needletail__v1__list_operations_request__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__list_operations_response__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__split_request__descriptor;
+extern const ProtobufCMessageDescriptor needletail__v1__merge_request__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__operation__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__list_events_request__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__list_events_response__descriptor;

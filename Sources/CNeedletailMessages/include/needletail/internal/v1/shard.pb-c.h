@@ -50,6 +50,10 @@ typedef struct Needletail__Internal__V1__SplitRequest Needletail__Internal__V1__
 typedef struct Needletail__Internal__V1__SplitChild Needletail__Internal__V1__SplitChild;
 typedef struct Needletail__Internal__V1__SplitReply Needletail__Internal__V1__SplitReply;
 typedef struct Needletail__Internal__V1__SplitProgress Needletail__Internal__V1__SplitProgress;
+typedef struct Needletail__Internal__V1__MergeRequest Needletail__Internal__V1__MergeRequest;
+typedef struct Needletail__Internal__V1__MergeParent Needletail__Internal__V1__MergeParent;
+typedef struct Needletail__Internal__V1__MergeReply Needletail__Internal__V1__MergeReply;
+typedef struct Needletail__Internal__V1__MergeParentProgress Needletail__Internal__V1__MergeParentProgress;
 typedef struct Needletail__Internal__V1__FenceReply Needletail__Internal__V1__FenceReply;
 typedef struct Needletail__Internal__V1__Run Needletail__Internal__V1__Run;
 typedef struct Needletail__Internal__V1__Resignation Needletail__Internal__V1__Resignation;
@@ -663,6 +667,88 @@ struct  Needletail__Internal__V1__SplitProgress
 #define NEEDLETAIL__INTERNAL__V1__SPLIT_PROGRESS__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__split_progress__descriptor) \
     , 0, 0 }
+
+
+struct  Needletail__Internal__V1__MergeRequest
+{
+  ProtobufCMessage base;
+  /*
+   * Two, in the order of their ranges, which touch each other.
+   */
+  size_t n_parents;
+  Needletail__Internal__V1__MergeParent **parents;
+  uint32_t number;
+  /*
+   * The parents' replicas answer no reads of epochs before the seals' either.
+   */
+  protobuf_c_boolean closing;
+};
+#define NEEDLETAIL__INTERNAL__V1__MERGE_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__merge_request__descriptor) \
+    , 0,NULL, 0, 0 }
+
+
+struct  Needletail__Internal__V1__MergeParent
+{
+  ProtobufCMessage base;
+  Needletail__Internal__V1__ShardId *shard;
+  uint64_t first_hash;
+  uint64_t last_hash;
+  /*
+   * 0: the shard goes on taking writes.
+   */
+  uint64_t seal_epoch;
+};
+#define NEEDLETAIL__INTERNAL__V1__MERGE_PARENT__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__merge_parent__descriptor) \
+    , NULL, 0, 0, 0 }
+
+
+struct  Needletail__Internal__V1__MergeReply
+{
+  ProtobufCMessage base;
+  /*
+   * In the order of the request's.
+   */
+  size_t n_parents;
+  Needletail__Internal__V1__MergeParentProgress **parents;
+  /*
+   * The merged replica is made.
+   */
+  protobuf_c_boolean ready;
+  /*
+   * Records in its log that are not applied or, with a seal, not on the disk.
+   */
+  uint64_t waiting;
+};
+#define NEEDLETAIL__INTERNAL__V1__MERGE_REPLY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__merge_reply__descriptor) \
+    , 0,NULL, 0, 0 }
+
+
+struct  Needletail__Internal__V1__MergeParentProgress
+{
+  ProtobufCMessage base;
+  /*
+   * Where the parent's log ends.
+   */
+  uint64_t end;
+  /*
+   * This replica led the epoch before the seal, and nothing follows `end` in that epoch.
+   */
+  protobuf_c_boolean sealed;
+  /*
+   * This replica answers no reads of epochs before the seal's.
+   */
+  protobuf_c_boolean closed;
+  /*
+   * Every record of the parent up to here is in the merged replica's log.
+   */
+  uint64_t taken;
+};
+#define NEEDLETAIL__INTERNAL__V1__MERGE_PARENT_PROGRESS__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__merge_parent_progress__descriptor) \
+    , 0, 0, 0, 0 }
 
 
 /*
@@ -1891,6 +1977,82 @@ Needletail__Internal__V1__SplitProgress *
 void   needletail__internal__v1__split_progress__free_unpacked
                      (Needletail__Internal__V1__SplitProgress *message,
                       ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__MergeRequest methods */
+void   needletail__internal__v1__merge_request__init
+                     (Needletail__Internal__V1__MergeRequest         *message);
+size_t needletail__internal__v1__merge_request__get_packed_size
+                     (const Needletail__Internal__V1__MergeRequest   *message);
+size_t needletail__internal__v1__merge_request__pack
+                     (const Needletail__Internal__V1__MergeRequest   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__merge_request__pack_to_buffer
+                     (const Needletail__Internal__V1__MergeRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__MergeRequest *
+       needletail__internal__v1__merge_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__merge_request__free_unpacked
+                     (Needletail__Internal__V1__MergeRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__MergeParent methods */
+void   needletail__internal__v1__merge_parent__init
+                     (Needletail__Internal__V1__MergeParent         *message);
+size_t needletail__internal__v1__merge_parent__get_packed_size
+                     (const Needletail__Internal__V1__MergeParent   *message);
+size_t needletail__internal__v1__merge_parent__pack
+                     (const Needletail__Internal__V1__MergeParent   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__merge_parent__pack_to_buffer
+                     (const Needletail__Internal__V1__MergeParent   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__MergeParent *
+       needletail__internal__v1__merge_parent__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__merge_parent__free_unpacked
+                     (Needletail__Internal__V1__MergeParent *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__MergeReply methods */
+void   needletail__internal__v1__merge_reply__init
+                     (Needletail__Internal__V1__MergeReply         *message);
+size_t needletail__internal__v1__merge_reply__get_packed_size
+                     (const Needletail__Internal__V1__MergeReply   *message);
+size_t needletail__internal__v1__merge_reply__pack
+                     (const Needletail__Internal__V1__MergeReply   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__merge_reply__pack_to_buffer
+                     (const Needletail__Internal__V1__MergeReply   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__MergeReply *
+       needletail__internal__v1__merge_reply__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__merge_reply__free_unpacked
+                     (Needletail__Internal__V1__MergeReply *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__MergeParentProgress methods */
+void   needletail__internal__v1__merge_parent_progress__init
+                     (Needletail__Internal__V1__MergeParentProgress         *message);
+size_t needletail__internal__v1__merge_parent_progress__get_packed_size
+                     (const Needletail__Internal__V1__MergeParentProgress   *message);
+size_t needletail__internal__v1__merge_parent_progress__pack
+                     (const Needletail__Internal__V1__MergeParentProgress   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__merge_parent_progress__pack_to_buffer
+                     (const Needletail__Internal__V1__MergeParentProgress   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__MergeParentProgress *
+       needletail__internal__v1__merge_parent_progress__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__merge_parent_progress__free_unpacked
+                     (Needletail__Internal__V1__MergeParentProgress *message,
+                      ProtobufCAllocator *allocator);
 /* Needletail__Internal__V1__FenceReply methods */
 void   needletail__internal__v1__fence_reply__init
                      (Needletail__Internal__V1__FenceReply         *message);
@@ -2606,6 +2768,18 @@ typedef void (*Needletail__Internal__V1__SplitReply_Closure)
 typedef void (*Needletail__Internal__V1__SplitProgress_Closure)
                  (const Needletail__Internal__V1__SplitProgress *message,
                   void *closure_data);
+typedef void (*Needletail__Internal__V1__MergeRequest_Closure)
+                 (const Needletail__Internal__V1__MergeRequest *message,
+                  void *closure_data);
+typedef void (*Needletail__Internal__V1__MergeParent_Closure)
+                 (const Needletail__Internal__V1__MergeParent *message,
+                  void *closure_data);
+typedef void (*Needletail__Internal__V1__MergeReply_Closure)
+                 (const Needletail__Internal__V1__MergeReply *message,
+                  void *closure_data);
+typedef void (*Needletail__Internal__V1__MergeParentProgress_Closure)
+                 (const Needletail__Internal__V1__MergeParentProgress *message,
+                  void *closure_data);
 typedef void (*Needletail__Internal__V1__FenceReply_Closure)
                  (const Needletail__Internal__V1__FenceReply *message,
                   void *closure_data);
@@ -2836,6 +3010,10 @@ struct Needletail__Internal__V1__Replication_Service
                 const Needletail__Internal__V1__SplitRequest *input,
                 Needletail__Internal__V1__SplitReply_Closure closure,
                 void *closure_data);
+  void (*merge)(Needletail__Internal__V1__Replication_Service *service,
+                const Needletail__Internal__V1__MergeRequest *input,
+                Needletail__Internal__V1__MergeReply_Closure closure,
+                void *closure_data);
   void (*begin_copy)(Needletail__Internal__V1__Replication_Service *service,
                      const Needletail__Internal__V1__ShardId *input,
                      Needletail__Internal__V1__CopyDescription_Closure closure,
@@ -2864,6 +3042,7 @@ void needletail__internal__v1__replication__init (Needletail__Internal__V1__Repl
       function_prefix__ ## fence,\
       function_prefix__ ## hand_over,\
       function_prefix__ ## split,\
+      function_prefix__ ## merge,\
       function_prefix__ ## begin_copy,\
       function_prefix__ ## read_copy,\
       function_prefix__ ## end_copy,\
@@ -2883,6 +3062,10 @@ void needletail__internal__v1__replication__hand_over(ProtobufCService *service,
 void needletail__internal__v1__replication__split(ProtobufCService *service,
                                                   const Needletail__Internal__V1__SplitRequest *input,
                                                   Needletail__Internal__V1__SplitReply_Closure closure,
+                                                  void *closure_data);
+void needletail__internal__v1__replication__merge(ProtobufCService *service,
+                                                  const Needletail__Internal__V1__MergeRequest *input,
+                                                  Needletail__Internal__V1__MergeReply_Closure closure,
                                                   void *closure_data);
 void needletail__internal__v1__replication__begin_copy(ProtobufCService *service,
                                                        const Needletail__Internal__V1__ShardId *input,
@@ -3034,6 +3217,10 @@ extern const ProtobufCMessageDescriptor needletail__internal__v1__split_request_
 extern const ProtobufCMessageDescriptor needletail__internal__v1__split_child__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__split_reply__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__split_progress__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__merge_request__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__merge_parent__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__merge_reply__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__merge_parent_progress__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__fence_reply__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__run__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__resignation__descriptor;

@@ -1,0 +1,267 @@
+internal import Logging
+internal import NeedletailCluster
+public import NeedletailCore
+internal import NeedletailMetadata
+internal import Synchronization
+
+/// Makes two neighbouring shards one, on the leader. What is to be done says `Merger`; whoever leads next finds it in the metadata.
+extension Coordinator {
+    /// Until cancelled.
+    func runMerges(logger: Logger) async {
+        await withDiscardingTaskGroup { steps in
+            while !Task.isCancelled {
+                for merge in dueMerges() {
+                    steps.addTask {
+                        await self.advance(merge, logger)
+                        self.state.withLock { _ = $0.advancing.remove(merge.id) }
+                    }
+                }
+                await forgetOldMerges()
+                try? await Task.sleep(for: .milliseconds(100))
+            }
+        }
+    }
+
+    /// Those to be gone on with now; each is marked as being so.
+    private func dueMerges() -> [Merge] {
+        guard isLeader else { return [] }
+        return state.withLock { state in
+            state.copy.merges.values.values.filter { merge in
+                // A pause holds what has not begun to be final; what waits with writes, or has files to remove, ends.
+                !merge.step.hasEnded && (merge.step != .preparing || merge.isCancelled || !state.isPaused)
+            }
+            .sorted { $0.id < $1.id }.filter { state.advancing.insert($0.id).inserted }
+        }
+    }
+
+    private func advance(_ merge: Merge, _ logger: Logger) async {
+        var merge = merge
+        while isLeader, !Task.isCancelled, let next = await step(merge, logger) { merge = next }
+    }
+
+    /// The merge as it is after one step; nil when there is nothing more to be done now.
+    private func step(_ merge: Merge, _ logger: Logger) async -> Merge? {
+        guard state.withLock({ $0.copy.merges.values[merge.key] }) == merge else { return nil }
+        do {
+            let now = await circumstances(of: merge)
+            switch Merger.next(merge, now) {
+            case .change(let next, let place):
+                return try await step(of: TracedOperation(merge)) { try await change(merge, to: next, place, now.places, logger) }
+            case .resign(let place):
+                failover.receive(.resigned(ShardID(incarnation: merge.shard.incarnation, number: place.number), place.primary, epoch: place.epoch))
+                return nil
+            case .drop(let nodes):
+                return await step(of: TracedOperation(merge)) {
+                    let done = await drop(merge.dropped, on: nodes)
+                    state.withLock { state in
+                        let known = state.mergeDrops[merge.id].flatMap { $0.step == merge.step ? $0.nodes : nil } ?? []
+                        state.mergeDrops[merge.id] = (merge.step, known.union(done))
+                    }
+                    return nil
+                }
+            case .close:
+                let closed = await circumstances(of: merge, isClosing: true)
+                if case .change(let next, let place) = Merger.next(merge, closed) {
+                    return try await step(of: TracedOperation(merge)) { try await change(merge, to: next, place, closed.places, logger) }
+                }
+                try await Task.sleep(for: Self.sealedPause)
+                return merge
+            case .wait:
+                guard merge.step == .sealing else { return nil }
+                try await Task.sleep(for: Self.sealedPause)
+                return merge
+            case .nothing: return nil
+            }
+        } catch {
+            logger.debug("a merge waits: \(error)", metadata: ["operation": "\(merge.key)"])
+            return nil
+        }
+    }
+
+    private func circumstances(of merge: Merge, isClosing: Bool = false) async -> Merger.Circumstances {
+        let places = merge.parents.map { place(of: $0.shard)?.1 }
+        var now = Merger.Circumstances(places: places)
+        now.age = .milliseconds(max(0, Self.milliseconds() - merge.changedMilliseconds))
+        if merge.step == .preparing || merge.step == .sealing {
+            var order = merge.order
+            order.isClosing = isClosing
+            let members = Set(places.compactMap { $0?.inSync }.flatMap { $0 })
+            let request = order
+            now.progress = await ask(members.filter(merge.nodes.contains).sorted()) { try await $0.merge(request, deadline: .after(.seconds(1))) }
+        }
+        state.withLock { state in
+            let lost = lostNodes(state)
+            let (step, done) = state.mergeDrops[merge.id] ?? (merge.step, [])
+            now.undropped = merge.nodes.filter { !lost.contains($0) && (step != merge.step || !done.contains($0)) }
+            now.isServed = state.serves([merge.shard], since: merge.epoch)
+        }
+        return now
+    }
+
+    /// The next state of a merge, with the place that changes if one does, in one transaction.
+    private func change(
+        _ merge: Merge, to next: Merge, _ place: ShardPlace?, _ parents: [ShardPlace?], _ logger: Logger
+    ) async throws -> Merge? {
+        var next = next
+        next.changedMilliseconds = Self.milliseconds()
+        guard try await store(next, replacing: merge, place, parents) else { return nil }
+        if let place, let (entry, current) = self.place(of: ShardID(incarnation: merge.shard.incarnation, number: place.number)), current == place {
+            await announce(place, of: entry)
+        }
+        if next.step.hasEnded { state.withLock { $0.mergeDrops[merge.id] = nil } }
+        if next.step == merge.step { return next }
+        var message = Self.account(of: next)
+        if merge.step == .sealing, next.step == .dropping { message += "; writes waited for \(next.changedMilliseconds - merge.changedMilliseconds) ms" }
+        logger.info("\(message)", metadata: ["operation": "\(next.key)"])
+        if next.step.hasEnded || next.step == .dropping || next.step == .unsealing { await note("merge", message) }
+        return next.step.hasEnded ? nil : next
+    }
+
+    /// - Parameter parents: their places as the decision knew them.
+    /// - Returns: false when the merge or a place were no longer as they are named.
+    private func store(_ merge: Merge, replacing old: Merge, _ place: ShardPlace?, _ parents: [ShardPlace?]) async throws -> Bool {
+        let path = MetadataCopy.operationsPrefix + merge.key
+        guard let revision = state.withLock({ $0.copy.merges.values[old.key] == old ? $0.copy.merges.revision(old.key) : nil }) else { return false }
+        guard let place else {
+            let outcome = try await transactAsLeader(if: [.revision(path, revision)], [.put(path, merge.encoded)])
+            guard outcome.succeeded else { return false }
+            state.withLock { $0.copy.merges.change(merge.key, to: merge, revision: outcome.revision) }
+            ended(TracedOperation(merge))
+            return true
+        }
+        // The transaction names the revision of the entry in which both places are as they were when it was decided.
+        guard let entry = self.place(of: merge.parents[0].shard)?.0,
+            parents == merge.parents.map({ parent in entry.shards.first { $0.number == parent.shard.number } })
+        else { return false }
+        var changed = entry
+        let isCutOver = merge.step == .dropping
+        let replaced = isCutOver ? merge.parents.map(\.shard.number) : [place.number]
+        guard let first = changed.shards.firstIndex(where: { replaced.contains($0.number) }) else { return false }
+        changed.shards.removeAll { replaced.contains($0.number) }
+        changed.shards.insert(place, at: first)
+        guard let outcome = try await store(changed, replacing: entry, with: path, merge.encoded, if: .revision(path, revision)) else { return false }
+        state.withLock { $0.copy.merges.change(merge.key, to: merge, revision: outcome) }
+        if isCutOver { for parent in merge.parents { failover.receive(.removed(parent.shard)) } }
+        tellFailover(changed)
+        return true
+    }
+
+    private func forgetOldMerges() async {
+        guard isLeader else { return }
+        let ended = state.withLock { $0.copy.merges.values.values.filter(\.step.hasEnded) }
+        guard ended.count > Self.keptSplits else { return }
+        for merge in ended.sorted(by: { ($0.changedMilliseconds, $0.id) < ($1.changedMilliseconds, $1.id) }).prefix(ended.count - Self.keptSplits) {
+            guard let outcome = try? await transactAsLeader(if: [], [.delete(MetadataCopy.operationsPrefix + merge.key)]), outcome.succeeded else { return }
+            state.withLock { $0.copy.merges.change(merge.key, to: nil, revision: outcome.revision) }
+        }
+    }
+
+    static func account(of merge: Merge) -> String {
+        "shards \(merge.parents[0].shard.number) and \(merge.parents[1].shard.number) of \(merge.collection) into \(merge.child.number): "
+            + "\(merge.step.name) (\(merge.problem.isEmpty ? merge.reason : merge.problem))"
+    }
+
+    // MARK: What operators ask for, and what is done unasked
+
+    public func merge(_ order: ShardMergeOrder, deadline: Deadline?) async throws -> OperationInfo {
+        if let leader = try leaderElsewhere() { return try await leader.merge(order, deadline: deadline) }
+        return Self.info(try await begin(order, reason: "asked for"))
+    }
+
+    private func begin(_ order: ShardMergeOrder, reason: String) async throws -> Merge {
+        let entry = try entry(order.collection)
+        let numbers = [order.shard, order.other]
+        for number in numbers where !entry.shards.contains(where: { $0.number == number }) {
+            throw NeedletailError(.notFound, "collection \"\(order.collection)\" has no shard \(number); see `needletail cluster shards`")
+        }
+        let places = entry.shards.filter { numbers.contains($0.number) }
+        guard places.count == 2, places[0].range.last + 1 == places[1].range.first else {
+            throw NeedletailError(
+                .failedPrecondition, "shards \(order.shard) and \(order.other) are no neighbours; `needletail cluster shards` shows the ranges")
+        }
+        try checkNodes(places, of: entry)
+        if state.withLock({ state in places.contains { state.isUnderWay(entry.shardID($0)) } }) {
+            throw NeedletailError(.aborted, "one of the shards is being moved, split or merged already; see `needletail cluster operations`")
+        }
+        let merge = Merge(
+            id: .random(in: 1...UInt64.max), collection: order.collection, incarnation: entry.incarnation, places: places, number: entry.nextNumber,
+            reason: reason, nowMilliseconds: Self.milliseconds())
+        var changed = entry
+        changed.nextNumber += 1
+        let path = MetadataCopy.operationsPrefix + merge.key
+        guard let revision = try await store(changed, replacing: entry, with: path, merge.encoded, if: .absent(path)) else {
+            throw NeedletailError(.aborted, "the cluster has changed meanwhile; see `needletail cluster operations`, then try again")
+        }
+        state.withLock { $0.copy.merges.change(merge.key, to: merge, revision: revision) }
+        await note("merge", Self.account(of: merge))
+        return merge
+    }
+
+    /// - Throws: `failedPrecondition` when the same nodes do not hold both, with the moves that help.
+    private func checkNodes(_ places: [ShardPlace], of entry: CollectionEntry) throws(NeedletailError) {
+        let nodes = places.map { Set($0.replicas) }
+        if nodes[0] != nodes[1] {
+            let (from, to) = (nodes[1].subtracting(nodes[0]).sorted(), nodes[0].subtracting(nodes[1]).sorted())
+            guard from.count == to.count, !from.isEmpty else {
+                throw NeedletailError(
+                    .failedPrecondition, "shards \(places[0].number) and \(places[1].number) have different numbers of replicas; wait until both have as many")
+            }
+            let moves = zip(from, to).map { "`needletail cluster move \(entry.spec.name) \(places[1].number) --from \($0) --to \($1)`" }
+            throw NeedletailError(
+                .failedPrecondition,
+                "shards \(places[0].number) and \(places[1].number) are on different nodes, and are merged where both are; first "
+                    + moves.joined(separator: ", "))
+        }
+        for place in places where place.inSync != place.replicas {
+            throw NeedletailError(
+                .failedPrecondition, "not all replicas of shard \(place.number) are in sync; `needletail cluster shards` shows when they are")
+        }
+    }
+
+    /// Called on the clock: begins to merge neighbours that are together smaller than wanted, two at a time. A collection keeps as many shards as it was
+    /// asked for with.
+    func planMerges() async {
+        guard isLeader, let limit = policy.mergeBelowBytes else { return }
+        let due = state.withLock { state -> ShardMergeOrder? in
+            if state.isPaused || state.isResharding { return nil }
+            for entry in state.collections.values.filter({ $0.state == .active }).sorted(by: { $0.spec.name < $1.spec.name }) {
+                guard entry.shards.count > entry.spec.shardCount else { continue }
+                for (first, second) in zip(entry.shards, entry.shards.dropFirst()) {
+                    let bytes = [first, second].map { place -> UInt64? in
+                        guard place.inSync == place.replicas, !state.isUnderWay(entry.shardID(place)) else { return nil }
+                        return state.membership.replica(entry.shardID(place), on: place.primary)?.dataBytes
+                    }
+                    guard Set(first.replicas) == Set(second.replicas), let one = bytes[0], let other = bytes[1], one + other < limit else { continue }
+                    return ShardMergeOrder(collection: entry.spec.name, shard: first.number, other: second.number)
+                }
+            }
+            return nil
+        }
+        if let due { _ = try? await begin(due, reason: "together they are smaller than \(limit) bytes") }
+    }
+
+    /// nil when there is no merge of this id.
+    func cancelMerge(_ id: UInt64) async throws -> OperationInfo? {
+        for _ in 0..<20 {
+            guard let merge = state.withLock({ $0.copy.merges.values[Incarnation(id).description] }) else { return nil }
+            if merge.isCancelled, !merge.step.hasEnded { return Self.info(merge) }
+            guard merge.step.holdsParent else {
+                throw NeedletailError(.failedPrecondition, "operation \(Incarnation(id)) is \(merge.step.name): it cannot be undone")
+            }
+            var cancelled = merge
+            (cancelled.isCancelled, cancelled.problem) = (true, "cancelled by the operator")
+            if try await store(cancelled, replacing: merge, nil, []) { return Self.info(cancelled) }
+            try await Task.sleep(for: .milliseconds(20))
+        }
+        throw NeedletailError(.aborted, "operation \(Incarnation(id)) goes on too quickly to be cancelled; try again")
+    }
+
+    static func info(_ merge: Merge) -> OperationInfo {
+        let info = MoveInfo(
+            order: MoveOrder(collection: merge.collection, shard: merge.parents[0].shard.number), bytes: 0, cause: merge.reason,
+            reason: "with \(merge.parents[1].shard.number), into \(merge.child.number)")
+        return OperationInfo(
+            id: merge.id, kind: "merge", move: info, step: merge.step.name, problem: merge.problem, createdMilliseconds: merge.createdMilliseconds,
+            changedMilliseconds: merge.changedMilliseconds)
+    }
+}

@@ -1,0 +1,24 @@
+internal import NeedletailCluster
+internal import NeedletailCore
+internal import Synchronization
+
+/// What copies of replicas and backups, from here and to here, may take of the network and the disks, all together.
+final class CopyRate: Sendable {
+    private let rate: Mutex<ByteRate>
+    private let began = ContinuousClock.now
+    /// Pieces of a copy: no more than a moment's worth, so that a slow copy is not taken for a forgotten one.
+    let pieceBytes: Int
+
+    /// - Parameter bytesPerSecond: 0: no limit.
+    init(bytesPerSecond: UInt64) {
+        rate = Mutex(ByteRate(bytesPerSecond: bytesPerSecond))
+        pieceBytes = bytesPerSecond == 0 ? 1 << 20 : Int(min(1 << 20, max(16 << 10, bytesPerSecond / 4)))
+    }
+
+    /// Waits until these bytes may go.
+    func take(_ bytes: Int) async throws {
+        let now = began.duration(to: .now)
+        let wait = rate.withLock { $0.take(bytes, now: now) }
+        if wait > .zero { try await Task.sleep(for: wait) }
+    }
+}
