@@ -24,6 +24,8 @@ public final class NodeResources: Sendable {
     let samplingPool: WorkerPool
     /// Syncing logs that are synced by interval.
     let syncPool: WorkerPool
+    /// Of asking sampled queries again.
+    let sampling = SamplingBudget()
     public let configuration: ReplicaConfiguration
     let disk: Disk
     let metrics: ShardMetrics?

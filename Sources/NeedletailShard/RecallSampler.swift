@@ -5,8 +5,9 @@ internal import Synchronization
 /// Asks some of the real queries again exactly, in the background, and keeps count of how much the graph had found: the recall that
 /// users get, not the one a benchmark had (catalogue F1).
 ///
-/// An exact answer costs as much as hundreds of walks. After each one the sampler rests a hundred times as long as it took, so that it
-/// takes at most about a hundredth of one processor, whatever the size of the partition and the rate of queries.
+/// An exact answer costs as much as hundreds of walks. After each one the sampler rests a hundred times as long as it took, and all of a node rest
+/// together (`SamplingBudget`): so sampling takes less than a hundredth of one processor, whatever the number of partitions, their sizes and the
+/// rate of queries.
 final class RecallSampler: Sendable {
     private struct State {
         var samples: UInt64 = 0
@@ -20,17 +21,21 @@ final class RecallSampler: Sendable {
     }
 
     private let state = Mutex(State())
+    private let budget: SamplingBudget
     /// Each sample leaves this much of the weight of those before it: the last few hundred count.
     private static let fading = 0.995
     private static let restFactor = 100
     /// Larger answers are not sampled: they would say little about the usual ones.
     private static let largestLimit = 100
 
+    init(budget: SamplingBudget) { self.budget = budget }
+
     /// Whether this query may be sampled now; if so, `finish` must follow.
     func claim(_ query: SearchQuery) -> Bool {
         guard !query.exact, query.limit <= Self.largestLimit else { return false }
         return state.withLock { state in
-            guard !state.isBusy, ContinuousClock.now >= state.restUntil else { return false }
+            let now = ContinuousClock.now
+            guard !state.isBusy, now >= state.restUntil, budget.isOpen(now) else { return false }
             state.isBusy = true
             return true
         }
@@ -44,6 +49,7 @@ final class RecallSampler: Sendable {
     ///   - found: ids that the walk answered.
     ///   - truth: the exact answer, nearest first.
     func finish(found: [PointID], truth: [ScoredPoint], metric: Metric, took: Duration) {
+        budget.spend(took)
         let hits = Set(found).intersection(truth.map(\.id)).count
         let dimension = Self.localIntrinsicDimension(truth.map { metric.distance(ofScore: $0.score) }, metric: metric)
         state.withLock { state in
@@ -83,5 +89,18 @@ final class RecallSampler: Sendable {
         var sum = 0.0
         for distance in positive.dropLast() { sum += exponent * NaturalLogarithm.of(distance / farthest) }
         return sum < 0 ? -Double(positive.count - 1) / sum : nil
+    }
+}
+
+/// What the samplers of a node may take together.
+final class SamplingBudget: Sendable {
+    private let restUntil = Mutex(ContinuousClock.now)
+    private static let restFactor = 150
+
+    func isOpen(_ now: ContinuousClock.Instant) -> Bool { restUntil.withLock { now >= $0 } }
+
+    func spend(_ took: Duration) {
+        let now = ContinuousClock.now
+        restUntil.withLock { $0 = max(now, $0).advanced(by: took * Self.restFactor) }
     }
 }

@@ -30,7 +30,7 @@ final class Replica: @unchecked Sendable {
     let recovery: LogRecovery
     let checkpoints: CheckpointStore
     let budget: ByteBudget
-    let sampler = RecallSampler()
+    let sampler: RecallSampler
     let targets: RecallTargets
     /// Every write up to here is visible to searches.
     let appliedSequence = Atomic<UInt64>(0)
@@ -107,6 +107,7 @@ final class Replica: @unchecked Sendable {
         gate = Mutex(CommitGate(isAlone: assignment.isAlone, sequence: 0))
         self.directory = directory
         self.resources = resources
+        sampler = RecallSampler(budget: resources.sampling)
         self.log = log
         self.recovery = recovery
         self.checkpoints = checkpoints
