@@ -8,10 +8,10 @@ TESTING := -c release -Xswiftc -enable-testing --scratch-path .build/testing
 MESSAGES := Sources/CNeedletailMessages
 PROTOS := $(shell cd Proto && find . -name '*.proto' | sed 's,^\./,,' | sort)
 DEBIAN := libnghttp2-dev libprotobuf-c-dev liblmdb-dev zlib1g-dev pkg-config python3-venv
-# For tests only: real metadata stores to run against.
-TESTS_NEED := etcd-server iproute2 util-linux prometheus systemd $(CHART_NEEDS)
 # What Helm is made of; it is not in Debian itself.
 CHART_NEEDS := golang-go golang-github-masterminds-sprig-dev golang-gopkg-yaml.v3-dev
+# For tests only: real metadata stores to run against, and tools that read what Deploy/ has.
+TESTS_NEED := etcd-server iproute2 util-linux prometheus systemd $(CHART_NEEDS)
 RENDER := GO111MODULE=off GOPATH=/usr/share/gocode go run Tests/Chart/render.go
 CLOCKED := Needletail(GRPC|Metadata|Coordinator|Backup)Tests
 # Without it all tests begin at once, and each waits minutes for a processor.

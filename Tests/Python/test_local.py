@@ -84,6 +84,21 @@ def test_the_guide_to_one_machine(place):
     assert not any(is_running(pid) for pid in pids) and not pathlib.Path(place["NEEDLETAIL_LOCAL"]).exists()
 
 
+def test_the_guide_to_upgrades(place):
+    run(f"{PROGRAM} up --without-prometheus", place)
+    before, _ = table(place)
+    # Of a coordinator that is restarted, too, the workers and the other coordinator know; the guide needs any one that lives.
+    place["NEEDLETAIL_ENDPOINT"] = before["coordinator-2"]["address"]
+    run("needletail collection create notes --field text:384:cosine --shards 3 --replicas 2", place)
+    run("needletail import notes Sources/needletail/Resources/sample/vectors.f16bin", place)
+    block, = commands("upgrade.md", "Compose and processes of one machine")
+    run(block, place)
+    run("Deploy/wait-in-sync.sh 60", place)
+    after, code = table(place)
+    assert code == 0 and all((after[name]["pid"] == before[name]["pid"]) == (name.startswith("etcd") or name == "prometheus") for name in before)
+    assert "5000 points" in run("needletail status", place)
+
+
 def test_what_dies_is_told_and_started_again(place):
     run(f"{PROGRAM} up --without-prometheus", place)
     found, _ = table(place)
