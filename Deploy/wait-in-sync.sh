@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Waits until all shard workers live and every replica serves and is in sync: then one more process may be stopped without a shard missing it.
+# Waits until every replica of every shard serves and is in sync: then one more process may be stopped without a shard missing it.
 #
 #     needletail-wait-in-sync SECONDS
 #
@@ -14,7 +14,7 @@ well=0
 while true; do
     if ! status=$(needletail status --json --timeout 5 2>&1); then
         result=2 well=0 what=$status
-    elif what=$(grep -oE '"alive":false|"in_sync":false|"state":"[^"]*"' <<<"$status" | grep -v '"state":"ready"' | sort | uniq -c); then
+    elif what=$(grep -oE '"in_sync":false|"state":"[^"]*"' <<<"$status" | grep -v '"state":"ready"' | sort | uniq -c); then
         result=1 well=0
     else
         well=$((well + 1))

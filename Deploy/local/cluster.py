@@ -10,6 +10,7 @@ Needs etcd and Prometheus (Debian: etcd-server, prometheus) and the project's ex
 """
 
 import argparse
+import fcntl
 import json
 import os
 import pathlib
@@ -269,7 +270,15 @@ def main():
         parser.error(f"no such process: {', '.join(sorted(set(names) - set(NAMES)))}; there are {', '.join(NAMES)}")
     if options.command == "up" and not (options.ports == "free" or options.ports.isdigit()):
         parser.error("--ports wants a number or `free`")
-    cluster = Cluster(options.state.resolve(), getattr(options, "bin", pathlib.Path()).resolve())
+    folder = options.state.resolve()
+    if options.command != "status":
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = open(folder.with_name(folder.name + ".lock"), "w")  # Beside the folder, which may be removed; held until this program ends.
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Failure(f"another up or down is at work in {folder}; wait for it") from None
+    cluster = Cluster(folder, getattr(options, "bin", pathlib.Path()).resolve())
     if options.command == "up":
         cluster.up([name for name in names if not (options.without_prometheus and name == "prometheus")], options.ports)
     elif options.command == "down":

@@ -47,7 +47,12 @@ done
 programs=(needletail needletail-coordinator needletail-shard)
 for program in "${programs[@]}"; do
     [[ -x $binaries/$program ]] || fail "$binaries/$program is missing; make build, or say --binaries"
-    missing=$(ldd "$binaries/$program" | awk '/not found/ {print $1}')
+    libraries=$(ldd "$binaries/$program")
+    # The units see no home folders, where Swift often is, and other hosts have no Swift at all.
+    if grep -qE 'libswiftCore.*(not found|=> (/home|/root)/)' <<<"$libraries"; then
+        fail "$program needs a Swift runtime that the service cannot reach; build with: swift build -c release --static-swift-stdlib"
+    fi
+    missing=$(awk '/not found/ {print $1}' <<<"$libraries")
     [[ -z $missing ]] || fail "$program needs ${missing//$'\n'/, }; on Debian: apt-get install libnghttp2-14 libprotobuf-c1 liblmdb0 zlib1g libstdc++6"
 done
 

@@ -138,6 +138,32 @@ def test_workers_start_with_the_values_that_they_are_given(tmp_path):
     started_as(shard, tmp_path / "pod", {"POD_NAME": "needletail-shard-0", "MEMORY_LIMIT": "8589934592", "ZONE": ""})
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="wants a mount namespace and another user, which are root's")
+def test_nothing_but_the_data_folder_is_written():
+    """As in the image: another user, no capabilities, and a root that is read-only but for the volume."""
+    # Below /mnt in a mount namespace, since the other user may not see where tests and programs lie.
+    script = ("mount --make-rprivate / && mount -t tmpfs -o mode=0755 tmpfs /mnt && mkdir /mnt/bin /mnt/volume && mount --bind \"$0\" /mnt/bin && "
+              "mount -t tmpfs -o mode=0700,uid=10001,gid=10001 tmpfs /mnt/volume && mount -o remount,ro /mnt && mount -o remount,bind,ro / && cd /mnt/volume && "
+              "exec setpriv --reuid=10001 --regid=10001 --clear-groups --bounding-set=-all --inh-caps=-all --no-new-privs \"$@\"")
+    for program in ("needletail-coordinator", "needletail-shard"):
+        process = subprocess.Popen(
+            ["unshare", "--mount", "bash", "-c", script, BINARIES, f"/mnt/bin/{program}", "--data", "/mnt/volume/data", "--listen", "127.0.0.1:0",
+             "--admin", "0", "--port-file", "/mnt/volume/port"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        try:
+            port = pathlib.Path(f"/proc/{process.pid}/root/mnt/volume/port")
+            wait_for(lambda: process.poll() is not None or port.exists(), f"{program} listening")
+            assert process.poll() is None, process.stderr.read()
+            status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+            assert re.search(r"^Uid:\s+10001", status, re.M) and re.search(r"^CapEff:\s+0+$", status, re.M), status
+            mounts = [line.split() for line in pathlib.Path(f"/proc/{process.pid}/mountinfo").read_text().splitlines()]
+            assert [mount[5].split(",")[0] for mount in mounts if mount[4] in ("/", "/mnt")] == ["ro", "ro"], mounts
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0, process.stderr.read()
+        finally:
+            process.kill()
+            process.stderr.close()
+
+
 # Files of any kind
 
 def test_yaml_and_shell_are_clean():
