@@ -8,13 +8,16 @@ TESTING := -c release -Xswiftc -enable-testing --scratch-path .build/testing
 MESSAGES := Sources/CNeedletailMessages
 PROTOS := $(shell cd Proto && find . -name '*.proto' | sed 's,^\./,,' | sort)
 DEBIAN := libnghttp2-dev libprotobuf-c-dev liblmdb-dev zlib1g-dev pkg-config python3-venv
-# For tests only: real metadata stores to run against.
-TESTS_NEED := chromium curl etcd-server iproute2 util-linux prometheus
+# What Helm is made of; it is not in Debian itself.
+CHART_NEEDS := golang-go golang-github-masterminds-sprig-dev golang-gopkg-yaml.v3-dev
+# For tests only: real metadata stores to run against, and tools that read what Deploy/ has.
+TESTS_NEED := chromium curl etcd-server iproute2 util-linux prometheus systemd $(CHART_NEEDS)
+RENDER := GO111MODULE=off GOPATH=/usr/share/gocode go run Tests/Chart/render.go
 CLOCKED := Needletail(GRPC|Metadata|Coordinator|Backup)Tests
 # Without it all tests begin at once, and each waits minutes for a processor.
 FEW_AT_ONCE := --experimental-maximum-parallelization-width 4
 
-.PHONY: deps build demo test chaos upgrade load bench bench-load bench-failover bench-backups bench-moves bench-rpc bench-splits bench-tail bench-telemetry bench-restart bench-peers bench-servers bench-plan bench-import fuzz proto format lint clean
+.PHONY: deps build demo test chaos upgrade load bench bench-load bench-failover bench-backups bench-moves bench-rpc bench-splits bench-tail bench-telemetry bench-restart bench-peers bench-servers bench-plan bench-import fuzz proto manifests format lint clean
 
 # Installs the Debian packages that are missing; says plainly when Swift is absent or too old.
 deps:
@@ -198,6 +201,12 @@ proto:
 	 echo 'extern const uint8_t nt_descriptor_set[];'; echo 'extern const size_t nt_descriptor_set_size;'; \
 	 echo '/// Swift does not see arrays of unknown length.'; \
 	 echo 'static inline const uint8_t *nt_descriptor_set_start(void) { return nt_descriptor_set; }') > $(MESSAGES)/include/CNeedletailMessages.h
+
+# The plain manifests, which are committed, from the chart and its own values.
+manifests:
+	@bash Deploy/setup.sh $(CHART_NEEDS)
+	(echo '# Made by `make manifests` from Deploy/helm/needletail and its values; change those.'; \
+	 $(RENDER) Deploy/helm/needletail needletail needletail) > Deploy/kubernetes/needletail.yaml
 
 format:
 	swift format --in-place --recursive --parallel Sources Tests Package.swift
