@@ -2,7 +2,7 @@
 /// microseconds of one core.
 public struct MachineProfile: Codable, Sendable, Equatable {
     /// Of the file; another one is refused.
-    public static let format = 1
+    public static let format = 2
 
     public var format = MachineProfile.format
     /// The processor, in words.
@@ -54,12 +54,19 @@ public struct MachineProfile: Codable, Sendable, Equatable {
         public var workerShard: Double
         /// A search in the load generator.
         public var client: Double
-        /// Until a thread runs that was waiting when its work came. Takes no core.
+        /// A turn of an event loop, whatever it does in it: messages that wait together share one.
+        public var turn: Double
+        /// Until a core runs that was idle when its work came. It does nothing else meanwhile.
         public var wake: Double
+        /// What a search that is alone takes longer than the shortest half do.
+        public var jitter: Quantiles
 
-        public init(coordinator: Double, coordinatorNode: Double, worker: Double, workerShard: Double, client: Double, wake: Double) {
+        public init(
+            coordinator: Double, coordinatorNode: Double, worker: Double, workerShard: Double, client: Double, turn: Double, wake: Double,
+            jitter: Quantiles
+        ) {
             (self.coordinator, self.coordinatorNode, self.worker) = (coordinator, coordinatorNode, worker)
-            (self.workerShard, self.client, self.wake) = (workerShard, client, wake)
+            (self.workerShard, self.client, self.turn, self.wake, self.jitter) = (workerShard, client, turn, wake, jitter)
         }
     }
 }
@@ -139,6 +146,13 @@ public struct Quantiles: Codable, Sendable, Equatable {
         let mean = mean
         if mean > 0 { scaled.values = values.map { $0 / mean } }
         return scaled
+    }
+
+    /// What is above a value; zero for what is not.
+    public func above(_ value: Double) -> Quantiles {
+        var rest = self
+        rest.values = values.map { max(0, $0 - value) }
+        return rest
     }
 
     /// Whether a file holds what `init` makes.

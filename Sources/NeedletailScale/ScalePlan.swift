@@ -102,10 +102,12 @@ public struct ScalePlan: Sendable, Equatable {
         let coordinators = max(2, Int((workload.searches * coordinator / 1e6 / Double(workload.cores) / workload.coreShare).rounded(.up)))
         let scale = walk / 1000
         let walks = Quantiles(of: (0...200).map { profile.walk.spread.value(at: Double($0) / 200) * scale })
+        // Into the coordinator, into the worker, back to the coordinator, back to the client.
+        let hops = 4.0
         // Searching threads take turns with everything else that the node's cores do.
         let inParallel = min(shardsPerNode, workload.cores)
         let constant =
-            (coordinator + rpc.worker + Double(shardsPerNode) * rpc.workerShard + 4 * rpc.wake) / 1000 + 2 * workload.roundTripMilliseconds
+            (coordinator + rpc.worker + Double(shardsPerNode) * rpc.workerShard + hops * (rpc.turn + rpc.wake)) / 1000 + 2 * workload.roundTripMilliseconds
             + scale * (Double(shardsPerNode) / Double(inParallel) - 1)
         let tail = FanOutTail(walk: walks, cores: workload.cores, utilisation: coreUse, constant: constant)
         let vectorBytes = Double(4 * profile.dimensions) * workload.vectorsPerPoint + workload.payloadBytes
@@ -135,9 +137,9 @@ extension MachineProfile {
             throw NeedletailError(.invalidArgument, "the profile has format \(format), and this program reads \(Self.format); calibrate again")
         }
         let costs = [
-            walk.cost.least, insert.least, rpc.coordinator, rpc.coordinatorNode, rpc.worker, rpc.workerShard, rpc.client, rpc.wake, memoryBytes, diskBytes,
+            walk.cost.least, insert.least, rpc.coordinator, rpc.coordinatorNode, rpc.worker, rpc.workerShard, rpc.client, rpc.turn, rpc.wake, memoryBytes, diskBytes,
         ]
-        guard costs.allSatisfy({ $0.isFinite && $0 >= 0 }), walk.spread.isSound, sync.isSound, dimensions > 0, limit > 0 else {
+        guard costs.allSatisfy({ $0.isFinite && $0 >= 0 }), walk.spread.isSound, rpc.jitter.isSound, sync.isSound, dimensions > 0, limit > 0 else {
             throw NeedletailError(.invalidArgument, "the profile is damaged; calibrate again")
         }
     }

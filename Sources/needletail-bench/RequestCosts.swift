@@ -37,37 +37,45 @@ struct RequestCosts {
         let shard = max(0, (four.workers - two.workers) / 2)
         let worker = max(0, two.workers / 2 - shard)
         let walked = walk.microseconds(size: Double(smallRows))
-        let serial = two.client + two.coordinator + worker + shard
+        // A search of one shard that is alone wakes a core for each of five turns: client, coordinator, worker, coordinator, client.
+        let turns = 5.0
+        let turn = max(0, (one.aloneCost - one.coordinator - one.workers - one.client) / turns)
+        let wake = max(0, (one.alone.value(at: 0.5) - one.aloneCost) / turns)
         return RequestCosts(
             rpc: MachineProfile.RPCCost(
                 coordinator: max(0, one.coordinator - node), coordinatorNode: node, worker: worker, workerShard: max(0, shard - walked),
-                client: (one.client + two.client) / 2, wake: max(0, (two.alone - serial) / 4)),
+                client: (one.client + two.client) / 2, turn: turn, wake: wake,
+                jitter: one.alone.above(one.alone.value(at: 0.5))),
             memoryBytes: bytes.memory, diskBytes: bytes.disk)
     }
 
-    /// Microseconds of processor time for one search, in each part of the cluster; and what one takes from end to end when it is alone.
+    /// Microseconds of processor time for one search, in each part of the cluster, when there are many; of one that is alone all in all; and what
+    /// that takes from end to end.
     private struct Sample {
         var coordinator: Double
         var workers: Double
         var client: Double
-        var alone: Double
+        var aloneCost: Double
+        var alone: Quantiles
     }
 
     private static func sample(
         _ name: String, _ queries: [DenseVector], limit: Int, ef: Int, _ local: LocalCluster, _ cluster: NeedletailCluster
     ) async throws -> Sample {
         let requests = queries.map { PointsSearch(collection: name, queries: [NamedQuery(vector: $0, limit: limit, ef: ef)]) }
-        var alone: [Double] = []
-        for request in requests + requests {
-            let begin = ContinuousClock.now
-            _ = try await cluster.operations.search(request)
-            alone.append(begin.duration(to: .now).milliseconds * 1000)
-        }
         func spent() -> (coordinator: Double, workers: Double, client: Double) {
             func of(_ name: String) -> Double { local.processID(of: name).flatMap { CPUTime.process($0) } ?? 0 }
             return (of("coordinator"), of("shard-1") + of("shard-2"), CPUTime.process)
         }
+        var alone: [Double] = []
+        let quiet = spent()
+        for request in Array(repeating: requests, count: max(1, 4_000 / requests.count)).joined() {
+            let begin = ContinuousClock.now
+            _ = try await cluster.operations.search(request)
+            alone.append(begin.duration(to: .now).milliseconds * 1000)
+        }
         let before = spent()
+        let aloneCost = (before.coordinator + before.workers + before.client - quiet.coordinator - quiet.workers - quiet.client) * 1e6 / Double(alone.count)
         let end = ContinuousClock.now.advanced(by: .seconds(seconds))
         let count = try await withThrowingTaskGroup(of: Int.self) { group in
             for stream in 0..<streams {
@@ -86,7 +94,7 @@ struct RequestCosts {
         let scale = 1e6 / Double(count)
         return Sample(
             coordinator: (after.coordinator - before.coordinator) * scale, workers: (after.workers - before.workers) * scale,
-            client: (after.client - before.client) * scale, alone: alone.sorted()[alone.count / 2])
+            client: (after.client - before.client) * scale, aloneCost: aloneCost, alone: Quantiles(of: alone))
     }
 
     /// Bytes of a replica for each vector, once all is encoded and a checkpoint written.

@@ -14,13 +14,14 @@ struct SimulateBenchmark: ParsableCommand {
     @Option(help: "Copies of each shard.") var replicas = 1
     @Option(help: "Vectors in the collection.") var vectors = 300_000
     @Option(help: "Searches a second; 0 asks for the highest rate only.") var rate = 0.0
+    @Option(help: "Searches under way for the highest rate.") var underWay = 32
     @Option(help: "Searches to simulate.") var searches = 20_000
     @Option(help: "Microseconds of processor time of a search in the load generator; the profile's if absent.") var client: Double?
     @Option(help: "Processors; those of this machine if absent.") var cores: Int?
     @Option(help: "Seed.") var seed: UInt64 = 1
 
     func validate() throws {
-        guard workers > 0, shards > 0, replicas > 0, replicas <= workers, vectors > 0, rate >= 0, searches > 0, cores ?? 1 > 0 else {
+        guard workers > 0, shards > 0, replicas > 0, replicas <= workers, vectors > 0, rate >= 0, searches > 0, underWay > 0, cores ?? 1 > 0 else {
             throw ValidationError("All numbers must be positive, and --replicas at most --workers.")
         }
     }
@@ -34,9 +35,9 @@ struct SimulateBenchmark: ParsableCommand {
             groups: groups, replicas: replicas, shardsPerNode: (shards + groups - 1) / groups, vectorsPerShard: Double(vectors) / Double(shards),
             coordinators: 1, cores: cores, roundTripMilliseconds: 0)
         layout.isOneMachine = true
-        let work = layout.microseconds(on: machine)
+        var full = try ClusterSimulation(layout, on: machine, seed: seed)
         var figures = [
-            ("highest_rate", String(format: "%.0f", Double(cores) * 1e6 / work)), ("us_per_search", String(format: "%.1f", work)),
+            ("highest_rate", String(format: "%.0f", full.run(searches: searches, underWay: underWay).rate)),
             ("memory_bytes", String(format: "%.0f", Double(vectors * replicas) * machine.memoryBytes)),
             ("disk_bytes", String(format: "%.0f", Double(vectors * replicas) * machine.diskBytes)),
         ]

@@ -10,7 +10,7 @@ extension MachineProfile {
             machine: "a test", dimensions: 100, spec: "lvq8", limit: 10, ef: 50, recall: 0.95,
             walk: Walk(cost: GrowingCost(base: walk, slope: 0, least: 1, from: 1, to: 1e9), spread: spread),
             insert: GrowingCost(base: 200, slope: 0, least: 1, from: 1, to: 1e9),
-            rpc: RPCCost(coordinator: 40, coordinatorNode: 10, worker: 50, workerShard: 0, client: 30, wake: 0),
+            rpc: RPCCost(coordinator: 40, coordinatorNode: 10, worker: 50, workerShard: 0, client: 30, turn: 0, wake: 0, jitter: Quantiles(constant: 0)),
             sync: Quantiles(constant: 1), memoryBytes: 500, diskBytes: 1000)
     }
 }
@@ -59,7 +59,7 @@ extension MachineProfile {
         damaged.memoryBytes = .nan
         #expect(throws: NeedletailError.self) { try ScalePlan.smallest(for: Workload(points: 1e6), on: damaged) }
         damaged = .simple()
-        damaged.format = 2
+        damaged.format += 1
         let newer = #expect(throws: NeedletailError.self) { try ScalePlan.smallest(for: Workload(points: 1e6), on: damaged) }
         #expect(newer?.message.contains("calibrate again") == true)
     }

@@ -10,15 +10,27 @@ import Testing
 
     @Test func anIdleClusterTakesTheSumOfItsParts() throws {
         var simulation = try ClusterSimulation(layout(groups: 3), on: .simple(), seed: 1)
-        let outcome = simulation.run(searches: 100, rate: 1)
+        let outcome = simulation.run(searches: 100, rate: 0.001)
         // Two round trips of 1 ms, coordinator 40 + 3 × 10, worker 50 + 100 µs.
         #expect(abs(outcome.median - 2.22) < 1e-6 && abs(outcome.p99 - 2.22) < 1e-6)
+    }
+
+    /// Messages that wait together share a turn, so a full loop does more a second than an idle one would.
+    @Test func turnsAreShared() throws {
+        var profile = MachineProfile.simple(walk: 1)
+        profile.rpc = .init(coordinator: 10, coordinatorNode: 0, worker: 0, workerShard: 0, client: 0, turn: 90, wake: 0, jitter: Quantiles(constant: 0))
+        var one = layout(groups: 1, cores: 8, coordinators: 1)
+        one.roundTripMilliseconds = 0
+        var idle = try ClusterSimulation(one, on: profile, seed: 1)
+        #expect(idle.run(searches: 200, underWay: 1).rate < 4_000)
+        var full = try ClusterSimulation(one, on: profile, seed: 1)
+        #expect(full.run(searches: 20_000, underWay: 64).rate > 10_000)
     }
 
     /// One core, random arrivals, walks of one length: M/D/1.
     @Test func aLineIsAsLongAsQueueingTheorySays() throws {
         var profile = MachineProfile.simple(walk: 1000)
-        profile.rpc = .init(coordinator: 0, coordinatorNode: 0, worker: 0, workerShard: 0, client: 0, wake: 0)
+        profile.rpc = .init(coordinator: 0, coordinatorNode: 0, worker: 0, workerShard: 0, client: 0, turn: 0, wake: 0, jitter: Quantiles(constant: 0))
         var one = layout(groups: 1, cores: 1, coordinators: 1)
         one.roundTripMilliseconds = 0
         let seed = UInt64.random(in: 0..<1 << 32)

@@ -2,9 +2,10 @@ internal import HeapModule
 internal import NeedletailCluster
 public import NeedletailCore
 
-/// A cluster under open load as a discrete-event simulation: machines with cores and lines before them, a network, walks that take as long as
-/// they were measured to; and the cluster's own rules for choosing replicas and hedging (`NodeLoad`, `Hedging`).
+/// A cluster under load as a discrete-event simulation: machines with cores and lines before them, processes with event loops, a network, walks that
+/// take as long as they were measured to; and the cluster's own rules for choosing replicas and hedging (`NodeLoad`, `Hedging`).
 ///
+/// An event loop takes all messages that wait in one turn, so work costs less where there is much of it; a core that was idle takes a while to wake.
 /// One request a node, as the coordinators send them; here every node of a shard's replicas holds the same shards, in groups, so a search asks
 /// one node of each group. Nothing is lost and nothing is retried. The same seed gives the same run.
 public struct ClusterSimulation: Sendable {
@@ -30,13 +31,6 @@ public struct ClusterSimulation: Sendable {
         ) {
             (self.groups, self.replicas, self.shardsPerNode, self.vectorsPerShard) = (groups, replicas, shardsPerNode, vectorsPerShard)
             (self.coordinators, self.cores, self.roundTripMilliseconds) = (coordinators, cores, roundTripMilliseconds)
-        }
-
-        /// Processor time of one search that is asked once, in all processes together.
-        public func microseconds(on profile: MachineProfile) -> Double {
-            let (nodes, rpc) = (Double(groups), profile.rpc)
-            let walks = Double(shardsPerNode) * (rpc.workerShard + profile.walk.cost.microseconds(size: max(1, vectorsPerShard)))
-            return rpc.client + rpc.coordinator + nodes * (rpc.coordinatorNode + rpc.worker + walks)
         }
 
         /// That of a plan.
@@ -82,11 +76,15 @@ public struct ClusterSimulation: Sendable {
     }
 
     private struct Event: Comparable {
+        enum Kind {
+            case step(SimulatedStep)
+            case turned(loop: Int, [SimulatedLoop.Message])
+            case walked(part: Int)
+        }
+
         var time: Double
         var order: Int
-        var step: SimulatedStep
-        /// The machine whose core becomes free; -1 for none.
-        var machine: Int
+        var kind: Kind
 
         static func == (left: Event, right: Event) -> Bool { left.order == right.order }
         static func < (left: Event, right: Event) -> Bool { (left.time, left.order) < (right.time, right.order) }
@@ -101,6 +99,10 @@ public struct ClusterSimulation: Sendable {
     private var order = 0
     private var events = Heap<Event>()
     private var machines: [SimulatedMachine]
+    /// Of the load generator, the coordinators, the nodes.
+    private var loops: [SimulatedLoop]
+    /// Searches that may still begin as others end; for a closed loop.
+    private var waiting = 0
     private var queries: [Query] = []
     private var parts: [Part] = []
     /// What each coordinator knows of each node's speed.
@@ -120,57 +122,88 @@ public struct ClusterSimulation: Sendable {
         walk = profile.walk.cost.microseconds(size: max(1, layout.vectorsPerShard))
         generator = SplitMix(state: seed)
         let nodes = layout.groups * layout.replicas
-        machines = Array(repeating: SimulatedMachine(cores: layout.cores), count: layout.isOneMachine ? 1 : layout.coordinators + nodes)
+        let processes = 1 + layout.coordinators + nodes
+        machines = Array(repeating: SimulatedMachine(cores: layout.cores), count: layout.isOneMachine ? 1 : processes)
+        loops = (0..<processes).map { SimulatedLoop(machine: layout.isOneMachine ? 0 : $0) }
         loads = Array(repeating: Array(repeating: NodeLoad(), count: nodes), count: layout.coordinators)
         hedging = Array(repeating: Hedging(), count: layout.coordinators)
         guard !layout.isOneMachine, layout.slowShare > 0 else { return }
-        for node in 0..<nodes where generator.fraction() < layout.slowShare { machines[layout.coordinators + node].slowness = layout.slowness }
+        for node in 0..<nodes where generator.fraction() < layout.slowShare { machines[1 + layout.coordinators + node].slowness = layout.slowness }
     }
 
     /// Sends `searches` at random moments, `rate` a second on average, and returns when all are answered.
     public mutating func run(searches: Int, rate: Double) -> Outcome {
         precondition(searches > 0 && rate > 0)
         var time = 0.0
-        for query in 0..<searches {
+        for _ in 0..<searches {
             time += -Transcendental.log(1 - generator.fraction()) / rate * 1e6
-            queries.append(Query(began: time, coordinator: query % layout.coordinators, missing: layout.groups))
-            // The load generator's work lies on the way only where it shares the machine.
-            after(time + network, .arrives(query: query))
+            plan(at: time)
         }
+        return untilAllEnded()
+    }
+
+    /// Keeps so many searches under way, each sent when another has ended.
+    public mutating func run(searches: Int, underWay: Int) -> Outcome {
+        precondition(searches > 0 && underWay > 0)
+        waiting = max(0, searches - underWay)
+        for _ in 0..<min(searches, underWay) { plan(at: 0) }
+        return untilAllEnded()
+    }
+
+    private mutating func plan(at time: Double) {
+        queries.append(Query(began: time, coordinator: queries.count % layout.coordinators, missing: layout.groups))
+        after(time + profile.rpc.jitter.value(at: generator.fraction()), .begins(query: queries.count - 1))
+    }
+
+    private mutating func untilAllEnded() -> Outcome {
         while let event = events.popMin() {
             now = event.time
-            if event.machine >= 0, let next = machines[event.machine].release() { schedule(next, on: event.machine) }
-            take(event.step)
+            switch event.kind {
+            case .step(let step): take(step)
+            case .turned(let loop, let messages):
+                for message in messages { take(message.then) }
+                let machine = loops[loop].machine
+                let goesOn = loops[loop].end()
+                free(machine)
+                if goesOn { want(.turn(loop: loop), machine) }
+            case .walked(let part):
+                parts[part].walksLeft -= 1
+                if parts[part].walksLeft == 0 { tell(nodeLoop(parts[part].node), profile.rpc.worker * Self.answerShare, .answered(part: part)) }
+                free(loops[nodeLoop(parts[part].node)].machine)
+            }
         }
-        return outcome(searches)
+        return outcome()
     }
+
+    /// Of what a worker does for a request, what it does with the result.
+    private static let answerShare = 0.4
 
     private mutating func take(_ step: SimulatedStep) {
         let rpc = profile.rpc
         switch step {
+        case .begins(let query):
+            // The load generator's work counts only where it shares the machine.
+            if layout.isOneMachine { tell(0, rpc.client / 2, .sent(query: query)) } else { after(now + network, .arrives(query: query)) }
+        case .sent(let query): after(now + network, .arrives(query: query))
         case .arrives(let query):
-            let client = layout.isOneMachine ? rpc.client / 2 : 0
-            work(coordinator(query), client + rpc.coordinator / 2 + Double(layout.groups) * rpc.coordinatorNode / 2, .scattered(query: query))
+            tell(coordinatorLoop(query), rpc.coordinator + Double(layout.groups) * rpc.coordinatorNode / 2, .scattered(query: query))
         case .scattered(let query):
             for group in 0..<layout.groups { ask(query, group) }
         case .reached(let part):
-            work(machine(parts[part].node), rpc.worker / 2, .opened(part: part))
+            tell(nodeLoop(parts[part].node), rpc.worker * (1 - Self.answerShare), .opened(part: part))
         case .opened(let part):
-            for _ in 0..<layout.shardsPerNode {
-                let length = rpc.workerShard + walk * profile.walk.spread.value(at: generator.fraction())
-                work(machine(parts[part].node), length, isWalk: true, .walked(part: part))
-            }
-        case .walked(let part):
-            parts[part].walksLeft -= 1
-            if parts[part].walksLeft == 0 { work(machine(parts[part].node), rpc.worker / 2, .answered(part: part)) }
-        case .answered(let part):
-            after(now + network, .gathered(part: part))
+            for _ in 0..<layout.shardsPerNode { want(.walk(part: part), loops[nodeLoop(parts[part].node)].machine) }
+        case .answered(let part): after(now + network, .returned(part: part))
+        case .returned(let part): tell(coordinatorLoop(parts[part].query), rpc.coordinatorNode / 2, .gathered(part: part))
         case .gathered(let part): gathered(part)
         case .isLate(let part): late(part)
-        case .merged(let query):
-            after(now + network, .done(query: query))
+        case .comesBack(let query):
+            if layout.isOneMachine { tell(0, rpc.client / 2, .done(query: query)) } else { take(.done(query: query)) }
         case .done(let query):
             latencies.append((now - queries[query].began) / 1000)
+            guard waiting > 0 else { return }
+            waiting -= 1
+            plan(at: now)
         }
     }
 
@@ -216,18 +249,15 @@ public struct ClusterSimulation: Sendable {
         parts[part.first].isAnswered = true
         if layout.replicas > 1 { hedging[coordinator].answered(after: .nanoseconds(Int64((now - parts[part.first].sent) * 1000))) }
         queries[part.query].missing -= 1
-        guard queries[part.query].missing == 0 else { return }
-        let client = layout.isOneMachine ? profile.rpc.client / 2 : 0
-        let cost = profile.rpc.coordinator / 2 + Double(layout.groups) * profile.rpc.coordinatorNode / 2 + client
-        work(self.coordinator(part.query), cost, .merged(query: part.query))
+        if queries[part.query].missing == 0 { after(now + network, .comesBack(query: part.query)) }
     }
 
-    private mutating func outcome(_ searches: Int) -> Outcome {
+    private mutating func outcome() -> Outcome {
         latencies.sort()
         func at(_ share: Double) -> Double { latencies[min(latencies.count - 1, Int(share * Double(latencies.count)))] }
         let length = now / 1e6
         return Outcome(
-            searches: searches, median: at(0.5), p95: at(0.95), p99: at(0.99), p999: at(0.999), rate: Double(searches) / length,
+            searches: latencies.count, median: at(0.5), p95: at(0.95), p99: at(0.99), p999: at(0.999), rate: Double(latencies.count) / length,
             hedged: firstRequests == 0 ? 0 : Double(hedges) / Double(firstRequests),
             coreUse: machines.map { $0.busyTime / 1e6 / length / Double($0.cores) }.max() ?? 0)
     }
@@ -236,26 +266,50 @@ public struct ClusterSimulation: Sendable {
 
     private var instant: ContinuousClock.Instant { epoch.advanced(by: .nanoseconds(Int64(now * 1000))) }
 
-    /// One way, in microseconds, with the wake of whoever waits at its end.
-    private var network: Double { layout.roundTripMilliseconds * 500 + profile.rpc.wake }
+    /// One way, in microseconds.
+    private var network: Double { layout.roundTripMilliseconds * 500 }
 
-    private func coordinator(_ query: Int) -> Int { layout.isOneMachine ? 0 : queries[query].coordinator }
+    private func coordinatorLoop(_ query: Int) -> Int { 1 + queries[query].coordinator }
 
-    private func machine(_ node: Int) -> Int { layout.isOneMachine ? 0 : layout.coordinators + node }
+    private func nodeLoop(_ node: Int) -> Int { 1 + layout.coordinators + node }
 
-    private mutating func work(_ machine: Int, _ length: Double, isWalk: Bool = false, _ then: SimulatedStep) {
-        guard length > 0 else { return after(now, then) }
-        if let begun = machines[machine].submit(SimulatedMachine.Burst(length: length, isWalk: isWalk, then: then)) { schedule(begun, on: machine) }
+    private mutating func tell(_ loop: Int, _ cost: Double, _ then: SimulatedStep) {
+        if loops[loop].receive(SimulatedLoop.Message(cost: cost, then: then)) { want(.turn(loop: loop), loops[loop].machine) }
     }
 
-    private mutating func schedule(_ begun: (takes: Double, then: SimulatedStep), on machine: Int) {
-        order += 1
-        events.insert(Event(time: now + begun.takes, order: order, step: begun.then, machine: machine))
+    /// A core begins at once if one is idle, after it has woken.
+    private mutating func want(_ work: SimulatedMachine.Work, _ machine: Int) {
+        if machines[machine].admit(work) { begin(work, machine, delay: profile.rpc.wake) }
     }
 
-    private mutating func after(_ time: Double, _ step: SimulatedStep) {
+    /// A core of this machine has ended its work, and goes on with what waits.
+    private mutating func free(_ machine: Int) {
+        if let next = machines[machine].release() { begin(next, machine, delay: 0) }
+    }
+
+    private mutating func begin(_ work: SimulatedMachine.Work, _ machine: Int, delay: Double) {
+        let slowness = machines[machine].slowness
+        var length: Double
+        let kind: Event.Kind
+        switch work {
+        case .turn(let loop):
+            let messages = loops[loop].take()
+            length = (messages.reduce(profile.rpc.turn) { $0 + $1.cost }) * slowness
+            kind = .turned(loop: loop, messages)
+        case .walk(let part):
+            length = (profile.rpc.workerShard + walk * profile.walk.spread.value(at: generator.fraction())) * slowness
+            kind = .walked(part: part)
+        }
+        machines[machine].busyTime += length
+        length += delay
+        schedule(now + length, kind)
+    }
+
+    private mutating func after(_ time: Double, _ step: SimulatedStep) { schedule(time, .step(step)) }
+
+    private mutating func schedule(_ time: Double, _ kind: Event.Kind) {
         order += 1
-        events.insert(Event(time: time, order: order, step: step, machine: -1))
+        events.insert(Event(time: time, order: order, kind: kind))
     }
 }
 
