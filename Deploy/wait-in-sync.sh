@@ -15,12 +15,12 @@ deadline=$((SECONDS + seconds))
 answered=$SECONDS
 well=0
 while true; do
-    if ! status=$(needletail status --json --timeout 5 2>&1) || [[ $status != *'"cluster_id"'* ]]; then
-        result=2 well=0 what=$status
+    if ! shards=$(needletail cluster shards --json --timeout 5 2>&1) || [[ $shards != "["* ]]; then
+        result=2 well=0 what=$shards
         if ((SECONDS - answered >= patience)); then deadline=$SECONDS; fi
     else
         result=1 answered=$SECONDS
-        if what=$(grep -oE '"in_sync":false|"state":"[^"]*"' <<<"$status" | grep -v '"state":"ready"' | sort | uniq -c); then
+        if what=$(grep -oE '"in_sync":false|"state":"[^"]*"' <<<"$shards" | grep -v '"state":"ready"' | sort | uniq -c); then
             well=0
         else
             well=$((well + 1)) what="it has been well for less than $looks s"
