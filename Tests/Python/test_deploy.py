@@ -146,7 +146,8 @@ def test_nothing_but_the_data_folder_is_written():
     """As in the image: another user, no capabilities, and a root that is read-only but for the volume."""
     # Below /mnt in a mount namespace, since the other user may not see where tests and programs lie.
     script = ("mount --make-rprivate / && mount -t tmpfs -o mode=0755 tmpfs /mnt && mkdir /mnt/bin /mnt/volume && mount --bind \"$0\" /mnt/bin && "
-              "mount -t tmpfs -o mode=0700,uid=10001,gid=10001 tmpfs /mnt/volume && mount -o remount,ro /mnt && mount -o remount,bind,ro / && cd /mnt/volume && "
+              "mount -t tmpfs -o mode=0700,uid=10001,gid=10001 tmpfs /mnt/volume && mount -o remount,ro /mnt && "
+              "mount -o remount,bind,ro / && cd /mnt/volume && "
               "exec setpriv --reuid=10001 --regid=10001 --clear-groups --bounding-set=-all --inh-caps=-all --no-new-privs \"$@\"")
     for program in ("needletail-coordinator", "needletail-shard"):
         process = subprocess.Popen(
