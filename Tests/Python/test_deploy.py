@@ -10,10 +10,13 @@ import signal
 import subprocess
 import sys
 import threading
+import urllib.request
 from functools import cache
 
+import grpc
 import pytest
 import yaml
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from harness import BINARIES, ROOT, Process, wait_for
 
 DEPLOY = ROOT / "Deploy"
@@ -143,7 +146,8 @@ def test_nothing_but_the_data_folder_is_written():
     """As in the image: another user, no capabilities, and a root that is read-only but for the volume."""
     # Below /mnt in a mount namespace, since the other user may not see where tests and programs lie.
     script = ("mount --make-rprivate / && mount -t tmpfs -o mode=0755 tmpfs /mnt && mkdir /mnt/bin /mnt/volume && mount --bind \"$0\" /mnt/bin && "
-              "mount -t tmpfs -o mode=0700,uid=10001,gid=10001 tmpfs /mnt/volume && mount -o remount,ro /mnt && mount -o remount,bind,ro / && cd /mnt/volume && "
+              "mount -t tmpfs -o mode=0700,uid=10001,gid=10001 tmpfs /mnt/volume && mount -o remount,ro /mnt && "
+              "mount -o remount,bind,ro / && cd /mnt/volume && "
               "exec setpriv --reuid=10001 --regid=10001 --clear-groups --bounding-set=-all --inh-caps=-all --no-new-privs \"$@\"")
     for program in ("needletail-coordinator", "needletail-shard"):
         process = subprocess.Popen(
@@ -162,6 +166,31 @@ def test_nothing_but_the_data_folder_is_written():
         finally:
             process.kill()
             process.stderr.close()
+
+
+def test_probes_are_answered(tmp_path):
+    """Those of the manifests, by processes that are well."""
+    sets = {item["metadata"]["labels"]["app.kubernetes.io/component"]: item for item in plain() if item["kind"] == "StatefulSet"}
+    coordinator = Process("needletail-coordinator", tmp_path / "coordinator", ["--admin", "0"]).start()
+    worker = Process("needletail-shard", tmp_path / "shard", ["--admin", "0", "--coordinator", coordinator.address]).start()
+    try:
+        for name, process in [("coordinator", coordinator), ("shard", worker)]:
+            container = pods(sets[name])[0]
+            probes = [container[key] for key in ("startupProbe", "livenessProbe", "readinessProbe")]
+            for probe in probes:
+                if "grpc" in probe:
+                    with grpc.insecure_channel(process.address) as channel:
+                        asked = health_pb2.HealthCheckRequest(service=probe["grpc"]["service"])
+                        answer = health_pb2_grpc.HealthStub(channel).Check(asked, timeout=10)
+                    assert answer.status == health_pb2.HealthCheckResponse.SERVING, name
+                else:
+                    assert probe["httpGet"]["port"] == "admin"
+                    address = f"http://127.0.0.1:{process.admin_port}{probe['httpGet']['path']}"
+                    with urllib.request.urlopen(address, timeout=10) as answer:
+                        assert answer.status == 200, address
+    finally:
+        worker.stop()
+        coordinator.stop()
 
 
 # Files of any kind

@@ -142,7 +142,11 @@ def test_waiting_for_replicas_tells_what_lacks(place):
     assert alone.returncode == 2, alone
     run(f"{PROGRAM} up --without-prometheus", place)
     place["NEEDLETAIL_ENDPOINT"] = endpoint(place)
+    run(f"{wait} 60", place)
     run("needletail collection create books --field v:8:l2 --shards 2 --replicas 3", place)
+    # Other things than replicas have states, too.
+    run("needletail collection create notes --field text:384:cosine --index lvq8 --replicas 2", place)
+    run("needletail import notes Sources/needletail/Resources/sample/vectors.f16bin", place)
     run(f"{wait} 60", place)
     run(f"{PROGRAM} down shard-3", place)
     missing = subprocess.run([wait, "5"], env={**everything, **place}, capture_output=True, text=True, timeout=60)
