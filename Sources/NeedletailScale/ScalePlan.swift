@@ -137,7 +137,8 @@ extension MachineProfile {
             throw NeedletailError(.invalidArgument, "the profile has format \(format), and this program reads \(Self.format); calibrate again")
         }
         let costs = [
-            walk.cost.least, insert.least, rpc.coordinator, rpc.coordinatorNode, rpc.worker, rpc.workerShard, rpc.client, rpc.turn, rpc.wake, memoryBytes, diskBytes,
+            walk.cost.least, insert.least, rpc.coordinator, rpc.coordinatorNode, rpc.worker, rpc.workerShard, rpc.client, rpc.turn, rpc.wake, memoryBytes,
+            diskBytes,
         ]
         guard costs.allSatisfy({ $0.isFinite && $0 >= 0 }), walk.spread.isSound, rpc.jitter.isSound, sync.isSound, dimensions > 0, limit > 0 else {
             throw NeedletailError(.invalidArgument, "the profile is damaged; calibrate again")
