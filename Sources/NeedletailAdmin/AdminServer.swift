@@ -115,9 +115,12 @@ public struct AdminServer: Sendable {
                 return Self.response(await methods(asked))
             }
         }
+        // Hummingbird calls every stop an error.
+        var quiet = logger
+        quiet.logLevel = .critical
         let application = Application(
             router: router, configuration: .init(address: .hostname(host, port: port), serverName: "needletail"),
-            onServerRunning: { channel in whenListening(channel.localAddress?.port ?? 0) }, logger: logger)
+            onServerRunning: { channel in whenListening(channel.localAddress?.port ?? 0) }, logger: quiet)
         do {
             try await application.run()
         } catch is CancellationError {
