@@ -17,7 +17,7 @@ CLOCKED := Needletail(GRPC|Metadata|Coordinator|Backup)Tests
 # Without it all tests begin at once, and each waits minutes for a processor.
 FEW_AT_ONCE := --experimental-maximum-parallelization-width 4
 
-.PHONY: deps build demo test chaos upgrade load bench bench-load bench-failover bench-backups bench-moves bench-rpc bench-splits bench-tail bench-telemetry bench-restart bench-peers bench-servers bench-plan bench-import fuzz proto manifests format lint clean
+.PHONY: deps build demo test chaos upgrade load bench bench-load bench-failover bench-backups bench-moves bench-rpc bench-splits bench-tail bench-telemetry bench-restart bench-peers bench-servers bench-cost bench-plan bench-import fuzz proto manifests format lint clean
 
 # Installs the Debian packages that are missing; says plainly when Swift is absent or too old.
 deps:
@@ -153,9 +153,13 @@ bench-peers: build
 bench-import: build $(PACKAGE)/ready
 	NEEDLETAIL_BIN=$(CURDIR)/$(BUILD) $(PACKAGE)/bin/python Deploy/bench-import.py
 
+# What a search costs each process, alone and among many; with NEEDLETAIL_BEFORE_BIN in turns with older binaries.
+bench-cost: build $(VENV)/ready
+	NEEDLETAIL_BIN=$(CURDIR)/$(BUILD) $(VENV)/bin/python Deploy/bench-cost.py $(BASE) $(QUERY)
+
 # What the model of scale predicts of three small clusters, beside what the load tester measures of them.
 bench-plan: build $(VENV)/ready
-	$(VENV)/bin/python Deploy/bench-plan.py $(BASE) $(QUERY)
+	NEEDLETAIL_BIN=$(CURDIR)/$(BUILD) $(VENV)/bin/python Deploy/bench-plan.py $(BASE) $(QUERY)
 
 # Beside Milvus 2.3 standalone, which the Python package brings, in turns: searches at equal recall by one stream and by sixteen, and loads.
 bench-servers: build
