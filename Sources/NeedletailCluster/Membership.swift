@@ -31,14 +31,22 @@ public struct Membership: Sendable {
 
     public private(set) var nodes: [NodeID: Node] = [:]
     public let lease: Duration
+    /// Over how long work is averaged.
+    private let workWindow: Duration
+    private var shardWork: [ShardID: WorkRate] = [:]
+    private var nodeWork: [NodeID: WorkRate] = [:]
 
-    public init(lease: Duration) { self.lease = lease }
+    public init(lease: Duration, workWindow: Duration = .seconds(30)) {
+        self.lease = lease
+        self.workWindow = workWindow
+    }
 
     public mutating func heartbeat(
         from id: NodeID, address: String, status: NodeStatus, isDraining: Bool, facts: NodeFacts = NodeFacts(), now: ContinuousClock.Instant
     ) -> [Action] {
         let known = nodes[id]
         var replicas = Dictionary(status.replicas.map { ($0.shard, $0.credible) }) { $1 }
+        for replica in replicas.values { note(replica, before: known?.replicas[replica.shard], on: id, now: now) }
         if let known, known.address == address {
             for shard in known.begun where replicas[shard].map({ $0.state == .loading }) ?? true { replicas[shard] = known.replicas[shard] }
         }
@@ -48,6 +56,28 @@ public struct Membership: Sendable {
         guard let known, known.address == address else { return [.connect(id, address: address)] }
         return known.isSuspect ? [.retry(id)] : []
     }
+
+    /// Adds what a replica has worked since the last heartbeat. One that was opened anew counts from nothing.
+    private mutating func note(_ replica: ReplicaStatus, before: ReplicaStatus?, on id: NodeID, now: ContinuousClock.Instant) {
+        let last = before.map(\.workNanoseconds) ?? 0
+        // What this coordinator has not seen begin may have been done at any time.
+        let work = before == nil ? 0 : replica.workNanoseconds < last ? replica.workNanoseconds : replica.workNanoseconds - last
+        shardWork[replica.shard, default: WorkRate(window: workWindow, now: now)].add(.nanoseconds(Int64(work)), now: now)
+        nodeWork[id, default: WorkRate(window: workWindow, now: now)].add(.nanoseconds(Int64(work)), now: now)
+        // Shards that are no more are forgotten when there are many of them.
+        if shardWork.count > 2 * nodes.values.reduce(64, { $0 + $1.replicas.count }) {
+            let there = Set(nodes.values.flatMap(\.replicas.keys)).union([replica.shard])
+            shardWork = shardWork.filter { there.contains($0.key) }
+        }
+    }
+
+    /// Threads that a shard's replicas keep busy together. nil when that has not been watched for long enough to go by it.
+    public func work(of shard: ShardID, now: ContinuousClock.Instant) -> Double? {
+        shardWork[shard].flatMap { $0.isSettled(now: now) ? $0.threads(now: now) : nil }
+    }
+
+    /// Threads that a node's replicas keep busy.
+    public func work(on id: NodeID, now: ContinuousClock.Instant) -> Double { nodeWork[id]?.threads(now: now) ?? 0 }
 
     /// The address of another living process that has this node's identity, if there is one: two processes on copies of one folder
     /// would each take a part of the writes. A node that said farewell, or whose lease is over, may come back anywhere.
@@ -110,6 +140,7 @@ extension ReplicaStatus {
         let most = UInt64(1) << 44
         (status.pointCount, status.dataBytes) = (min(pointCount, most), min(dataBytes, most))
         (status.memoryBytes, status.diskBytes) = (min(memoryBytes, most), min(diskBytes, most))
+        status.workNanoseconds = min(workNanoseconds, UInt64(1) << 60)
         return status
     }
 }

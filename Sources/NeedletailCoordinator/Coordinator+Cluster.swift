@@ -132,7 +132,10 @@ extension Coordinator {
 
     public func nodes(deadline: Deadline?) async throws -> [NodeInfo] {
         let now = ContinuousClock.now
-        let (heard, unheard, drained) = state.withLock { (Array($0.membership.nodes.values), $0.unheardNodes, $0.drainedNodes) }
+        let (heard, unheard, drained, work) = state.withLock { state in
+            let work = state.membership.nodes.mapValues { state.membership.work(on: $0.id, now: now) }
+            return (Array(state.membership.nodes.values), state.unheardNodes, state.drainedNodes, work)
+        }
         let silent = unheard.map { node in
             NodeInfo(
                 id: node.id.value, address: node.address, isAlive: false, replicas: 0, points: 0, memoryBytes: 0, diskBytes: 0,
@@ -144,7 +147,7 @@ extension Coordinator {
                 replicas: node.replicas.count, points: node.replicas.values.reduce(0) { $0 + $1.pointCount },
                 memoryBytes: node.replicas.values.reduce(0) { $0 + $1.memoryBytes },
                 diskBytes: node.replicas.values.reduce(0) { $0 + $1.diskBytes }, heartbeatAge: node.lastHeartbeat.duration(to: now),
-                facts: node.facts, isDrained: drained.contains(node.id))
+                facts: node.facts, isDrained: drained.contains(node.id), work: work[node.id] ?? 0)
         }
         return (infos + silent).sorted { $0.id < $1.id }
     }
@@ -207,7 +210,7 @@ extension Coordinator.State {
             replicas: place.replicas.map { node in
                 let status = membership.isAlive(node, now: now) ? membership.replica(entry.shardID(place), on: node) : nil
                 return .init(node: node.value, isPrimary: node == place.primary, isInSync: place.inSync.contains(node), status: status)
-            })
+            }, work: membership.work(of: entry.shardID(place), now: now) ?? 0)
     }
 }
 

@@ -218,27 +218,14 @@ extension Coordinator {
         }
     }
 
-    /// Called on the clock: begins to merge neighbours that are together smaller than wanted, two at a time. A collection keeps as many shards as it was
-    /// asked for with.
+    /// Called on the clock: begins to merge neighbours that are together smaller than wanted, two at a time.
     func planMerges() async {
         guard isLeader, let limit = policy.mergeBelowBytes else { return }
-        let due = state.withLock { state -> ShardMergeOrder? in
-            if state.isPaused || state.isResharding { return nil }
-            for entry in state.collections.values.filter({ $0.state == .active }).sorted(by: { $0.spec.name < $1.spec.name }) {
-                guard entry.shards.count > entry.spec.shardCount else { continue }
-                for (first, second) in zip(entry.shards, entry.shards.dropFirst()) {
-                    let bytes = [first, second].map { place -> UInt64? in
-                        guard place.inSync == place.replicas, !state.isUnderWay(entry.shardID(place)) else { return nil }
-                        return state.membership.replica(entry.shardID(place), on: place.primary)?.dataBytes
-                    }
-                    guard Set(first.replicas) == Set(second.replicas), let one = bytes[0], let other = bytes[1], one + other < limit else { continue }
-                    return ShardMergeOrder(collection: entry.spec.name, shard: first.number, other: second.number)
-                }
-            }
-            return nil
-        }
-        if let due { _ = try? await begin(due, reason: "together they are smaller than \(limit) bytes") }
+        let due = state.withLock { $0.isPaused || $0.isResharding ? nil : $0.dueMerges(below: limit).first }
+        if let due { _ = try? await begin(due, reason: Self.mergeReason(limit)) }
     }
+
+    static func mergeReason(_ limit: UInt64) -> String { "together they are smaller than \(limit) bytes" }
 
     /// nil when there is no merge of this id.
     func cancelMerge(_ id: UInt64) async throws -> OperationInfo? {
@@ -263,5 +250,26 @@ extension Coordinator {
         return OperationInfo(
             id: merge.id, kind: "merge", move: info, step: merge.step.name, problem: merge.problem, createdMilliseconds: merge.createdMilliseconds,
             changedMilliseconds: merge.changedMilliseconds)
+    }
+}
+
+extension Coordinator.State {
+    /// Neighbours on the same nodes that are together smaller than wanted. A collection keeps as many shards as it was asked for with, and a shard is in
+    /// one pair at most.
+    func dueMerges(below limit: UInt64) -> [ShardMergeOrder] {
+        collections.values.filter { $0.state == .active }.sorted { $0.spec.name < $1.spec.name }.flatMap { entry -> [ShardMergeOrder] in
+            func bytes(_ place: ShardPlace) -> UInt64? {
+                guard place.inSync == place.replicas, !isUnderWay(entry.shardID(place)) else { return nil }
+                return membership.replica(entry.shardID(place), on: place.primary)?.dataBytes
+            }
+            var orders: [ShardMergeOrder] = []
+            for (first, second) in zip(entry.shards, entry.shards.dropFirst()) where entry.shards.count - orders.count > entry.spec.shardCount {
+                guard Set(first.replicas) == Set(second.replicas), orders.last?.other != first.number, let one = bytes(first), let other = bytes(second),
+                    one + other < limit
+                else { continue }
+                orders.append(ShardMergeOrder(collection: entry.spec.name, shard: first.number, other: second.number))
+            }
+            return orders
+        }
     }
 }

@@ -208,7 +208,11 @@ extension Coordinator.State {
     func dropped(on node: NodeID) -> [ShardID] {
         let split = copy.splits.values.values.filter { $0.nodes.contains(node) }.flatMap(\.dropped)
         let merged = copy.merges.values.values.filter { $0.nodes.contains(node) }.flatMap(\.dropped)
-        return (copy.operations.values.values.filter { $0.dropped == node }.map(\.shard) + split + merged).sorted()
+        // Before the request to remove it comes, which a node that is away never gets.
+        let deleted = collections.values.filter { $0.state == .deleting }.flatMap { entry in
+            entry.shards.filter { $0.replicas.contains(node) }.map(entry.shardID)
+        }
+        return (copy.operations.values.values.filter { $0.dropped == node }.map(\.shard) + split + merged + deleted).sorted()
     }
 }
 

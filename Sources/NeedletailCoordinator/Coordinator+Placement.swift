@@ -87,7 +87,7 @@ extension Coordinator {
                     id: shard, collection: entry.spec.name, replicationFactor: entry.spec.replicationFactor, place: after,
                     memoryBytes: statuses.map(\.memoryBytes).max() ?? 0, diskBytes: statuses.map(\.diskBytes).max() ?? 0,
                     bytes: statuses.map { $0.dataBytes == 0 ? $0.memoryBytes : $0.dataBytes }.max() ?? 0,
-                    isResting: resting.contains(shard),
+                    work: state.membership.work(of: shard, now: now) ?? 0, isResting: resting.contains(shard),
                     isBusy: move != nil || state.isSplitting(shard) || !state.membership.isAlive(place.primary, now: now))
             }
         }
@@ -108,8 +108,20 @@ extension Coordinator {
         return state.withLock { state in
             let planned = PlacementPlanner.plan(picture(state))
             let held = planned.first.flatMap { heldBack($0, state) } ?? ""
-            return MovePlan(moves: planned.map(Self.info), held: planned.isEmpty ? "" : state.isPaused ? "moves are paused" : held)
+            let reshardings = dueReshardings(state)
+            let isIdle = planned.isEmpty && reshardings.isEmpty
+            return MovePlan(moves: planned.map(Self.info), held: isIdle ? "" : state.isPaused ? "moves are paused" : held, reshardings: reshardings)
         }
+    }
+
+    private func dueReshardings(_ state: State) -> [ReshardingInfo] {
+        let splits = policy.splitAboveBytes.map { limit in
+            state.dueSplits(above: limit).map { ReshardingInfo(.split($0), reason: Self.splitReason(limit)) }
+        }
+        let merges = policy.mergeBelowBytes.map { limit in
+            state.dueMerges(below: limit).map { ReshardingInfo(.merge($0), reason: Self.mergeReason(limit)) }
+        }
+        return (splits ?? []) + (merges ?? [])
     }
 
     public func move(_ order: MoveOrder, deadline: Deadline?) async throws -> OperationInfo {

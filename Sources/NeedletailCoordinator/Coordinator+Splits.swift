@@ -252,27 +252,14 @@ extension Coordinator {
         return split
     }
 
-    /// A shard of fewer points is not split by itself, however large they are.
-    private static let leastPoints: UInt64 = 1_000
-
     /// Called on the clock: begins to split what has become larger than wanted, one shard at a time.
     func planSplits() async {
         guard isLeader, let limit = policy.splitAboveBytes else { return }
-        let due = state.withLock { state -> ShardSplitOrder? in
-            if state.isPaused || state.isResharding { return nil }
-            for entry in state.collections.values.filter({ $0.state == .active }).sorted(by: { $0.spec.name < $1.spec.name }) {
-                for place in entry.shards where place.inSync == place.replicas && place.range.first < place.range.last {
-                    guard let status = state.membership.replica(entry.shardID(place), on: place.primary), status.pointCount >= Self.leastPoints
-                    else { continue }
-                    if status.dataBytes > limit, !state.isUnderWay(entry.shardID(place)) {
-                        return ShardSplitOrder(collection: entry.spec.name, shard: place.number)
-                    }
-                }
-            }
-            return nil
-        }
-        if let due { _ = try? await begin(due, reason: "it is larger than \(limit) bytes") }
+        let due = state.withLock { $0.isPaused || $0.isResharding ? nil : $0.dueSplits(above: limit).first }
+        if let due { _ = try? await begin(due, reason: Self.splitReason(limit)) }
     }
+
+    static func splitReason(_ limit: UInt64) -> String { "it is larger than \(limit) bytes" }
 
     /// nil when there is no split of this id.
     func cancelSplit(_ id: UInt64) async throws -> OperationInfo? {
@@ -311,6 +298,22 @@ extension Coordinator.State {
     func isSplitting(_ shard: ShardID) -> Bool {
         copy.splits.values.values.contains { $0.parent == shard && !$0.step.hasEnded }
             || copy.merges.values.values.contains { !$0.step.hasEnded && $0.parents.contains { $0.shard == shard } }
+    }
+
+    /// A shard of fewer points is not split by itself, however large they are.
+    private static let leastSplitPoints: UInt64 = 1_000
+
+    /// Shards with a replica that is larger than wanted.
+    func dueSplits(above limit: UInt64) -> [ShardSplitOrder] {
+        collections.values.filter { $0.state == .active }.sorted { $0.spec.name < $1.spec.name }.flatMap { entry in
+            entry.shards.filter { place in
+                guard place.inSync == place.replicas, place.range.first < place.range.last, !isUnderWay(entry.shardID(place)),
+                    let status = membership.replica(entry.shardID(place), on: place.primary)
+                else { return false }
+                return status.pointCount >= Self.leastSplitPoints && status.dataBytes > limit
+            }
+            .map { ShardSplitOrder(collection: entry.spec.name, shard: $0.number) }
+        }
     }
 
     /// Whether any shard is being split or merged.

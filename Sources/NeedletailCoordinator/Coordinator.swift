@@ -104,6 +104,9 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
     let failover: Failover
     let started = ContinuousClock.now
 
+    /// What nodes and shards work is averaged over the time for which the cluster has to be quiet before anything moves for balance, but no less.
+    private static let leastWorkWindow = Duration.seconds(5)
+
     /// How long a worker counts as alive after its last heartbeat, and its primaries may act; then others take over.
     public static let lease = Duration.seconds(2)
 
@@ -142,7 +145,7 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
         self.slowQueries = slowQueries
         self.connect = connect
         self.connectCoordinator = connectCoordinator
-        state = Mutex(State(copy: copy, membership: Membership(lease: Self.lease)))
+        state = Mutex(State(copy: copy, membership: Membership(lease: Self.lease, workWindow: max(policy.stableFor, Self.leastWorkWindow))))
         failover = Failover(lease: Self.lease)
     }
 

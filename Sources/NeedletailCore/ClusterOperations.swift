@@ -375,11 +375,14 @@ public struct NodeInfo: Sendable {
     public var facts: NodeFacts
     /// Its replicas go to other nodes.
     public var isDrained: Bool
+    /// Threads that its replicas keep busy.
+    public var work: Double
 
     public init(
         id: UInt64, address: String, isAlive: Bool, replicas: Int, points: UInt64, memoryBytes: UInt64, diskBytes: UInt64, heartbeatAge: Duration,
-        facts: NodeFacts = NodeFacts(), isDrained: Bool = false
+        facts: NodeFacts = NodeFacts(), isDrained: Bool = false, work: Double = 0
     ) {
+        self.work = work
         self.id = id
         self.address = address
         self.isAlive = isAlive
@@ -414,8 +417,11 @@ public struct ShardInfo: Sendable {
     public var range: HashRange
     public var epoch: UInt64
     public var replicas: [Replica]
+    /// Threads that all of them keep busy together.
+    public var work: Double
 
-    public init(collection: String, number: UInt32, range: HashRange, epoch: UInt64, replicas: [Replica]) {
+    public init(collection: String, number: UInt32, range: HashRange, epoch: UInt64, replicas: [Replica], work: Double = 0) {
+        self.work = work
         self.collection = collection
         self.number = number
         self.range = range

@@ -103,10 +103,29 @@ public struct MovePlan: Sendable, Hashable {
     public var moves: [MoveInfo]
     /// Why none begins at this moment; empty when they do.
     public var held: String
+    /// Splits and merges, in the order in which they would begin, one after the other.
+    public var reshardings: [ReshardingInfo]
 
-    public init(moves: [MoveInfo], held: String) {
+    public init(moves: [MoveInfo], held: String, reshardings: [ReshardingInfo] = []) {
         self.moves = moves
         self.held = held
+        self.reshardings = reshardings
+    }
+}
+
+/// A split or a merge that is due, and why.
+public struct ReshardingInfo: Sendable, Hashable {
+    public enum Change: Sendable, Hashable {
+        case split(ShardSplitOrder)
+        case merge(ShardMergeOrder)
+    }
+
+    public var change: Change
+    public var reason: String
+
+    public init(_ change: Change, reason: String) {
+        self.change = change
+        self.reason = reason
     }
 }
 

@@ -161,13 +161,16 @@ public struct ReplicaStatus: Sendable {
     public var diskBytes: UInt64
     /// Of its points, whatever room for others, log and checkpoints are beside them; equal replicas have nearly equal ones.
     public var dataBytes: UInt64
+    /// What threads have spent on its searches, reads and writes since it was opened.
+    public var workNanoseconds: UInt64
     public var recall: SampledRecall
     /// Of the fields that have a codec, by their number.
     public var codecs: [Int: CodecProgress]
 
     public init(
         shard: ShardID, state: State, reason: String = "", epoch: UInt64 = 0, appliedSequence: UInt64 = 0, pointCount: UInt64 = 0,
-        memoryBytes: UInt64 = 0, diskBytes: UInt64 = 0, dataBytes: UInt64 = 0, recall: SampledRecall = SampledRecall(),
+        memoryBytes: UInt64 = 0, diskBytes: UInt64 = 0, dataBytes: UInt64 = 0, workNanoseconds: UInt64 = 0,
+        recall: SampledRecall = SampledRecall(),
         codecs: [Int: CodecProgress] = [:]
     ) {
         self.shard = shard
@@ -179,6 +182,7 @@ public struct ReplicaStatus: Sendable {
         self.memoryBytes = memoryBytes
         self.diskBytes = diskBytes
         self.dataBytes = dataBytes
+        self.workNanoseconds = workNanoseconds
         self.recall = recall
         self.codecs = codecs
     }

@@ -12,14 +12,15 @@ extension LocalNode {
         try await replica.meet(request.condition, deadline: request.deadline)
         return try await resources.searchPool.run(deadline: request.deadline) { _ in
             let applied = replica.appliedSequence.load(ordering: .acquiring)
-            return ShardPoints(points: try request.ids.compactMap { try replica.read($0, parts: request.parts) }, appliedSequence: applied)
+            let points = try replica.working { try request.ids.compactMap { try replica.read($0, parts: request.parts) } }
+            return ShardPoints(points: points, appliedSequence: applied)
         }
     }
 
     public func scroll(_ request: ShardScroll) async throws -> ScrollPage {
         let replica = try replica(request.shard)
         try await replica.meet(request.condition, deadline: request.deadline)
-        return try await resources.searchPool.run(deadline: request.deadline) { _ in try replica.scroll(request) }
+        return try await resources.searchPool.run(deadline: request.deadline) { _ in try replica.working { try replica.scroll(request) } }
     }
 
     public func count(_ shard: ShardID, condition: ReadCondition, deadline: Deadline?) async throws -> ShardCount {
@@ -162,6 +163,7 @@ private final class NodeSearch: Sendable {
             let ended = ContinuousClock.now
             var report = ShardReport(shard: shard, outcome: isTruncated ? .truncated : .complete, appliedSequence: applied)
             (report.waited, report.searched, report.work) = (began.duration(to: started), started.duration(to: ended), work)
+            replica.worked(for: report.searched)
             metrics?.searched(queries: found.count, report, isTruncated: isTruncated)
             if let span { record(report, found, in: span, started, ended) }
             state.withLock { state in

@@ -90,7 +90,7 @@ extension Replica {
     private func runApplier(_ scratch: inout SearchScratch) {
         let (group, models, wantsCheckpoint) = takeGroup()
         beginCodecs(models)
-        apply(group, scratch: &scratch)
+        working { apply(group, scratch: &scratch) }
         maintain(wantsCheckpoint: wantsCheckpoint, scratch: &scratch)
         let waiters: [CheckedContinuation<Void, Never>]? = queue.withLock { queue in
             if !queue.batches.isEmpty || !queue.models.isEmpty || queue.wantsCheckpoint || applier.repair != nil || !applier.leaving.isEmpty

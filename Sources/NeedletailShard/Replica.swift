@@ -51,6 +51,8 @@ final class Replica: @unchecked Sendable {
     static let unfilledName = "unfilled"
     /// The last sequences of checkpoints that are being copied: the log keeps what follows them.
     let copied = Mutex<[UInt64: UInt64]>([:])
+    /// What threads have spent on it, in nanoseconds.
+    let work = Atomic<UInt64>(0)
     /// No write, and no read that asks for the primary, is taken in an epoch before this one.
     let sealedEpoch = Atomic<UInt64>(0)
     /// Reads of earlier epochs are refused.
@@ -123,6 +125,15 @@ final class Replica: @unchecked Sendable {
         points = PointTable(capacity: capacity, contents: contents)
         budget = ByteBudget(bytes: configuration.writeBudgetBytes)
     }
+
+    /// Counts what a thread does for the replica.
+    func working<Value>(_ body: () throws -> Value) rethrows -> Value {
+        let began = ContinuousClock.now
+        defer { worked(for: began.duration(to: .now)) }
+        return try body()
+    }
+
+    func worked(for time: Duration) { work.wrappingAdd(UInt64(max(0, time.nanoseconds)), ordering: .relaxed) }
 
     /// Whether `close` was called.
     var isClosing: Bool { isClosed.load(ordering: .acquiring) }
@@ -243,7 +254,7 @@ final class Replica: @unchecked Sendable {
         return ReplicaStatus(
             shard: assignment.shard, state: failure == nil ? .ready : .readOnly, reason: failure?.message ?? "", epoch: standing.withLock { $0.epoch },
             appliedSequence: appliedSequence.load(ordering: .acquiring), pointCount: UInt64(points.count), memoryBytes: UInt64(memory),
-            diskBytes: UInt64(disk), dataBytes: UInt64(data), recall: sampler.sampled,
+            diskBytes: UInt64(disk), dataBytes: UInt64(data), workNanoseconds: work.load(ordering: .relaxed), recall: sampler.sampled,
             codecs: codecProgress())
     }
 }

@@ -150,8 +150,21 @@ struct CodecCase: Sendable, CustomStringConvertible {
             generator.some(4) {
                 NodeInfo(
                     id: $0.next(), address: $0.text(), isAlive: $0.bool(), replicas: $0.below(100), points: $0.number(),
-                    memoryBytes: $0.number(), diskBytes: $0.number(), heartbeatAge: .milliseconds($0.below(100_000)))
+                    memoryBytes: $0.number(), diskBytes: $0.number(), heartbeatAge: .milliseconds($0.below(100_000)), work: Double($0.small()))
             }
+        },
+        CodecCase("plan", PublicMessages.plan) { generator in
+            MovePlan(
+                moves: generator.some(3) {
+                    MoveInfo(
+                        order: MoveOrder(collection: "c" + $0.text(), shard: $0.small(), from: $0.bool() ? nil : $0.next(), to: $0.next()), bytes: $0.number(),
+                        cause: $0.text(), reason: $0.text())
+                }, held: generator.text(),
+                reshardings: generator.some(3) {
+                    let split = ReshardingInfo.Change.split(ShardSplitOrder(collection: "c" + $0.text(), shard: $0.small()))
+                    let merge = ReshardingInfo.Change.merge(ShardMergeOrder(collection: "c" + $0.text(), shard: $0.small(), other: $0.small()))
+                    return ReshardingInfo($0.bool() ? split : merge, reason: $0.text())
+                })
         },
         CodecCase("listShards", PublicMessages.listShards) { $0.bool() ? nil : "c" + $0.text() },
         CodecCase("shards", PublicMessages.shards) { generator in
@@ -163,7 +176,7 @@ struct CodecCase: Sendable, CustomStringConvertible {
                     replicas: generator.some(3) {
                         ShardInfo.Replica(
                             node: $0.next(), isPrimary: $0.bool(), isInSync: $0.bool(), status: $0.bool() ? nil : $0.replicaStatus(shard, epoch: epoch))
-                    })
+                    }, work: Double(generator.small()))
             }
         },
     ]

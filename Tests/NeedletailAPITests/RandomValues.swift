@@ -145,7 +145,14 @@ extension SeededGenerator {
             pointCount: number(), memoryBytes: number(), diskBytes: number(), dataBytes: number())
     }
 
-    mutating func nodeStatus() -> NodeStatus { NodeStatus(replicas: some(4) { $0.replicaStatus($0.shard(), epoch: $0.number()) }) }
+    mutating func nodeStatus() -> NodeStatus {
+        NodeStatus(
+            replicas: some(4) {
+                var status = $0.replicaStatus($0.shard(), epoch: $0.number())
+                status.workNanoseconds = $0.number()
+                return status
+            })
+    }
 
     mutating func namedPoint() -> NamedPoint {
         NamedPoint(id: id(), vectors: namedVectors(), payload: payloadBytes(), sequence: number())

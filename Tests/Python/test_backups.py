@@ -417,6 +417,28 @@ def test_a_full_disk_at_the_target(cluster, folder):
         subprocess.run(["umount", "-l", str(small)], capture_output=True)
 
 
+@pytest.mark.parametrize("shards", [0, 3])
+def test_a_restore_goes_on_when_a_worker_was_away(folder, shards):
+    """The collection's places are there before its replicas are: a node that comes back without one may not be given up."""
+    with Cluster(workers=3) as own:
+        create(own, "a", shards=2, replicas=2)
+        for first in range(0, 20_000, 2_000):
+            write(own, "a", first, 2_000)
+        truth = contents(own, "a")
+        target = f"file://{folder}"
+        back_up(own, "a", target, "one")
+        begun = backups(own).Restore(b.RestoreBackupRequest(target=target, name="one", collection="b", shard_count=shards), timeout=30)
+        away = own.workers[0]
+        away.kill()
+        # Until others would lead what it leads.
+        wait_for(lambda: sum(node.alive for node in own.cluster.Nodes(cluster_pb2.ListNodesRequest(), timeout=10).nodes) == 2, "the worker's lease being over", 30, own.describe)
+        away.start()
+        assert end(own, begun, 45).step == "done"
+        assert contents(own, "b") == truth
+        left = [path for worker in own.workers for path in (worker.folder / "data").glob("orphaned/*")]
+        assert not left, left
+
+
 def test_a_restore_can_be_cancelled(cluster, folder):
     create(cluster, "wanted", shards=2)
     for first in range(0, 20_000, 2_000):

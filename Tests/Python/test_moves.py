@@ -432,3 +432,44 @@ def test_copies_keep_to_their_rate():
         assert written > 5
         answer = cluster.points.Count(p.CountRequest(collection="slow", read=PRIMARY), timeout=20)
         assert answer.count == 24_000 + written
+
+
+def test_busy_shards_spread():
+    """Four shards of equal size on two nodes; the two that are searched are on one of them."""
+    with Cluster(workers=2, coordinator_arguments=EAGER) as own:
+        names = [f"c{number}" for number in range(4)]
+        for name in names:
+            create(own, name, shards=1)
+            for first in range(0, 10_000, 2_000):
+                write(own, name, range(first, first + 2_000))
+        place = {name: shards(own, name)[0].replicas[0].node for name in names}
+        assert sorted(list(place.values()).count(node) for node in set(place.values())) == [2, 2], place
+        busy = [name for name in names if place[name] == place[names[0]]]
+        query, over, failures = rows([1])[0], threading.Event(), []
+
+        def search():
+            turn = 0
+            while not over.is_set():
+                try:
+                    nearest(own, busy[turn % 2], query, p.ReadOptions())
+                except grpc.RpcError as error:
+                    failures.append(error)
+                turn += 1
+
+        def spread():
+            return len({shards(own, name)[0].replicas[0].node for name in busy}) == 2 and not [one for one in operations(own) if one.step != "done"]
+
+        threads = [threading.Thread(target=search) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        try:
+            wait_for(spread, "the two busy shards being on two nodes", 90, lambda: f"{operations(own)} {own.describe()}")
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join()
+        reasons = [one.move.reason for one in operations(own) if one.move.cause == "balance"]
+        assert any("share of the work" in reason for reason in reasons), reasons
+        held = [node for name in names for node in holders(shards(own, name)[0])]
+        assert sorted(held.count(node) for node in set(held)) == [2, 2] and not failures, (held, failures[:3], own.describe())
+        assert sum(one.work for one in nodes(own)) > 0.2 and sum(one.work for one in shards(own)) > 0.2

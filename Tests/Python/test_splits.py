@@ -225,8 +225,19 @@ def test_shards_are_split_by_size_and_no_further():
     limit = 4 << 20
     with Cluster(workers=1, coordinator_arguments=[*CALM, "--split-above", str(limit)]) as cluster:
         create(cluster, "large", 1, 1)
+        cluster.cluster.Pause(cluster_pb2.PauseRequest(), timeout=10)
         for start in range(0, 24_000, 4000):
             write(cluster, "large", range(start, start + 4000))
+
+        def plan():
+            return cluster.cluster.Plan(cluster_pb2.PlanRequest(), timeout=10)
+
+        # What would be done is shown before it is.
+        wait_for(lambda: [(one.kind, one.collection, one.shard) for one in plan().reshardings] == [("split", "large", 0)], "the plan to split", 30, cluster.describe)
+        assert plan().held == "moves are paused" and not plan().moves and str(limit) in plan().reshardings[0].reason
+        text = subprocess.run([BINARIES / "needletail", "cluster", "plan", "--endpoint", cluster.coordinator.address], capture_output=True, text=True, check=True).stdout
+        assert "split shard 0 of large" in text and "not begun yet: moves are paused" in text, text
+        cluster.cluster.Resume(cluster_pb2.ResumeRequest(), timeout=10)
 
         def held():
             return [replica.data_bytes for shard in shards(cluster, "large") for replica in shard.replicas]

@@ -7656,7 +7656,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__in_sync_proposal__des
   (ProtobufCMessageInit) needletail__internal__v1__in_sync_proposal__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__replica_status__field_descriptors[13] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__replica_status__field_descriptors[14] =
 {
   {
     "shard",
@@ -7814,6 +7814,18 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__replica_status__
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "work_nanoseconds",
+    14,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__ReplicaStatus, work_nanoseconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__internal__v1__replica_status__field_indices_by_name[] = {
   4,   /* field[4] = applied_sequence */
@@ -7829,11 +7841,12 @@ static const unsigned needletail__internal__v1__replica_status__field_indices_by
   9,   /* field[9] = sampled_recall */
   0,   /* field[0] = shard */
   1,   /* field[1] = state */
+  13,   /* field[13] = work_nanoseconds */
 };
 static const ProtobufCIntRange needletail__internal__v1__replica_status__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 13 }
+  { 0, 14 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__replica_status__descriptor =
 {
@@ -7843,7 +7856,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__replica_status__descr
   "Needletail__Internal__V1__ReplicaStatus",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__ReplicaStatus),
-  13,
+  14,
   needletail__internal__v1__replica_status__field_descriptors,
   needletail__internal__v1__replica_status__field_indices_by_name,
   1,  needletail__internal__v1__replica_status__number_ranges,

@@ -547,6 +547,51 @@ void   needletail__v1__plan_response__free_unpacked
   assert(message->base.descriptor == &needletail__v1__plan_response__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   needletail__v1__planned_resharding__init
+                     (Needletail__V1__PlannedResharding         *message)
+{
+  static const Needletail__V1__PlannedResharding init_value = NEEDLETAIL__V1__PLANNED_RESHARDING__INIT;
+  *message = init_value;
+}
+size_t needletail__v1__planned_resharding__get_packed_size
+                     (const Needletail__V1__PlannedResharding *message)
+{
+  assert(message->base.descriptor == &needletail__v1__planned_resharding__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__v1__planned_resharding__pack
+                     (const Needletail__V1__PlannedResharding *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__v1__planned_resharding__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__v1__planned_resharding__pack_to_buffer
+                     (const Needletail__V1__PlannedResharding *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__v1__planned_resharding__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__V1__PlannedResharding *
+       needletail__v1__planned_resharding__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__V1__PlannedResharding *)
+     protobuf_c_message_unpack (&needletail__v1__planned_resharding__descriptor,
+                                allocator, len, data);
+}
+void   needletail__v1__planned_resharding__free_unpacked
+                     (Needletail__V1__PlannedResharding *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__v1__planned_resharding__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   needletail__v1__planned_move__init
                      (Needletail__V1__PlannedMove         *message)
 {
@@ -1502,7 +1547,7 @@ const ProtobufCMessageDescriptor needletail__v1__list_nodes_response__descriptor
   (ProtobufCMessageInit) needletail__v1__list_nodes_response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__v1__node__field_descriptors[14] =
+static const ProtobufCFieldDescriptor needletail__v1__node__field_descriptors[15] =
 {
   {
     "id",
@@ -1672,6 +1717,18 @@ static const ProtobufCFieldDescriptor needletail__v1__node__field_descriptors[14
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "work",
+    15,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__Node, work),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__v1__node__field_indices_by_name[] = {
   1,   /* field[1] = address */
@@ -1687,12 +1744,13 @@ static const unsigned needletail__v1__node__field_indices_by_name[] = {
   4,   /* field[4] = points */
   3,   /* field[3] = replicas */
   9,   /* field[9] = weight */
+  14,   /* field[14] = work */
   8,   /* field[8] = zone */
 };
 static const ProtobufCIntRange needletail__v1__node__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 14 }
+  { 0, 15 }
 };
 const ProtobufCMessageDescriptor needletail__v1__node__descriptor =
 {
@@ -1702,7 +1760,7 @@ const ProtobufCMessageDescriptor needletail__v1__node__descriptor =
   "Needletail__V1__Node",
   "needletail.v1",
   sizeof(Needletail__V1__Node),
-  14,
+  15,
   needletail__v1__node__field_descriptors,
   needletail__v1__node__field_indices_by_name,
   1,  needletail__v1__node__number_ranges,
@@ -1785,7 +1843,7 @@ const ProtobufCMessageDescriptor needletail__v1__list_shards_response__descripto
   (ProtobufCMessageInit) needletail__v1__list_shards_response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__v1__shard__field_descriptors[6] =
+static const ProtobufCFieldDescriptor needletail__v1__shard__field_descriptors[7] =
 {
   {
     "collection",
@@ -1859,6 +1917,18 @@ static const ProtobufCFieldDescriptor needletail__v1__shard__field_descriptors[6
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "work",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__Shard, work),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__v1__shard__field_indices_by_name[] = {
   0,   /* field[0] = collection */
@@ -1867,11 +1937,12 @@ static const unsigned needletail__v1__shard__field_indices_by_name[] = {
   3,   /* field[3] = range_last */
   5,   /* field[5] = replicas */
   1,   /* field[1] = shard */
+  6,   /* field[6] = work */
 };
 static const ProtobufCIntRange needletail__v1__shard__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 6 }
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor needletail__v1__shard__descriptor =
 {
@@ -1881,7 +1952,7 @@ const ProtobufCMessageDescriptor needletail__v1__shard__descriptor =
   "Needletail__V1__Shard",
   "needletail.v1",
   sizeof(Needletail__V1__Shard),
-  6,
+  7,
   needletail__v1__shard__field_descriptors,
   needletail__v1__shard__field_indices_by_name,
   1,  needletail__v1__shard__number_ranges,
@@ -2100,7 +2171,7 @@ const ProtobufCMessageDescriptor needletail__v1__plan_request__descriptor =
   (ProtobufCMessageInit) needletail__v1__plan_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__v1__plan_response__field_descriptors[2] =
+static const ProtobufCFieldDescriptor needletail__v1__plan_response__field_descriptors[3] =
 {
   {
     "moves",
@@ -2126,15 +2197,28 @@ static const ProtobufCFieldDescriptor needletail__v1__plan_response__field_descr
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "reshardings",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Needletail__V1__PlanResponse, n_reshardings),
+    offsetof(Needletail__V1__PlanResponse, reshardings),
+    &needletail__v1__planned_resharding__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__v1__plan_response__field_indices_by_name[] = {
   1,   /* field[1] = held */
   0,   /* field[0] = moves */
+  2,   /* field[2] = reshardings */
 };
 static const ProtobufCIntRange needletail__v1__plan_response__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 3 }
 };
 const ProtobufCMessageDescriptor needletail__v1__plan_response__descriptor =
 {
@@ -2144,11 +2228,101 @@ const ProtobufCMessageDescriptor needletail__v1__plan_response__descriptor =
   "Needletail__V1__PlanResponse",
   "needletail.v1",
   sizeof(Needletail__V1__PlanResponse),
-  2,
+  3,
   needletail__v1__plan_response__field_descriptors,
   needletail__v1__plan_response__field_indices_by_name,
   1,  needletail__v1__plan_response__number_ranges,
   (ProtobufCMessageInit) needletail__v1__plan_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__v1__planned_resharding__field_descriptors[5] =
+{
+  {
+    "kind",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__PlannedResharding, kind),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "collection",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__PlannedResharding, collection),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "shard",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__PlannedResharding, shard),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "other",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__PlannedResharding, other),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reason",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__PlannedResharding, reason),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__v1__planned_resharding__field_indices_by_name[] = {
+  1,   /* field[1] = collection */
+  0,   /* field[0] = kind */
+  3,   /* field[3] = other */
+  4,   /* field[4] = reason */
+  2,   /* field[2] = shard */
+};
+static const ProtobufCIntRange needletail__v1__planned_resharding__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 5 }
+};
+const ProtobufCMessageDescriptor needletail__v1__planned_resharding__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.v1.PlannedResharding",
+  "PlannedResharding",
+  "Needletail__V1__PlannedResharding",
+  "needletail.v1",
+  sizeof(Needletail__V1__PlannedResharding),
+  5,
+  needletail__v1__planned_resharding__field_descriptors,
+  needletail__v1__planned_resharding__field_indices_by_name,
+  1,  needletail__v1__planned_resharding__number_ranges,
+  (ProtobufCMessageInit) needletail__v1__planned_resharding__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor needletail__v1__planned_move__field_descriptors[8] =

@@ -79,7 +79,7 @@ extension ReplicaStatus {
         self.init(
             shard: try ShardID(replica.shard), state: state, reason: string(replica.reason), epoch: replica.epoch,
             appliedSequence: replica.applied_sequence, pointCount: replica.points, memoryBytes: replica.memory_bytes,
-            diskBytes: replica.disk_bytes, dataBytes: replica.data_bytes,
+            diskBytes: replica.disk_bytes, dataBytes: replica.data_bytes, workNanoseconds: replica.work_nanoseconds,
             recall: SampledRecall(
                 samples: replica.recall_samples, recall: replica.sampled_recall,
                 localIntrinsicDimension: replica.local_intrinsic_dimension),
@@ -180,6 +180,7 @@ extension MessageArena {
         message.pointee.memory_bytes = replica.memoryBytes
         message.pointee.disk_bytes = replica.diskBytes
         message.pointee.data_bytes = replica.dataBytes
+        message.pointee.work_nanoseconds = replica.workNanoseconds
         message.pointee.recall_samples = replica.recall.samples
         message.pointee.sampled_recall = replica.recall.recall
         message.pointee.local_intrinsic_dimension = replica.recall.localIntrinsicDimension

@@ -30,7 +30,7 @@ extension NodeInfo {
             facts: NodeFacts(
                 zone: string(node.zone), weight: node.weight, memoryLimitBytes: node.memory_limit_bytes, diskLimitBytes: node.disk_limit_bytes,
                 diskFreeBytes: node.disk_free_bytes),
-            isDrained: node.drained != 0)
+            isDrained: node.drained != 0, work: node.work)
     }
 }
 
@@ -42,7 +42,7 @@ extension ShardInfo {
         }
         self.init(
             collection: string(shard.collection), number: shard.shard, range: try HashRange(shard.range_first, shard.range_last),
-            epoch: shard.epoch, replicas: replicas)
+            epoch: shard.epoch, replicas: replicas, work: shard.work)
     }
 }
 
@@ -95,6 +95,7 @@ extension MessageArena {
         message.pointee.disk_limit_bytes = node.facts.diskLimitBytes
         message.pointee.disk_free_bytes = node.facts.diskFreeBytes
         message.pointee.drained = node.isDrained ? 1 : 0
+        message.pointee.work = node.work
         return message
     }
 
@@ -107,6 +108,7 @@ extension MessageArena {
         message.pointee.epoch = shard.epoch
         message.pointee.n_replicas = shard.replicas.count
         message.pointee.replicas = try list(shard.replicas, replica)
+        message.pointee.work = shard.work
         return message
     }
 

@@ -13,11 +13,16 @@ extension PublicMessages {
             message.pointee.n_moves = plan.moves.count
             message.pointee.moves = try arena.list(plan.moves, arena.move)
             message.pointee.held = try arena.text(plan.held.withoutNUL)
+            message.pointee.n_reshardings = plan.reshardings.count
+            message.pointee.reshardings = try arena.list(plan.reshardings, arena.resharding)
             return message
         },
         read: { (message: UnsafePointer<Needletail__V1__PlanResponse>) throws(NeedletailError) in
             let moves = try messages(message.pointee.moves, message.pointee.n_moves) { move throws(NeedletailError) in try MoveInfo(move) }
-            return MovePlan(moves: moves, held: string(message.pointee.held))
+            let reshardings = try messages(message.pointee.reshardings, message.pointee.n_reshardings) { resharding throws(NeedletailError) in
+                try ReshardingInfo(resharding)
+            }
+            return MovePlan(moves: moves, held: string(message.pointee.held), reshardings: reshardings)
         })
 
     public static let moveOrder = MessageCodec<MoveOrder>(
@@ -182,7 +187,34 @@ extension OperationInfo {
     }
 }
 
+extension ReshardingInfo {
+    fileprivate init(_ message: UnsafePointer<Needletail__V1__PlannedResharding>) throws(NeedletailError) {
+        let (planned, collection) = (message.pointee, string(message.pointee.collection))
+        let change: Change
+        switch string(planned.kind) {
+        case "split": change = .split(ShardSplitOrder(collection: collection, shard: planned.shard))
+        case "merge": change = .merge(ShardMergeOrder(collection: collection, shard: planned.shard, other: planned.other))
+        case let kind: throw NeedletailError(.invalidArgument, "a planned \(kind) is unknown to this version")
+        }
+        self.init(change, reason: string(planned.reason))
+    }
+}
+
 extension MessageArena {
+    fileprivate func resharding(_ info: ReshardingInfo) throws(NeedletailError) -> UnsafeMutablePointer<Needletail__V1__PlannedResharding> {
+        let message = try make(Needletail__V1__PlannedResharding.self)
+        switch info.change {
+        case .split(let order):
+            (message.pointee.kind, message.pointee.collection) = (try text("split"), try text(order.collection))
+            message.pointee.shard = order.shard
+        case .merge(let order):
+            (message.pointee.kind, message.pointee.collection) = (try text("merge"), try text(order.collection))
+            (message.pointee.shard, message.pointee.other) = (order.shard, order.other)
+        }
+        message.pointee.reason = try text(info.reason.withoutNUL)
+        return message
+    }
+
     func move(_ info: MoveInfo) throws(NeedletailError) -> UnsafeMutablePointer<Needletail__V1__PlannedMove> {
         let message = try make(Needletail__V1__PlannedMove.self)
         message.pointee.collection = try text(info.order.collection)

@@ -234,6 +234,9 @@ extension Needletail__V1__PlanResponse: WireMessage {
 extension Needletail__V1__PlannedMove: WireMessage {
     package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__planned_move__init(message) }
 }
+extension Needletail__V1__PlannedResharding: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__planned_resharding__init(message) }
+}
 extension Needletail__V1__MoveRequest: WireMessage {
     package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__move_request__init(message) }
 }

@@ -6,7 +6,7 @@ public struct ClusterPicture: Sendable {
         public var id: NodeID
         /// Nodes of one zone may fail together; "" is a zone like any other.
         public var zone: String
-        /// Its share of the bytes, compared with the others'.
+        /// Its share of the bytes and of the work, compared with the others'.
         public var weight: Double
         /// nil: none is known.
         public var memoryLimitBytes: UInt64?
@@ -46,6 +46,8 @@ public struct ClusterPicture: Sendable {
         public var diskBytes: UInt64
         /// What it weighs in a balance: unlike the others it does not change when a replica moves. Never 0, so that even empty shards spread.
         public var bytes: UInt64
+        /// Threads that its replicas keep busy together.
+        public var work: Double
         /// Whether it is being moved, or has been a short while ago: then it stays where it is, unless its node is lost or drained.
         public var isResting: Bool
         /// An operation is changing it at this moment: it stays as it is.
@@ -53,7 +55,7 @@ public struct ClusterPicture: Sendable {
 
         public init(
             id: ShardID, collection: String, replicationFactor: Int, place: ShardPlace, memoryBytes: UInt64 = 0, diskBytes: UInt64 = 0, bytes: UInt64 = 0,
-            isResting: Bool = false, isBusy: Bool = false
+            work: Double = 0, isResting: Bool = false, isBusy: Bool = false
         ) {
             self.id = id
             self.collection = collection
@@ -62,9 +64,13 @@ public struct ClusterPicture: Sendable {
             self.memoryBytes = memoryBytes
             self.diskBytes = diskBytes
             self.bytes = max(1, bytes)
+            self.work = max(0, work)
             self.isResting = isResting
             self.isBusy = isBusy
         }
+
+        /// Reads go to all replicas, by how quickly these answer.
+        var workOfReplica: Double { work / Double(max(1, replicationFactor)) }
     }
 
     public var nodes: [Node]

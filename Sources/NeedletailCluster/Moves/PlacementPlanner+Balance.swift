@@ -1,29 +1,47 @@
 internal import NeedletailCore
 
 extension PlacementPlanner {
-    /// The nodes among which bytes are balanced.
+    /// The nodes among which bytes and work are balanced.
     private var members: [NodeID] { order.filter { nodes[$0]?.mayTake == true } }
 
     private func weight(_ node: NodeID) -> Double { nodes[node]?.weight ?? 1 }
 
-    /// Moves replicas from nodes that hold more than their share to those that hold less.
+    /// What a node of weight 1 ought to hold.
+    private struct Shares {
+        var bytes: Double
+        /// nil: too little to count.
+        var work: Double?
+    }
+
+    private func shares(_ members: [NodeID]) -> Shares {
+        func mean(_ held: [NodeID: Double]) -> Double { members.reduce(0) { $0 + held[$1, default: 0] } / members.reduce(0) { $0 + weight($1) } }
+        let work = mean(work)
+        return Shares(bytes: mean(bytes), work: work >= Self.leastWork ? work : nil)
+    }
+
+    /// Moves replicas from nodes that hold more than their share to those that hold less. What brings the bytes nearer to their balance may not take the
+    /// work as far from its own, nor the other way round, so the two do not undo each other.
     mutating func balance() {
         let members = members
         guard members.count > 1 else { return }
-        let weights = members.reduce(0) { $0 + weight($1) }
-        let total = members.reduce(0) { $0 + bytes[$1, default: 0] }
-        let mean = total / weights
-        guard isUneven(members, mean: mean) else { return }
-        while let step = bestStep(members, mean: mean) {
-            let reason =
-                "node \(step.from) holds \(percent(fill(step.from), of: mean)) of its share of the bytes, node \(step.to) "
-                + "\(percent(fill(step.to), of: mean))"
-            move(step.index, from: step.from, to: step.to, .balance, reason)
-            if !isUneven(members, mean: mean) { break }
+        let shares = shares(members)
+        while true {
+            if isUneven(members, mean: shares.bytes), let step = bestStep(members, shares) {
+                take(step, reason: account(step, "bytes", bytes, of: shares.bytes))
+            } else if let mean = shares.work, isUnevenlyBusy(members, mean: mean), let steps = bestRelief(members, shares, mean: mean) {
+                for step in steps { take(step, reason: account(steps[0], "work", work, of: mean)) }
+            } else {
+                return
+            }
         }
     }
 
-    private func percent(_ fill: Double, of mean: Double) -> String { "\(Int((fill / max(mean, 1) * 100).rounded())) %" }
+    private mutating func take(_ step: Step, reason: String) { move(step.index, from: step.from, to: step.to, .balance, reason) }
+
+    private func account(_ step: Step, _ what: String, _ held: [NodeID: Double], of mean: Double) -> String {
+        func percent(_ node: NodeID) -> String { "\(Int((held[node, default: 0] / weight(node) / mean * 100).rounded())) %" }
+        return "node \(step.from) holds \(percent(step.from)) of its share of the \(what), node \(step.to) \(percent(step.to))"
+    }
 
     /// Whether the nodes differ by more than the hysteresis; finer than a smallest shard no balance can be.
     private func isUneven(_ members: [NodeID], mean: Double) -> Bool {
@@ -33,6 +51,13 @@ extension PlacementPlanner {
         return spread > mean * Self.hysteresis && spread > smallest
     }
 
+    private func business(_ node: NodeID) -> Double { work[node, default: 0] / weight(node) }
+
+    private func isUnevenlyBusy(_ members: [NodeID], mean: Double) -> Bool {
+        let business = members.map(business)
+        return (business.max() ?? 0) - (business.min() ?? 0) > mean * Self.workHysteresis
+    }
+
     private struct Step {
         var index: Int
         var from: NodeID
@@ -40,11 +65,11 @@ extension PlacementPlanner {
     }
 
     /// From the fullest node on, to the emptiest node on.
-    private func bestStep(_ members: [NodeID], mean: Double) -> Step? {
+    private func bestStep(_ members: [NodeID], _ shares: Shares) -> Step? {
         let sorted = members.sorted { (fill($0), $0) < (fill($1), $1) }
         for from in sorted.reversed() {
             for to in sorted where fill(to) < fill(from) && to != from {
-                if let index = bestReplica(from: from, to: to, mean: mean) { return Step(index: index, from: from, to: to) }
+                if let index = bestReplica(from: from, to: to, shares) { return Step(index: index, from: from, to: to) }
             }
         }
         return nil
@@ -52,14 +77,14 @@ extension PlacementPlanner {
 
     /// The largest replica that fits both what one node has too much and the other too little; else the one that brings the two nearest
     /// to their shares. nil when none brings them nearer.
-    private func bestReplica(from: NodeID, to: NodeID, mean: Double) -> Int? {
-        let surplus = bytes[from, default: 0] - mean * weight(from)
-        let deficit = mean * weight(to) - bytes[to, default: 0]
+    private func bestReplica(from: NodeID, to: NodeID, _ shares: Shares) -> Int? {
+        let surplus = bytes[from, default: 0] - shares.bytes * weight(from)
+        let deficit = shares.bytes * weight(to) - bytes[to, default: 0]
         var fitting: (size: Double, index: Int)?
         var other: (gain: Double, index: Int)?
         for index in shards.indices where isMovable(index, from: from, to: to) {
             let size = Double(shards[index].bytes)
-            let gain = gain(size, surplus: surplus, deficit: deficit, from: from, to: to, mean: mean)
+            let gain = gain(size, shards[index].workOfReplica, from: from, to: to, shares)
             guard gain > 0 else { continue }
             if size <= min(surplus, deficit) {
                 if size > fitting?.size ?? 0 { fitting = (size, index) }
@@ -70,11 +95,49 @@ extension PlacementPlanner {
         return fitting?.index ?? other?.index
     }
 
-    /// How much nearer to their shares the two nodes come, in squares relative to the mean; less than a thousandth does not count.
-    private func gain(_ size: Double, surplus: Double, deficit: Double, from: NodeID, to: NodeID, mean: Double) -> Double {
-        func distance(_ surplus: Double, _ deficit: Double) -> Double { surplus * surplus / weight(from) + deficit * deficit / weight(to) }
-        let gain = distance(surplus, deficit) - distance(surplus - size, deficit - size)
-        return gain > mean * mean / 1000 ? gain : 0
+    /// From the busiest node on: the replica that brings it and any other nearest to their shares, or, when none does, two that change places.
+    private func bestRelief(_ members: [NodeID], _ shares: Shares, mean: Double) -> [Step]? {
+        let sorted = members.sorted { (business($0), $0) < (business($1), $1) }
+        let idle = sorted.filter { business($0) < mean }
+        for from in sorted.reversed() where business(from) > mean {
+            var best: (gain: Double, steps: [Step])?
+            for to in idle {
+                for index in shards.indices where isMovable(index, from: from, to: to) {
+                    let gain = gain(Double(shards[index].bytes), shards[index].workOfReplica, from: from, to: to, shares)
+                    if gain > best?.gain ?? 0 { best = (gain, [Step(index: index, from: from, to: to)]) }
+                }
+            }
+            if let best { return best.steps }
+            for to in idle {
+                for (index, other) in exchanges(from, to) {
+                    let (size, busy) = (Double(shards[index].bytes) - Double(shards[other].bytes), shards[index].workOfReplica - shards[other].workOfReplica)
+                    let gain = gain(size, busy, from: from, to: to, shares)
+                    if gain > best?.gain ?? 0 { best = (gain, [Step(index: index, from: from, to: to), Step(index: other, from: to, to: from)]) }
+                }
+            }
+            if let best { return best.steps }
+        }
+        return nil
+    }
+
+    /// Busier replicas of one node with less busy ones of another.
+    private func exchanges(_ from: NodeID, _ to: NodeID) -> [(Int, Int)] {
+        let theirs = shards.indices.filter { isMovable($0, from: to, to: from) }
+        return shards.indices.filter { isMovable($0, from: from, to: to) }.flatMap { index in
+            theirs.filter { shards[$0].work < shards[index].work }.map { (index, $0) }
+        }
+    }
+
+    /// How much nearer to their shares two nodes come when so much goes from one to the other, in squares relative to the mean; less than a
+    /// thousandth does not count.
+    private func gain(_ size: Double, _ busy: Double, from: NodeID, to: NodeID, _ shares: Shares) -> Double {
+        func gain(_ amount: Double, _ held: [NodeID: Double], _ mean: Double) -> Double {
+            let (surplus, deficit) = (held[from, default: 0] - mean * weight(from), mean * weight(to) - held[to, default: 0])
+            func distance(_ surplus: Double, _ deficit: Double) -> Double { surplus * surplus / weight(from) + deficit * deficit / weight(to) }
+            return (distance(surplus, deficit) - distance(surplus - amount, deficit - amount)) / (mean * mean)
+        }
+        let gain = gain(size, bytes, shares.bytes) + (shares.work.map { gain(busy, work, $0) } ?? 0)
+        return gain > 1 / 1000 ? gain : 0
     }
 
     private func isMovable(_ index: Int, from: NodeID, to: NodeID) -> Bool {

@@ -4,12 +4,16 @@ internal import NeedletailCore
 /// plan has been carried out gives one that at most changes primaries, and after that an empty one.
 ///
 /// It changes a draft of who holds what, urgent things first: replicas that are missing, too many, on lost or drained nodes, over a node's
-/// limit, in one zone; then the balance of bytes by weight. Each step of the balance lowers the sum of squared distances from what each
-/// node ought to hold, so it ends; and it takes the largest replica that neither empties the fuller node below its share nor fills the
-/// emptier one above, so little more is moved than lacks at the end. The plan is the difference between the draft and what is.
+/// limit, in one zone; then the balance of bytes and of work by weight. Each step of the balance lowers the sum of squared distances from what
+/// each node ought to hold, so it ends; for bytes it takes the largest replica that neither empties the fuller node below its share nor fills
+/// the emptier one above, so little more is moved than lacks at the end. The plan is the difference between the draft and what is.
 public struct PlacementPlanner: Sendable {
     /// Nothing moves for balance while the fullest and the emptiest node differ by less than this share of the mean.
     public static let hysteresis = 0.1
+    /// The same for work, which changes with the hour.
+    public static let workHysteresis = 0.3
+    /// Threads that a node of weight 1 keeps busy from which on work counts at all.
+    public static let leastWork = 0.1
     /// Share of a limit up to which a node is given replicas.
     static let fillLimit = 0.9
 
@@ -20,6 +24,7 @@ public struct PlacementPlanner: Sendable {
     var holders: [[NodeID]]
     var causes: [[NodeID: (PlannedMove.Cause, String)]]
     var bytes: [NodeID: Double] = [:]
+    var work: [NodeID: Double] = [:]
     var memory: [NodeID: Double] = [:]
     var disk: [NodeID: Double] = [:]
     let zoneCount: Int
@@ -47,6 +52,7 @@ public struct PlacementPlanner: Sendable {
 
     private mutating func count(_ index: Int, on node: NodeID, _ sign: Double) {
         bytes[node, default: 0] += sign * Double(shards[index].bytes)
+        work[node, default: 0] += sign * shards[index].workOfReplica
         memory[node, default: 0] += sign * Double(shards[index].memoryBytes)
         disk[node, default: 0] += sign * Double(shards[index].diskBytes)
     }

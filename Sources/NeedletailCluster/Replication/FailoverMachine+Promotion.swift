@@ -10,7 +10,10 @@ extension FailoverMachine {
             shard.failover = Failover(fence: Fence(epoch: shard.place.epoch + 1, term: term), nextAsk: now, nextSwap: now)
         }
         guard var failover = shard.failover, failover.swap == nil else { return }
-        let living = shard.place.inSync.filter { isAlive($0, now: now) && !failover.unable.contains($0) }
+        func ready() -> [NodeID] { shard.place.inSync.filter { isAlive($0, now: now) && !failover.unable.contains($0) } }
+        // What a node could not do may have passed: its replica was still being read, or made.
+        if now >= failover.nextAsk, ready().isEmpty { failover.unable = [] }
+        let living = ready()
         let silent = living.filter { failover.answers[$0] == nil }
         if now >= failover.nextAsk {
             failover.nextAsk = now + retry

@@ -35,12 +35,12 @@ extension ClusterCommand {
             try await options.withCluster { cluster in
                 let nodes = try await cluster.nodes(deadline: options.deadline)
                 if options.json { return print(JSONWriter.text(.list(nodes.map(\.json)))) }
-                var table = Table("NODE", "ADDRESS", "STATE", "ZONE", "WEIGHT", "REPLICAS", "POINTS", "MEMORY", "OF", "DISK", "OF", "FREE")
+                var table = Table("NODE", "ADDRESS", "STATE", "ZONE", "WEIGHT", "REPLICAS", "POINTS", "WORK", "MEMORY", "OF", "DISK", "OF", "FREE")
                 for node in nodes {
                     table.add(
                         Incarnation(node.id).description, node.address, node.state, node.facts.zone, Readable.tenths(node.facts.weight), "\(node.replicas)",
-                        "\(node.points)", Readable.bytes(node.memoryBytes), Readable.limit(node.facts.memoryLimitBytes), Readable.bytes(node.diskBytes),
-                        Readable.limit(node.facts.diskLimitBytes), Readable.bytes(node.facts.diskFreeBytes))
+                        "\(node.points)", Readable.tenths(node.work), Readable.bytes(node.memoryBytes), Readable.limit(node.facts.memoryLimitBytes),
+                        Readable.bytes(node.diskBytes), Readable.limit(node.facts.diskLimitBytes), Readable.bytes(node.facts.diskFreeBytes))
                 }
                 table.print()
             }
@@ -56,13 +56,13 @@ extension ClusterCommand {
             try await options.withCluster { cluster in
                 let shards = try await cluster.shards(of: collection, deadline: options.deadline)
                 if options.json { return print(JSONWriter.text(.list(shards.map(\.json)))) }
-                var table = Table("COLLECTION", "SHARD", "EPOCH", "POINTS", "DISK", "PRIMARY", "IN SYNC", "CATCHING UP")
+                var table = Table("COLLECTION", "SHARD", "EPOCH", "POINTS", "DISK", "WORK", "PRIMARY", "IN SYNC", "CATCHING UP")
                 for shard in shards {
                     let primary = shard.replicas.first(where: \.isPrimary)
                     func names(_ replicas: [ShardInfo.Replica]) -> String { replicas.map { Incarnation($0.node).description }.joined(separator: " ") }
                     table.add(
                         shard.collection, "\(shard.number)", "\(shard.epoch)", "\(primary?.status?.pointCount ?? 0)",
-                        Readable.bytes(primary?.status?.diskBytes ?? 0), names(shard.replicas.filter(\.isPrimary)),
+                        Readable.bytes(primary?.status?.diskBytes ?? 0), Readable.tenths(shard.work), names(shard.replicas.filter(\.isPrimary)),
                         names(shard.replicas.filter { $0.isInSync && !$0.isPrimary }), names(shard.replicas.filter { !$0.isInSync }))
                 }
                 table.print()
@@ -72,27 +72,41 @@ extension ClusterCommand {
 
     struct Plan: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Show what the cluster would move now, and why. Changes nothing.",
+            abstract: "Show what the cluster would move, split and merge now, and why. Changes nothing.",
             discussion: """
                 The moves begin by themselves in this order, a few at a time: at once when replicas are missing or a node is lost or drained, after
-                a while of quiet when it is for balance alone. Before a change of the cluster, `needletail cluster pause` gives time to look.
+                a while of quiet when it is for balance alone. Shards are split and merged one after the other, if the coordinators were
+                started with --split-above or --merge-below. Before a change of the cluster, `needletail cluster pause` gives time to look.
                 """)
         @OptionGroup var options: ClusterOptions
 
         func run() async throws {
             try await options.withCluster { cluster in
                 let plan = try await cluster.plan(deadline: options.deadline)
-                if options.json { return print(JSONWriter.text(["moves": .list(plan.moves.map(\.json)), "held": .string(plan.held)])) }
-                if plan.moves.isEmpty { return print("nothing to move: every replica is where it belongs") }
-                var table = Table("COLLECTION", "SHARD", "FROM", "TO", "BYTES", "CAUSE", "WHY")
-                for move in plan.moves {
-                    table.add(
-                        move.order.collection, "\(move.order.shard)", move.fromText, move.toText, Readable.bytes(move.bytes), move.cause, move.reason)
+                if options.json {
+                    return print(
+                        JSONWriter.text([
+                            "moves": .list(plan.moves.map(\.json)), "reshardings": .list(plan.reshardings.map(\.json)), "held": .string(plan.held),
+                        ]))
                 }
-                table.print()
-                print("\n\(plan.moves.count) moves, \(Readable.bytes(plan.moves.reduce(0) { $0 + $1.bytes }))")
+                if plan.moves.isEmpty { print("nothing to move: every replica is where it belongs") } else { show(plan.moves) }
+                for planned in plan.reshardings {
+                    switch planned.change {
+                    case .split(let order): print("split shard \(order.shard) of \(order.collection): \(planned.reason)")
+                    case .merge(let order): print("merge shards \(order.shard) and \(order.other) of \(order.collection): \(planned.reason)")
+                    }
+                }
                 if !plan.held.isEmpty { print("not begun yet: \(plan.held)") }
             }
+        }
+
+        private func show(_ moves: [MoveInfo]) {
+            var table = Table("COLLECTION", "SHARD", "FROM", "TO", "BYTES", "CAUSE", "WHY")
+            for move in moves {
+                table.add(move.order.collection, "\(move.order.shard)", move.fromText, move.toText, Readable.bytes(move.bytes), move.cause, move.reason)
+            }
+            table.print()
+            print("\n\(moves.count) moves, \(Readable.bytes(moves.reduce(0) { $0 + $1.bytes }))")
         }
     }
 
@@ -353,4 +367,18 @@ extension OperationInfo {
 
 extension OperationList {
     var json: PayloadValue { .map(["paused": .bool(isPaused), "operations": .list(operations.map(\.json))]) }
+}
+
+extension ReshardingInfo {
+    var json: PayloadValue {
+        switch change {
+        case .split(let order):
+            .map(["kind": .string("split"), "collection": .string(order.collection), "shard": .count(order.shard), "reason": .string(reason)])
+        case .merge(let order):
+            .map([
+                "kind": .string("merge"), "collection": .string(order.collection), "shard": .count(order.shard), "other": .count(order.other),
+                "reason": .string(reason),
+            ])
+        }
+    }
 }

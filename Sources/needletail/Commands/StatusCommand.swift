@@ -111,6 +111,7 @@ extension NodeInfo {
             "disk_bytes": .count(diskBytes), "heartbeat_age_milliseconds": .double(heartbeatAge.milliseconds), "zone": .string(facts.zone),
             "weight": .double(facts.weight), "memory_limit_bytes": .count(facts.memoryLimitBytes), "disk_limit_bytes": .count(facts.diskLimitBytes),
             "disk_free_bytes": .count(facts.diskFreeBytes), "drained": .bool(isDrained),
+            "work": .double(work),
         ])
     }
 }
@@ -132,7 +133,7 @@ extension ShardInfo {
         }
         return .map([
             "collection": .string(collection), "shard": .count(number), "epoch": .count(epoch),
-            "replicas": .list(replicas),
+            "work": .double(work), "replicas": .list(replicas),
         ])
     }
 }

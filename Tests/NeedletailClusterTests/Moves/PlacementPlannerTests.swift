@@ -4,12 +4,12 @@ import NeedletailTestSupport
 import Testing
 
 @Suite struct PlacementPlannerTests {
-    static func shard(_ number: Int, _ replicas: [UInt64], bytes: UInt64 = 100, factor: Int? = nil, primary: UInt64? = nil) -> ClusterPicture.Shard {
+    static func shard(_ number: Int, _ replicas: [UInt64], bytes: UInt64 = 100, factor: Int? = nil, primary: UInt64? = nil, work: Double = 0) -> ClusterPicture.Shard {
         let place = ShardPlace(
             number: UInt32(number), range: HashRange.dividing(into: 1)[0], primary: NodeID(primary ?? replicas[0]), epoch: 1, replicas: replicas.map { NodeID($0) })
         return ClusterPicture.Shard(
             id: ShardID(incarnation: Incarnation(7), number: UInt32(number)), collection: "c", replicationFactor: factor ?? replicas.count, place: place,
-            memoryBytes: bytes, bytes: bytes)
+            memoryBytes: bytes, bytes: bytes, work: work)
     }
 
     static func nodes(_ count: Int) -> [ClusterPicture.Node] { (1...UInt64(count)).map { ClusterPicture.Node(id: NodeID($0)) } }
@@ -173,5 +173,88 @@ import Testing
                 number, Array(replicas), bytes: UInt64.random(in: 0...1000, using: &generator), factor: Int.random(in: 1...3, using: &generator))
         }
         return ClusterPicture(nodes: nodes, shards: shards)
+    }
+
+    // MARK: Work
+
+    private func work(_ picture: ClusterPicture, on node: UInt64) -> Double {
+        picture.shards.filter { $0.place.replicas.contains(NodeID(node)) }.reduce(0) { $0 + $1.work / Double($1.replicationFactor) }
+    }
+
+    @Test func busyShardsSpreadAlthoughTheBytesAreEven() {
+        let shards = (0..<8).map { Self.shard($0, [UInt64($0 / 4 + 1)], work: $0 < 4 ? 0.4 : 0.02) }
+        let picture = ClusterPicture(nodes: Self.nodes(2), shards: shards)
+        let plan = PlacementPlanner.plan(picture)
+        #expect(plan.first?.reason == "node \(NodeID(1)) holds 190 % of its share of the work, node \(NodeID(2)) 10 %")
+        let after = Self.carriedOut(plan, picture)
+        #expect(abs(work(after, on: 1) - work(after, on: 2)) < 0.1)
+        #expect(held(after)[NodeID(1)] == held(after)[NodeID(2)])
+        #expect(Self.settles(after))
+    }
+
+    /// Where one shard more would be too much, a busy one and an idle one change places.
+    @Test func shardsChangePlaces() {
+        let shards = [(1, 0.7), (1, 0.7), (2, 0.3), (2, 0.3)].enumerated().map { Self.shard($0, [UInt64($1.0)], work: $1.1) }
+        let picture = ClusterPicture(nodes: Self.nodes(2), shards: shards)
+        let plan = PlacementPlanner.plan(picture)
+        #expect(plan.count == 2 && Set(plan.map(\.to)) == [NodeID(1), NodeID(2)])
+        let after = Self.carriedOut(plan, picture)
+        #expect(abs(work(after, on: 1) - work(after, on: 2)) < 1e-9)
+        #expect(Self.settles(after))
+    }
+
+    /// Whatever the first of the two did, the second follows of itself.
+    @Test func anExchangeIsCompletedByTheNextPlan() throws {
+        let shards = [(1, 0.7), (1, 0.7), (2, 0.3), (2, 0.3)].enumerated().map { Self.shard($0, [UInt64($1.0)], work: $1.1) }
+        var picture = ClusterPicture(nodes: Self.nodes(2), shards: shards)
+        let first = try #require(PlacementPlanner.plan(picture).first)
+        picture = Self.carriedOut([first], picture)
+        if let moved = picture.shards.firstIndex(where: { $0.id == first.shard }) { picture.shards[moved].isResting = true }
+        let second = PlacementPlanner.plan(picture)
+        #expect(second.count == 1 && second.first?.from == first.to && second.first?.to == first.from)
+        #expect(abs(work(Self.carriedOut(second, picture), on: 1) - 1) < 1e-9)
+    }
+
+    @Test func littleWorkMovesNothing() {
+        let shards = (0..<8).map { Self.shard($0, [UInt64($0 / 4 + 1)], work: $0 < 4 ? 0.04 : 0) }
+        #expect(PlacementPlanner.plan(ClusterPicture(nodes: Self.nodes(2), shards: shards)).isEmpty)
+    }
+
+    /// One shard that is all the work cannot be spread by moving it about.
+    @Test func aSingleBusyShardStays() {
+        let shards = (0..<6).map { Self.shard($0, [UInt64($0 / 2 + 1)], work: $0 == 0 ? 0.9 : 0) }
+        #expect(PlacementPlanner.plan(ClusterPicture(nodes: Self.nodes(3), shards: shards)).isEmpty)
+    }
+
+    /// Plans end, settle, lose no replica, and never leave bytes and work together further from their balance than they were.
+    @Test func randomClustersSettle() {
+        var generator = SeededGenerator.fresh()
+        for _ in 0..<200 {
+            let nodes = Int.random(in: 2...6, using: &generator)
+            let shards = (0..<Int.random(in: 4...40, using: &generator)).map { number -> ClusterPicture.Shard in
+                let replicas = (1...UInt64(nodes)).shuffled(using: &generator).prefix(Int.random(in: 1...2, using: &generator)).sorted()
+                let work = Double.random(in: 0...1, using: &generator)
+                return Self.shard(number, replicas, bytes: .random(in: 100...1000, using: &generator), work: work * work * work)
+            }
+            var picture = ClusterPicture(nodes: Self.nodes(nodes), shards: shards)
+            let before = unevenness(picture, nodes)
+            let plan = PlacementPlanner.plan(picture)
+            picture = Self.carriedOut(plan, picture)
+            #expect(picture.shards.map(\.place.replicas.count) == shards.sorted { $0.id < $1.id }.map(\.place.replicas.count))
+            #expect(picture.shards.allSatisfy { Set($0.place.replicas).count == $0.place.replicas.count })
+            #expect(unevenness(picture, nodes) <= before + 1e-9)
+            #expect(Self.settles(picture))
+        }
+    }
+
+    /// Squared distances from equal shares, of bytes and of work, relative to the shares.
+    private func unevenness(_ picture: ClusterPicture, _ nodes: Int) -> Double {
+        func distance(_ amounts: [Double]) -> Double {
+            let mean = amounts.reduce(0, +) / Double(amounts.count)
+            return mean == 0 ? 0 : amounts.reduce(0) { $0 + ($1 / mean - 1) * ($1 / mean - 1) }
+        }
+        let busy = (1...UInt64(nodes)).map { work(picture, on: $0) }
+        let counts = busy.reduce(0, +) / Double(nodes) >= PlacementPlanner.leastWork
+        return distance((1...UInt64(nodes)).map { Double(held(picture)[NodeID($0)] ?? 0) }) + (counts ? distance(busy) : 0)
     }
 }

@@ -27,6 +27,7 @@ typedef struct Needletail__V1__Shard Needletail__V1__Shard;
 typedef struct Needletail__V1__Replica Needletail__V1__Replica;
 typedef struct Needletail__V1__PlanRequest Needletail__V1__PlanRequest;
 typedef struct Needletail__V1__PlanResponse Needletail__V1__PlanResponse;
+typedef struct Needletail__V1__PlannedResharding Needletail__V1__PlannedResharding;
 typedef struct Needletail__V1__PlannedMove Needletail__V1__PlannedMove;
 typedef struct Needletail__V1__MoveRequest Needletail__V1__MoveRequest;
 typedef struct Needletail__V1__CancelRequest Needletail__V1__CancelRequest;
@@ -185,10 +186,14 @@ struct  Needletail__V1__Node
    * Its replicas go to other nodes; none is placed on it.
    */
   protobuf_c_boolean drained;
+  /*
+   * Threads that searches, reads and writes of its replicas keep busy, over about the last half minute, as the coordinator that answers has heard.
+   */
+  double work;
 };
 #define NEEDLETAIL__V1__NODE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__node__descriptor) \
-    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0, 0, 0, 0, 0, (char *)protobuf_c_empty_string, 0, 0, 0, 0, 0 }
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0, 0, 0, 0, 0, (char *)protobuf_c_empty_string, 0, 0, 0, 0, 0, 0 }
 
 
 struct  Needletail__V1__ListShardsRequest
@@ -231,10 +236,14 @@ struct  Needletail__V1__Shard
   uint64_t epoch;
   size_t n_replicas;
   Needletail__V1__Replica **replicas;
+  /*
+   * Threads that all its replicas keep busy together, as in Node; 0 until they have been watched for so long.
+   */
+  double work;
 };
 #define NEEDLETAIL__V1__SHARD__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__shard__descriptor) \
-    , (char *)protobuf_c_empty_string, 0, 0, 0, 0, 0,NULL }
+    , (char *)protobuf_c_empty_string, 0, 0, 0, 0, 0,NULL, 0 }
 
 
 struct  Needletail__V1__Replica
@@ -299,10 +308,38 @@ struct  Needletail__V1__PlanResponse
    * Why nothing begins at this moment although there are moves; empty otherwise.
    */
   char *held;
+  /*
+   * Shards to be split for their size, and neighbours to be merged, if that is switched on; one after the other.
+   */
+  size_t n_reshardings;
+  Needletail__V1__PlannedResharding **reshardings;
 };
 #define NEEDLETAIL__V1__PLAN_RESPONSE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__plan_response__descriptor) \
-    , 0,NULL, (char *)protobuf_c_empty_string }
+    , 0,NULL, (char *)protobuf_c_empty_string, 0,NULL }
+
+
+struct  Needletail__V1__PlannedResharding
+{
+  ProtobufCMessage base;
+  /*
+   * "split" or "merge".
+   */
+  char *kind;
+  char *collection;
+  uint32_t shard;
+  /*
+   * Of a merge, the neighbour.
+   */
+  uint32_t other;
+  /*
+   * In words.
+   */
+  char *reason;
+};
+#define NEEDLETAIL__V1__PLANNED_RESHARDING__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__planned_resharding__descriptor) \
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string }
 
 
 struct  Needletail__V1__PlannedMove
@@ -769,6 +806,25 @@ Needletail__V1__PlanResponse *
 void   needletail__v1__plan_response__free_unpacked
                      (Needletail__V1__PlanResponse *message,
                       ProtobufCAllocator *allocator);
+/* Needletail__V1__PlannedResharding methods */
+void   needletail__v1__planned_resharding__init
+                     (Needletail__V1__PlannedResharding         *message);
+size_t needletail__v1__planned_resharding__get_packed_size
+                     (const Needletail__V1__PlannedResharding   *message);
+size_t needletail__v1__planned_resharding__pack
+                     (const Needletail__V1__PlannedResharding   *message,
+                      uint8_t             *out);
+size_t needletail__v1__planned_resharding__pack_to_buffer
+                     (const Needletail__V1__PlannedResharding   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__V1__PlannedResharding *
+       needletail__v1__planned_resharding__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__v1__planned_resharding__free_unpacked
+                     (Needletail__V1__PlannedResharding *message,
+                      ProtobufCAllocator *allocator);
 /* Needletail__V1__PlannedMove methods */
 void   needletail__v1__planned_move__init
                      (Needletail__V1__PlannedMove         *message);
@@ -1092,6 +1148,9 @@ typedef void (*Needletail__V1__PlanRequest_Closure)
 typedef void (*Needletail__V1__PlanResponse_Closure)
                  (const Needletail__V1__PlanResponse *message,
                   void *closure_data);
+typedef void (*Needletail__V1__PlannedResharding_Closure)
+                 (const Needletail__V1__PlannedResharding *message,
+                  void *closure_data);
 typedef void (*Needletail__V1__PlannedMove_Closure)
                  (const Needletail__V1__PlannedMove *message,
                   void *closure_data);
@@ -1294,6 +1353,7 @@ extern const ProtobufCMessageDescriptor needletail__v1__shard__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__replica__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__plan_request__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__plan_response__descriptor;
+extern const ProtobufCMessageDescriptor needletail__v1__planned_resharding__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__planned_move__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__move_request__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__cancel_request__descriptor;

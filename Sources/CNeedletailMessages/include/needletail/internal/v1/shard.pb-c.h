@@ -1149,10 +1149,14 @@ struct  Needletail__Internal__V1__ReplicaStatus
   size_t n_codecs;
   Needletail__Internal__V1__CodecProgress **codecs;
   uint64_t data_bytes;
+  /*
+   * What threads have spent on its searches, reads and writes since it was opened.
+   */
+  uint64_t work_nanoseconds;
 };
 #define NEEDLETAIL__INTERNAL__V1__REPLICA_STATUS__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__replica_status__descriptor) \
-    , NULL, 0, (char *)protobuf_c_empty_string, 0, 0, 0, 0, 0, 0, 0, 0, 0,NULL, 0 }
+    , NULL, 0, (char *)protobuf_c_empty_string, 0, 0, 0, 0, 0, 0, 0, 0, 0,NULL, 0, 0 }
 
 
 struct  Needletail__Internal__V1__CodecProgress
