@@ -20,11 +20,13 @@ public struct IncomingReplica: Sendable {
         guard !name.hasPrefix("/"), !name.split(separator: "/").contains(where: { $0 == ".." || $0 == "." }), !name.isEmpty else {
             throw NeedletailError(.invalidArgument, "\"\(name)\" is no name of a replica's file")
         }
-        guard crc32c(bytes) == checksum else {
-            throw NeedletailError(.dataLoss, "a piece of \(name) at \(offset) was damaged on its way; it is asked for again")
-        }
         let (disk, path) = (disk, folder + "/" + name)
-        try await pool.run { _ in try disk.writePiece(path, at: Int(offset), bytes) }
+        try await pool.run { _ in
+            guard crc32c(bytes) == checksum else {
+                throw NeedletailError(.dataLoss, "a piece of \(name) at \(offset) was damaged on its way; it is asked for again")
+            }
+            try disk.writePiece(path, at: Int(offset), bytes)
+        }
     }
 }
 

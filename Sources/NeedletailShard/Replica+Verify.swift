@@ -57,14 +57,19 @@ extension Replica {
     /// points whose ids have the smallest hashes.
     fileprivate func recall(queries: Int, scratch: inout SearchScratch) throws -> Double {
         var chosen: [(hash: UInt64, slot: UInt32)] = []
+        func keepSmallest() {
+            chosen.sort { $0.hash < $1.hash }
+            chosen.removeLast(max(0, chosen.count - queries))
+        }
         for slot in 0..<UInt32(points.slab.slotCount) where points.state(slot) == .current {
             chosen.append((ContentHash.value(points.id(slot), sequence: 0, vectors: 0, payload: 0), slot))
+            if chosen.count > 8 * queries { keepSmallest() }
         }
-        chosen.sort { $0.hash < $1.hash }
+        keepSmallest()
         var (hits, wanted) = (0, 0)
         let limit = 10
         for graph in fields.map(\.graph) {
-            let vectors = chosen.prefix(queries).compactMap { _, slot in graph.live[Int(slot)] ? graph.vector(slot: slot) : nil }
+            let vectors = chosen.compactMap { _, slot in graph.live[Int(slot)] ? graph.vector(slot: slot) : nil }
             let precedes = { [points] in points.id($0) < points.id($1) }
             let truths = try graph.exactSearch(batch: vectors, limit: limit, deadline: nil, scratch: &scratch, precedes: precedes)
             for (vector, truth) in zip(vectors, truths) {

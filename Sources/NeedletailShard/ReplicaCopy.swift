@@ -42,10 +42,14 @@ public final class ReplicaCopy: Sendable {
 
     /// At most `count` bytes of a file.
     /// - Throws: `notFound` for a name that is not in `files`.
-    public func read(_ name: String, at offset: UInt64, count: Int) async throws -> [UInt8] {
+    public func read(_ name: String, at offset: UInt64, count: Int) async throws -> CopyPiece {
         guard files.contains(where: { $0.name == name }) else { throw NeedletailError(.notFound, "the copy has no file \"\(name)\"; begin another") }
         let (disk, path) = (replica.resources.disk, folder + "/" + name)
-        return try await replica.resources.copyPool.run { _ in try disk.readPiece(path, at: Int(offset), count: count) }
+        // Checksums as well: event loops have searches to answer.
+        return try await run {
+            let bytes = try disk.readPiece(path, at: Int(offset), count: count)
+            return CopyPiece(offset: offset, bytes: bytes, checksum: crc32c(bytes))
+        }
     }
 
     /// Gives the files to a replica that begins with them; what remains is to `end` the copy.

@@ -171,7 +171,7 @@ private final class Witness: ReplicationObserver {
         for file in copy.files {
             var offset: UInt64 = 0
             repeat {
-                let bytes = try await copy.read(file.name, at: offset, count: 10_000)
+                let bytes = try await copy.read(file.name, at: offset, count: 10_000).bytes
                 await #expect(throws: NeedletailError.self) { try await incoming.write("../x", at: 0, bytes, checksum: 0) }
                 if !bytes.isEmpty {
                     await #expect(throws: NeedletailError.self, "damaged on its way") {

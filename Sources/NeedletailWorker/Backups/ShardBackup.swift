@@ -25,7 +25,7 @@ struct ShardBackup: Sendable {
         try await storeCheckpoint(&shard, sender)
         try await storePayloads(&shard, sender)
         for file in copy.otherFiles {
-            let bytes = try await copy.read(file.name, at: 0, count: Int(file.sizeBytes))
+            let bytes = try await copy.read(file.name, at: 0, count: Int(file.sizeBytes)).bytes
             shard.files.append(.init(name: file.name, pieces: [try await sender.send(bytes)]))
         }
         let epoch = try await storeRecords(&shard, sender)

@@ -36,9 +36,9 @@ final class Copies: Sendable {
     /// Pieces in order; the next is read while one is sent.
     func read(_ id: UInt64, _ name: String, from offset: UInt64, _ body: (CopyPiece) async throws -> Void) async throws {
         @Sendable func piece(at offset: UInt64) async throws -> CopyPiece {
-            let bytes = try await used(id).read(name, at: offset, count: rate.pieceBytes)
-            try await rate.take(bytes.count)
-            return CopyPiece(offset: offset, bytes: bytes, checksum: crc32c(bytes))
+            let piece = try await used(id).read(name, at: offset, count: rate.pieceBytes)
+            try await rate.take(piece.bytes.count)
+            return piece
         }
         var current = try await piece(at: offset)
         while !current.bytes.isEmpty {
