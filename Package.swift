@@ -17,8 +17,11 @@ let pointerFree = strict + [.strictMemorySafety()]
 
 let nio: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let x509: Target.Dependency = .product(name: "X509", package: "swift-certificates")
+let asn1: Target.Dependency = .product(name: "SwiftASN1", package: "swift-asn1")
 let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
 let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
+let hummingbirdCore: Target.Dependency = .product(name: "HummingbirdCore", package: "hummingbird")
 let httpTypes: Target.Dependency = .product(name: "HTTPTypes", package: "swift-http-types")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
@@ -48,6 +51,8 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+        .package(url: "https://github.com/apple/swift-certificates", from: "1.21.1"),
+        .package(url: "https://github.com/apple/swift-asn1", from: "1.7.4"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.1.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
         .package(url: "https://github.com/apple/swift-http-types", from: "1.4.0"),
@@ -76,7 +81,7 @@ let package = Package(
         // Layer 2.
         .target(name: "NeedletailVectors", dependencies: ["NeedletailCore", "CNeedletailKernels"], swiftSettings: strict),
         .target(name: "NeedletailStorage", dependencies: ["NeedletailCore", "CLMDB", "CNeedletailChecksum", deque], swiftSettings: strict),
-        .target(name: "NeedletailHTTP2", dependencies: ["NeedletailCore", "CNghttp2", nio, nioPosix, nioSSL], swiftSettings: strict),
+        .target(name: "NeedletailHTTP2", dependencies: ["NeedletailCore", "CNghttp2", nio, nioPosix, nioSSL, x509, asn1], swiftSettings: strict),
         .target(name: "NeedletailCluster", dependencies: ["NeedletailCore"], swiftSettings: pointerFree),
         .target(name: "NeedletailJSON", dependencies: ["NeedletailCore"], swiftSettings: strict),
         .target(name: "NeedletailQuery", dependencies: ["NeedletailCore"], swiftSettings: pointerFree),
@@ -89,7 +94,7 @@ let package = Package(
             dependencies: ["NeedletailCore", "NeedletailVectors"], swiftSettings: strict),
         .target(
             name: "NeedletailGRPC",
-            dependencies: ["NeedletailCore", "NeedletailHTTP2", "NeedletailTelemetry", "CZlib", nio, nioPosix, logging], swiftSettings: strict),
+            dependencies: ["NeedletailCore", "NeedletailHTTP2", "NeedletailTelemetry", "CZlib", nio, nioPosix, logging, metrics], swiftSettings: strict),
         .target(name: "NeedletailMetadata", dependencies: ["NeedletailCore", "NeedletailStorage"], swiftSettings: strict),
         .target(
             name: "NeedletailBackup", dependencies: ["NeedletailCore", "NeedletailStorage", httpClient, nioHTTP1, nio, nioPosix, crypto],
@@ -99,7 +104,7 @@ let package = Package(
         .target(
             name: "NeedletailAPI",
             dependencies: [
-                "NeedletailCore", "NeedletailCluster", "NeedletailJSON", "NeedletailGRPC", "NeedletailTelemetry", "CNeedletailMessages", "CProtobufC",
+                "NeedletailCore", "NeedletailCluster", "NeedletailJSON", "NeedletailGRPC", "NeedletailHTTP2", "NeedletailTelemetry", "CNeedletailMessages", "CProtobufC",
                 nio,
             ],
             swiftSettings: strict),
@@ -118,27 +123,27 @@ let package = Package(
         .target(
             name: "NeedletailWorker",
             dependencies: [
-                "NeedletailAdmin", "NeedletailCore", "NeedletailStorage", "NeedletailBackup", "NeedletailShard", "NeedletailAPI", "NeedletailGRPC",
+                "NeedletailAdmin", "NeedletailCore", "NeedletailStorage", "NeedletailBackup", "NeedletailShard", "NeedletailAPI", "NeedletailGRPC", "NeedletailHTTP2",
                 "NeedletailCluster", "NeedletailQuery", "NeedletailTelemetry", lifecycle, logging,
             ],
             swiftSettings: strict),
-        .target(name: "NeedletailAdmin", dependencies: ["NeedletailCore", "NeedletailTelemetry", hummingbird, httpTypes, nio, logging], swiftSettings: strict),
+        .target(name: "NeedletailAdmin", dependencies: ["NeedletailCore", "NeedletailHTTP2", "NeedletailTelemetry", hummingbird, hummingbirdCore, httpTypes, nio, logging], swiftSettings: strict),
         .target(
             name: "NeedletailCoordinator",
             dependencies: [
                 "NeedletailAdmin", "NeedletailBackup",
-                "NeedletailCore", "NeedletailAPI", "NeedletailGRPC", "NeedletailCluster", "NeedletailQuery", "NeedletailMetadata",
+                "NeedletailCore", "NeedletailAPI", "NeedletailGRPC", "NeedletailHTTP2", "NeedletailCluster", "NeedletailQuery", "NeedletailMetadata",
                 "NeedletailTelemetry", "NeedletailJSON", nio, lifecycle, logging, metrics,
             ],
             resources: ["index.html", "console.css", "console.js", "api.js", "dom.js", "projection.js"].map { .embedInCode("Console/\($0)") },
             swiftSettings: strict),
         .target(
             name: "NeedletailEtcd",
-            dependencies: ["NeedletailCore", "NeedletailMetadata", "NeedletailAPI", "NeedletailGRPC", "CNeedletailMessages", "CProtobufC", nio],
+            dependencies: ["NeedletailCore", "NeedletailMetadata", "NeedletailAPI", "NeedletailGRPC", "NeedletailHTTP2", "CNeedletailMessages", "CProtobufC", nio],
             swiftSettings: strict),
         .target(
             name: "NeedletailClient",
-            dependencies: ["NeedletailCore", "NeedletailAPI", "NeedletailGRPC", "NeedletailCluster", nioPosix], swiftSettings: strict),
+            dependencies: ["NeedletailCore", "NeedletailAPI", "NeedletailGRPC", "NeedletailHTTP2", "NeedletailCluster", nioPosix], swiftSettings: strict),
 
         // Layer 6.
         .target(
@@ -146,24 +151,28 @@ let package = Package(
             dependencies: ["NeedletailClient", "NeedletailAPI", "NeedletailGRPC", "NeedletailHTTP2", "NeedletailSyntheticSets", "NeedletailCore", nio, histogram, yams],
             swiftSettings: strict),
 
+        .target(name: "NeedletailCertificates", dependencies: ["NeedletailCore", x509, asn1, crypto], swiftSettings: strict),
+        .target(name: "NeedletailFlags", dependencies: ["NeedletailCore", "NeedletailHTTP2", "NeedletailClient", arguments], swiftSettings: strict),
+
         // Layer 7: flags in, one configuration value, run.
         .executableTarget(
             name: "needletail",
             dependencies: [
                 "NeedletailClient", "NeedletailAPI", "NeedletailCoordinator", "NeedletailWorker", "NeedletailTuning", "NeedletailScale", "NeedletailJSON",
-                "NeedletailCore",
+                "NeedletailCore", "NeedletailFlags", "NeedletailCertificates",
                 "NeedletailTelemetry", arguments, lifecycle, signals, logging,
             ],
             resources: [.copy("Resources/sample"), .copy("Resources/profiles")], swiftSettings: strict),
         .executableTarget(
             name: "needletail-coordinator",
             dependencies: [
-                "NeedletailCoordinator", "NeedletailCluster", "NeedletailEtcd", "NeedletailCore", "NeedletailTelemetry", arguments, lifecycle, signals,
+                "NeedletailCoordinator", "NeedletailCluster", "NeedletailEtcd", "NeedletailFlags", "NeedletailHTTP2", "NeedletailCore", "NeedletailTelemetry",
+                arguments, lifecycle, signals,
             ],
             swiftSettings: strict),
         .executableTarget(
             name: "needletail-shard",
-            dependencies: ["NeedletailWorker", "NeedletailCore", "NeedletailTelemetry", arguments, lifecycle, signals], swiftSettings: strict),
+            dependencies: ["NeedletailWorker", "NeedletailFlags", "NeedletailCore", "NeedletailTelemetry", arguments, lifecycle, signals], swiftSettings: strict),
         .executableTarget(
             name: "needletail-bench",
             dependencies: [
@@ -174,7 +183,7 @@ let package = Package(
 
         .executableTarget(
             name: "needletail-load",
-            dependencies: ["NeedletailLoad", "NeedletailCore", "NeedletailTelemetry", arguments, signals], swiftSettings: strict),
+            dependencies: ["NeedletailLoad", "NeedletailFlags", "NeedletailCore", "NeedletailTelemetry", arguments, signals], swiftSettings: strict),
 
         // Tests mirror the sources.
         .target(
@@ -206,7 +215,9 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "NeedletailGRPCTests",
-            dependencies: ["NeedletailGRPC", "NeedletailHTTP2", "NeedletailTestSupport", nio, nioPosix], swiftSettings: strict),
+            dependencies: ["NeedletailGRPC", "NeedletailHTTP2", "NeedletailCertificates", "NeedletailTestSupport", nio, nioPosix], swiftSettings: strict),
+        .testTarget(
+            name: "NeedletailCertificatesTests", dependencies: ["NeedletailCertificates", "NeedletailCore", "NeedletailTestSupport"], swiftSettings: strict),
         .testTarget(
             name: "NeedletailIndexTests",
             dependencies: ["NeedletailIndex", "NeedletailVectors", "NeedletailSyntheticSets", "NeedletailTestSupport"], swiftSettings: strict),

@@ -11,11 +11,11 @@ import sys
 LAYER = {
     "NeedletailCore": 1,
     "NeedletailVectors": 2, "NeedletailStorage": 2, "NeedletailHTTP2": 2, "NeedletailCluster": 2, "NeedletailQuery": 2,
-    "NeedletailTelemetry": 2, "NeedletailJSON": 2, "NeedletailSyntheticSets": 2,
+    "NeedletailTelemetry": 2, "NeedletailJSON": 2, "NeedletailCertificates": 2, "NeedletailSyntheticSets": 2,
     "NeedletailIndex": 3, "NeedletailGRPC": 3, "NeedletailMetadata": 3, "NeedletailBackup": 3,
     "NeedletailAPI": 4, "NeedletailAdmin": 4, "NeedletailShard": 4, "NeedletailTuning": 4, "NeedletailScale": 3,
     "NeedletailWorker": 5, "NeedletailCoordinator": 5, "NeedletailClient": 5, "NeedletailEtcd": 5,
-    "NeedletailLoad": 6,
+    "NeedletailLoad": 6, "NeedletailFlags": 6,
     "needletail": 7, "needletail-coordinator": 7, "needletail-shard": 7, "needletail-bench": 7, "needletail-load": 7,
 }
 # Beyond the layers: what a target must not see although it lies below.
@@ -42,14 +42,15 @@ OWNER = {  # third-party and C modules, and who may import them
     "CZlib": {"NeedletailGRPC"},
     "CNeedletailKernels": {"NeedletailVectors"},
     "NIOSSL": {"NeedletailHTTP2"}, "NIOTLS": {"NeedletailHTTP2"},
+    "X509": {"NeedletailHTTP2", "NeedletailCertificates"}, "SwiftASN1": {"NeedletailHTTP2", "NeedletailCertificates"},
     "NIOPosix": {"NeedletailHTTP2", "NeedletailGRPC", "NeedletailBackup", "needletail-bench"},
-    "AsyncHTTPClient": {"NeedletailBackup"}, "NIOHTTP1": {"NeedletailBackup"}, "Crypto": {"NeedletailBackup"},
+    "AsyncHTTPClient": {"NeedletailBackup"}, "NIOHTTP1": {"NeedletailBackup"}, "Crypto": {"NeedletailBackup", "NeedletailCertificates"},
     "NIOCore": {"NeedletailAdmin", "NeedletailCoordinator", "NeedletailBackup", "NeedletailEtcd", "NeedletailHTTP2", "NeedletailGRPC", "NeedletailAPI", "NeedletailLoad", "needletail-bench"},
     "Histogram": {"NeedletailLoad"}, "Yams": {"NeedletailLoad"},
-    "Hummingbird": {"NeedletailAdmin"}, "HTTPTypes": {"NeedletailAdmin"},
+    "Hummingbird": {"NeedletailAdmin"}, "HummingbirdCore": {"NeedletailAdmin"}, "HTTPTypes": {"NeedletailAdmin"},
     "UnixSignals": {"needletail", "needletail-coordinator", "needletail-shard", "needletail-load"},
     "ServiceLifecycle": {"NeedletailWorker", "NeedletailCoordinator", "needletail", "needletail-coordinator", "needletail-shard"},
-    "ArgumentParser": {"needletail", "needletail-coordinator", "needletail-shard", "needletail-bench", "needletail-load"},
+    "ArgumentParser": {"NeedletailFlags", "needletail", "needletail-coordinator", "needletail-shard", "needletail-bench", "needletail-load"},
 }
 IMPORT = re.compile(r"^\s*(?:@\w+\s+)*(?:public |package |internal |private |fileprivate )?import (?:struct |class |enum |func )?([A-Za-z_0-9]+)", re.M)
 problems = []

@@ -1,8 +1,10 @@
 internal import Dispatch
 internal import HTTPTypes
 internal import Hummingbird
+internal import HummingbirdCore
 public import Logging
-internal import NeedletailCore
+public import NeedletailCore
+public import NeedletailHTTP2
 internal import NIOCore
 public import NeedletailTelemetry
 
@@ -18,7 +20,7 @@ public struct Readiness: Sendable {
     }
 }
 
-/// The HTTP port for load balancers, orchestrators and Prometheus, who ask in plain HTTP.
+/// The HTTP port for load balancers, orchestrators and Prometheus.
 ///
 /// - `GET /healthz`: 200 while the process runs.
 /// - `GET /metrics`: all metrics, in Prometheus' text format.
@@ -28,6 +30,8 @@ public struct Readiness: Sendable {
 public struct AdminServer: Sendable {
     private let host: String
     private let port: Int
+    private let tls: ConnectionTLS?
+    private let handshakeFailed: @Sendable (NeedletailError) -> Void
     private let readiness: @Sendable () -> Readiness
     private let logger: Logger
     private let metrics: MetricsRegistry
@@ -39,16 +43,21 @@ public struct AdminServer: Sendable {
 
     /// - Parameters:
     ///   - port: 0 takes any free one.
+    ///   - tls: for HTTPS.
+    ///   - handshakeFailed: is told of connections that TLS refused.
     ///   - methods: answers `POST /service/method`, if anybody does.
     ///   - pages: by their paths.
     public init(
-        host: String, port: Int, logger: Logger, metrics: MetricsRegistry, methods: (@Sendable (AdminRequest) async -> AdminAnswer)? = nil,
+        host: String, port: Int, tls: ConnectionTLS? = nil, handshakeFailed: @escaping @Sendable (NeedletailError) -> Void = { _ in }, logger: Logger,
+        metrics: MetricsRegistry, methods: (@Sendable (AdminRequest) async -> AdminAnswer)? = nil,
         pages: [String: AdminPage] = [:], readiness: @escaping @Sendable () -> Readiness
     ) {
         self.methods = methods
         self.pages = pages
         self.host = host
         self.port = port
+        self.tls = tls
+        self.handshakeFailed = handshakeFailed
         self.logger = logger
         self.readiness = readiness
         self.metrics = metrics
@@ -119,7 +128,10 @@ public struct AdminServer: Sendable {
         var quiet = logger
         quiet.logLevel = .critical
         let application = Application(
-            router: router, configuration: .init(address: .hostname(host, port: port), serverName: "needletail"),
+            router: router,
+            server: HTTPServerBuilder { [tls, handshakeFailed] responder in
+                GuardedChannel(base: HTTP1Channel(responder: responder), tls: tls, handshakeFailed: handshakeFailed)
+            }, configuration: .init(address: .hostname(host, port: port), serverName: "needletail"),
             onServerRunning: { channel in whenListening(channel.localAddress?.port ?? 0) }, logger: quiet)
         do {
             try await application.run()

@@ -17,14 +17,17 @@ public struct NeedletailCluster: Sendable {
     /// The port coordinators listen on unless told otherwise.
     public static let defaultPort = 7460
 
-    /// `endpoint`: host:port, host alone, or [IPv6 address]:port. The connection is made by the first call, kept, and made again when it
-    /// is lost.
+    /// `endpoint`: host:port, host alone, or [IPv6 address]:port, with TLS https:// before it. The connection is made by the first call, kept,
+    /// and made again when it is lost.
     ///
-    /// - Throws: `invalidArgument` when the endpoint is none.
+    /// - Throws: `invalidArgument` when the endpoint is none, or a file of TLS is no good.
     public static func connect(
-        _ endpoint: String, configuration: GRPCClientConfiguration = .init()
+        _ endpoint: String, security: ClientSecurity = .init(), configuration: GRPCClientConfiguration = .init()
     ) throws(NeedletailError) -> NeedletailCluster {
-        let (host, port) = try Endpoint.parse(endpoint, defaultPort: defaultPort)
+        let (address, tls) = try security.connection(to: endpoint)
+        let (host, port) = try Endpoint.parse(address, defaultPort: defaultPort)
+        var configuration = configuration
+        configuration.tls = tls ?? configuration.tls
         let threads = TransportThreads(count: 1)
         let client = GRPCClient(host: host, port: port, configuration: configuration, group: threads.group)
         return NeedletailCluster(client, threads)

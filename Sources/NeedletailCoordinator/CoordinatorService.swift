@@ -5,6 +5,7 @@ internal import NeedletailBackup
 public import NeedletailCluster
 internal import NeedletailCore
 internal import NeedletailGRPC
+public import NeedletailHTTP2
 public import NeedletailMetadata
 public import NeedletailTelemetry
 public import ServiceLifecycle
@@ -28,6 +29,12 @@ public struct CoordinatorConfiguration: Sendable {
     /// When and how much the cluster moves replicas by itself.
     public var moves = MovePolicy()
     public var transportThreads = 1
+    /// The certificate to show and the authorities to trust; nil: without TLS.
+    public var tls: TLSFiles?
+    /// Whether to listen for others without TLS all the same.
+    public var isInsecure = false
+    /// Of other connections (to etcd), to be kept up to date.
+    public var otherCredentials: [TLSCredentials] = []
     /// Where traces go; nil: there are none.
     public var tracing: TracingConfiguration?
     /// Queries that take longer are logged; nil: none.
@@ -36,6 +43,13 @@ public struct CoordinatorConfiguration: Sendable {
     public var drainTime = Duration.seconds(10)
 
     public init() {}
+}
+
+extension CoordinatorConfiguration {
+    fileprivate func credentials() async throws(NeedletailError) -> TLSCredentials? {
+        guard let tls else { return nil }
+        return try await TLSCredentials(tls, uses: [.publicPort, .webPort, .client, .anonymousClient], node: .coordinator)
+    }
 }
 
 /// A coordinator process: serves the public API and the workers' heartbeats on one port.
@@ -52,6 +66,9 @@ public final class CoordinatorService: Service {
     }
 
     public func run() async throws {
+        try Endpoint.checkExposure(of: configuration.host, isEncrypted: configuration.tls != nil, isInsecure: configuration.isInsecure)
+        let credentials = try await configuration.credentials()
+        let receiver = try configuration.tracing?.credentials()
         let threads = TransportThreads(count: configuration.transportThreads)
         let metadata = try configuration.metadata ?? EmbeddedMetadataStore(directory: configuration.dataDirectory)
         if !metadata.isExclusive { try checkAdvertised() }
@@ -60,25 +77,29 @@ public final class CoordinatorService: Service {
         let tracer = configuration.tracing.map { tracing in
             Tracer(service: "needletail-coordinator", resource: Self.resource(configuration), sampleRate: tracing.sampleRate, metrics: registry)
         }
-        let coordinator = try await open(metadata, threads, CoordinatorMetrics(registry), tracer)
+        let coordinator = try await open(metadata, credentials, threads, CoordinatorMetrics(registry), tracer)
         coordinator.report(to: registry)
         let health = HealthService()
         for service in [Self.overall] + Self.readyWithShards { health.set(.notServing, for: service) }
         for service in Self.readyAtOnce { health.set(.serving, for: service) }
-        let server = makeServer(coordinator, health, threads, RPCMetrics(registry), CallTracing(tracer: tracer, entryServices: Self.entries))
+        let handshakes = TLSMetrics(registry)
+        let server = makeServer(
+            coordinator, health, credentials, handshakes, threads, RPCMetrics(registry), CallTracing(tracer: tracer, entryServices: Self.entries))
+        let certificates = TLSWatch([credentials, receiver].compactMap(\.self) + configuration.otherCredentials, metrics: registry, logger: logger)
         let port = try await server.listen()
         coordinator.address = configuration.advertised ?? "\(configuration.host.contains(":") ? "[\(configuration.host)]" : configuration.host):\(port)"
         logger.info("coordinator listens", metadata: ["port": "\(port)", "cluster": "\(Incarnation(coordinator.clusterID))"])
-        let exporter = configuration.tracing.flatMap { tracer?.exporter(to: $0, on: threads) }
-        let own = ownClient(port, threads)
+        let exporter = configuration.tracing.flatMap { tracer?.exporter(to: $0, receiver, on: threads) }
+        let own = ownClient(port, credentials, threads)
         let gateway = ConnectGateway(own)
-        let admin = await startAdmin(coordinator, registry, gateway) { [whenListening, logger, configuration] adminPort in
-            if adminPort > 0 { logger.info("the console is at http://\(configuration.host):\(adminPort)/") }
+        let admin = await startAdmin(coordinator, registry, gateway, credentials, handshakes) { [whenListening, logger, configuration] adminPort in
+            if adminPort > 0 { logger.info("the console is at \(credentials == nil ? "http" : "https")://\(configuration.host):\(adminPort)/") }
             whenListening(port, adminPort)
         }
         try await withThrowingTaskGroup(of: Void.self) { group in
             if let exporter { group.addTask { await exporter.run() } }
             group.addTask { await threads.watchDelay(registry) }
+            group.addTask { await certificates.run() }
             defer { group.cancelAll() }
             try await serve(coordinator, health, admin)
         }
@@ -108,23 +129,25 @@ public final class CoordinatorService: Service {
     }
 
     private func open(
-        _ metadata: any MetadataStore, _ threads: TransportThreads, _ metrics: CoordinatorMetrics, _ tracer: Tracer?
+        _ metadata: any MetadataStore, _ credentials: TLSCredentials?, _ threads: TransportThreads, _ metrics: CoordinatorMetrics, _ tracer: Tracer?
     ) async throws -> Coordinator {
-        @Sendable func client(_ address: String) throws -> GRPCClient {
+        @Sendable func client(_ address: String, _ wanted: NodeRoles) throws -> GRPCClient {
             let (host, port) = try Endpoint.parse(address)
-            return GRPCClient(host: host, port: port, group: threads.group)
+            var configuration = GRPCClientConfiguration()
+            configuration.tls = credentials.map { .client($0, wanted: wanted) }
+            return GRPCClient(host: host, port: port, configuration: configuration, group: threads.group)
         }
         return try await Coordinator.open(
             metadata: metadata, leaseLength: configuration.leaseLength, policy: configuration.moves,
             backups: BackupPlaces(environment: configuration.environment), metrics: metrics, tracer: tracer,
             slowQueries: configuration.slowQuery.map { SlowQueryLog(threshold: $0, logger: logger) },
             connectCoordinator: { address in
-                let client = try client(address)
+                let client = try client(address, .coordinator)
                 return Coordinator.CoordinatorLink(
                     operations: RemoteCluster(client, isForwarding: true), close: { await client.close() })
             },
             connect: { address in
-                let client = try client(address)
+                let client = try client(address, .shard)
                 return Coordinator.WorkerLink(
                     operations: RemoteShardWorker(client), replication: RemoteReplication(client), backups: RemoteBackupWorker(client),
                     retryNow: { client.resetBackoff() }, close: { await client.close() })
@@ -148,7 +171,8 @@ public final class CoordinatorService: Service {
     private static let readyAtOnce = ["needletail.v1.Collections", "needletail.v1.Cluster", "needletail.v1.Backups", "needletail.internal.v1.Membership"]
 
     private func makeServer(
-        _ coordinator: Coordinator, _ health: HealthService, _ threads: TransportThreads, _ metrics: RPCMetrics, _ tracing: CallTracing
+        _ coordinator: Coordinator, _ health: HealthService, _ credentials: TLSCredentials?, _ handshakes: TLSMetrics, _ threads: TransportThreads,
+        _ metrics: RPCMetrics, _ tracing: CallTracing
     ) -> GRPCServer {
         var router = GRPCRouter()
         router.registerCluster(coordinator)
@@ -159,26 +183,35 @@ public final class CoordinatorService: Service {
         var server = GRPCServerConfiguration()
         server.host = configuration.host
         server.port = configuration.port
+        server.tls = credentials.map { .server($0, .publicPort) }
+        server.handshakes = handshakes
+        // Heartbeats and the wishes of primaries: from shard workers alone.
+        server.nodesOnly = { $0.hasPrefix("needletail.internal.") ? .shard : nil }
         server.metrics = metrics
         server.tracing = tracing
         return GRPCServer(configuration: server, router: router, group: threads.group, logger: logger)
     }
 
-    /// A way to this process's own port, for requests that came over HTTP.
-    private func ownClient(_ port: Int, _ threads: TransportThreads) -> GRPCClient {
+    /// A way to this process's own port, for requests that came over HTTP: they are no node's, so it shows no certificate.
+    private func ownClient(_ port: Int, _ credentials: TLSCredentials?, _ threads: TransportThreads) -> GRPCClient {
         let hosts = ["0.0.0.0": "127.0.0.1", "::": "::1"]
-        return GRPCClient(host: hosts[configuration.host] ?? configuration.host, port: port, group: threads.group)
+        var client = GRPCClientConfiguration()
+        client.tls = credentials.map { .client($0, .anonymousClient, wanted: .coordinator, checksHost: false) }
+        return GRPCClient(host: hosts[configuration.host] ?? configuration.host, port: port, configuration: client, group: threads.group)
     }
 
     private func startAdmin(
-        _ coordinator: Coordinator, _ metrics: MetricsRegistry, _ gateway: ConnectGateway, _ whenListening: @escaping @Sendable (Int) -> Void
+        _ coordinator: Coordinator, _ metrics: MetricsRegistry, _ gateway: ConnectGateway, _ credentials: TLSCredentials?, _ handshakes: TLSMetrics,
+        _ whenListening: @escaping @Sendable (Int) -> Void
     ) async -> AdminServer.Running? {
         guard let port = configuration.adminPort else {
             whenListening(0)
             return nil
         }
         let admin = AdminServer(
-            host: configuration.host, port: port, logger: logger, metrics: metrics, methods: { await gateway.answer($0) }, pages: Console.pages
+            host: configuration.host, port: port, tls: credentials.map { .server($0, .webPort) },
+            handshakeFailed: { [logger] in handshakes.failed($0, logger) }, logger: logger, metrics: metrics, methods: { await gateway.answer($0) },
+            pages: Console.pages
         ) { coordinator.readiness }
         return await admin.start(whenListening: whenListening)
     }

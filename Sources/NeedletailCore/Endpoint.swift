@@ -21,6 +21,33 @@ public enum Endpoint {
     }
 }
 
+extension Endpoint {
+    /// - Returns: the address without http:// or https:// and a slash at its end, and whether it says that it is encrypted; nil: it says nothing.
+    public static func scheme(of text: String) -> (address: String, isEncrypted: Bool?) {
+        for (scheme, isEncrypted) in [("https://", true), ("http://", false)] where text.hasPrefix(scheme) {
+            let address = text.dropFirst(scheme.count)
+            return (String(address.hasSuffix("/") ? address.dropLast() : address), isEncrypted)
+        }
+        return (text, nil)
+    }
+
+    /// Whether only this machine reaches what listens there. Names other than localhost count as what anybody may reach.
+    public static func isLoopback(_ host: String) -> Bool {
+        if ["localhost", "::1"].contains(host) { return true }
+        let parts = host.split(separator: ".", omittingEmptySubsequences: false)
+        return parts.count == 4 && parts[0] == "127" && parts.allSatisfy { UInt8($0) != nil }
+    }
+
+    /// - Throws: `invalidArgument` for a process that would let others read and write what nothing protects.
+    public static func checkExposure(of host: String, isEncrypted: Bool, isInsecure: Bool) throws(NeedletailError) {
+        guard !isEncrypted, !isInsecure, !isLoopback(host) else { return }
+        throw NeedletailError(
+            .invalidArgument,
+            "without TLS nothing listens on \(host), which others may reach: give --tls-certificate, --tls-key and --tls-authority "
+                + "(`needletail certificates` makes them); or --insecure where everybody on the network may read and write all data")
+    }
+}
+
 /// The port for HTTP probes as a flag gives it.
 public enum AdminPort {
     /// - Returns: nil for "off".

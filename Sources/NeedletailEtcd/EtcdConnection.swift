@@ -1,6 +1,7 @@
 import NIOCore
 import NeedletailCore
 import NeedletailGRPC
+import NeedletailHTTP2
 import Synchronization
 
 /// The way to an etcd cluster: its members in turn, and the token that says who we are.
@@ -20,10 +21,11 @@ final class EtcdConnection: Sendable {
 
     private let state = Mutex(State())
 
-    init(_ address: EtcdAddress, threads: TransportThreads, timeout: Duration) {
+    init(_ address: EtcdAddress, tls: ConnectionTLS?, threads: TransportThreads, timeout: Duration) {
         self.timeout = timeout
         (user, password) = (address.user, address.password)
         var configuration = GRPCClientConfiguration()
+        configuration.tls = tls
         configuration.connectTimeout = .seconds(1)
         configuration.handshakeTimeout = .seconds(1)
         configuration.maxBackoff = .milliseconds(500)

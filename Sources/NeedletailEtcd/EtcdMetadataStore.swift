@@ -1,5 +1,6 @@
 import NeedletailCore
 import NeedletailGRPC
+public import NeedletailHTTP2
 public import NeedletailMetadata
 
 /// The metadata of a cluster with several coordinators, in etcd v3 (3.4 or newer).
@@ -13,11 +14,13 @@ public final class EtcdMetadataStore: MetadataStore {
     private let prefix: String
 
     /// Connects at the first call, on a thread of its own: a lease must be kept alive however busy others are.
-    /// - Parameter timeout: how long a call may take.
-    public init(_ address: EtcdAddress, timeout: Duration = .seconds(3)) {
+    /// - Parameters:
+    ///   - credentials: for an etcd that speaks TLS; its members are asked for certificates with their names.
+    ///   - timeout: how long a call may take.
+    public init(_ address: EtcdAddress, credentials: TLSCredentials? = nil, timeout: Duration = .seconds(3)) {
         precondition(!address.endpoints.isEmpty && !address.prefix.isEmpty, "an etcd address has an endpoint and a prefix")
         threads = TransportThreads(count: 1)
-        connection = EtcdConnection(address, threads: threads, timeout: timeout)
+        connection = EtcdConnection(address, tls: credentials.map { .client($0) }, threads: threads, timeout: timeout)
         prefix = address.prefix
     }
 

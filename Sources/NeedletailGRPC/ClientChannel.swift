@@ -146,8 +146,8 @@ final class ClientChannel: HTTP2ConnectionDelegate, @unchecked Sendable {  // th
 
     /// Called for every address that is tried; only the one that connects counts.
     private func install(in channel: any Channel) throws {
-        let http2 = try HTTP2Connection(server: false, settings: configuration.http2, eventLoop: eventLoop, delegate: self)
-        if let tls = configuration.tls { try tls.install(in: channel.pipeline, host: host) }
+        let tls = try configuration.tls?.install(in: channel.pipeline, host: host)
+        let http2 = try HTTP2Connection(server: false, settings: configuration.http2, eventLoop: eventLoop, delegate: self, tls: tls)
         try channel.pipeline.syncOperations.addHandler(http2)
     }
 

@@ -2,7 +2,7 @@ public import NeedletailHTTP2
 
 /// How a client connects.
 public struct GRPCClientConfiguration: Sendable {
-    public var tls: HTTP2TLS?
+    public var tls: ConnectionTLS?
     /// Connections, each on an event loop of its own; calls take turns. One is enough unless one core cannot carry the traffic.
     public var connections = 1
     public var connectTimeout: Duration = .seconds(5)

@@ -1,4 +1,5 @@
 public import NIOCore
+import NeedletailCore
 
 /// Which handler serves which method. A value, built before the server starts.
 public struct GRPCRouter: Sendable {
@@ -33,7 +34,7 @@ public struct GRPCRouter: Sendable {
 
     private mutating func add(_ method: GRPCMethod, _ handler: Handler) {
         precondition(routes[method] == nil, "\(method) is registered twice")
-        routes[method] = Route(method: method, handler: handler, isEntry: false)
+        routes[method] = Route(method: method, handler: handler, isEntry: false, roles: nil)
     }
 }
 
@@ -64,11 +65,30 @@ final class Route: Sendable {
     let handler: Handler
     /// Whether requests of users come in here.
     let isEntry: Bool
+    /// What a caller has to be; nil: anybody.
+    let roles: NodeRoles?
 
-    init(method: GRPCMethod, handler: Handler, isEntry: Bool) {
+    init(method: GRPCMethod, handler: Handler, isEntry: Bool, roles: NodeRoles?) {
         self.method = method
         self.handler = handler
         self.isEntry = isEntry
+        self.roles = roles
+    }
+
+    /// - Returns: nil when the caller may.
+    func refusal(of caller: PeerIdentity) -> NeedletailError? {
+        guard let roles, !caller.isNode(of: roles) else { return nil }
+        let wanted = roles.uris.joined(separator: " or ")
+        switch caller {
+        case .unencrypted, .anonymous:
+            return NeedletailError(
+                .unauthenticated,
+                "\(method.service) is for processes of the cluster: show a certificate of the nodes' authority that names \(wanted)")
+        case .user(let name), .node(_, let name):
+            return NeedletailError(
+                .permissionDenied,
+                "\(method.service) is for processes of the cluster whose certificate is of the nodes' authority and names \(wanted); that of \(name) is none")
+        }
     }
 }
 
@@ -77,7 +97,7 @@ struct RouteTable: Sendable {
     private var slots: [(path: [UInt8], route: Route)?]
     private let mask: Int
 
-    init(_ router: GRPCRouter, entries: Set<String> = []) {
+    init(_ router: GRPCRouter, entries: Set<String> = [], nodesOnly: ((String) -> NodeRoles?)? = nil) {
         var size = 16
         while size < router.routes.count * 2 { size *= 2 }
         slots = Array(repeating: nil, count: size)
@@ -86,7 +106,10 @@ struct RouteTable: Sendable {
             let path = Array(route.method.path.utf8)
             var index = Self.hash(path.span.bytes) & mask
             while slots[index] != nil { index = (index + 1) & mask }
-            slots[index] = (path, Route(method: route.method, handler: route.handler, isEntry: entries.contains(route.method.service)))
+            let service = route.method.service
+            slots[index] = (
+                path, Route(method: route.method, handler: route.handler, isEntry: entries.contains(service), roles: nodesOnly?(service) ?? nil)
+            )
         }
     }
 

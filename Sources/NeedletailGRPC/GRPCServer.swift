@@ -24,7 +24,8 @@ public final class GRPCServer: Sendable {
         self.configuration = configuration
         self.group = group
         self.logger = logger
-        routes = RouteTable(router, entries: configuration.tracing?.entryServices ?? [])
+        let nodesOnly = configuration.tls == nil ? nil : configuration.nodesOnly
+        routes = RouteTable(router, entries: configuration.tracing?.entryServices ?? [], nodesOnly: nodesOnly)
         budget = MemoryBudget(limit: configuration.maxBufferedRequestBytes)
         responseBudget = MemoryBudget(limit: configuration.maxBufferedResponseBytes)
         registry = ConnectionRegistry(limit: configuration.maxConnections)
@@ -60,7 +61,8 @@ public final class GRPCServer: Sendable {
 
     /// Serves one connection; a fuzzer gives it channels without a socket.
     package func accept(_ channel: any Channel) throws {
-        let connection = try ServerConnection(self, registry: registry, eventLoop: channel.eventLoop)
+        let tls = try configuration.tls?.install(in: channel.pipeline, host: configuration.host)
+        let connection = try ServerConnection(self, registry: registry, eventLoop: channel.eventLoop, tls: tls)
         guard registry.add(connection) else {
             // Never opened, so it would never be closed: adding it to a pipeline that fails is what ends it.
             try channel.pipeline.syncOperations.addHandler(connection.http2)
@@ -68,7 +70,6 @@ public final class GRPCServer: Sendable {
             throw NeedletailError(.resourceExhausted, "The server has \(configuration.maxConnections) connections. Retry later.")
         }
         do {
-            if let tls = configuration.tls { try tls.install(in: channel.pipeline, host: configuration.host) }
             try channel.pipeline.syncOperations.addHandler(connection.http2)
         } catch {
             registry.remove(connection)

@@ -1,3 +1,4 @@
+public import NeedletailCore
 public import NeedletailHTTP2
 public import NeedletailTelemetry
 
@@ -6,7 +7,11 @@ public struct GRPCServerConfiguration: Sendable {
     public var host = "127.0.0.1"
     /// 0: any free port; `GRPCServer.start` returns it.
     public var port = 0
-    public var tls: HTTP2TLS?
+    public var tls: ConnectionTLS?
+    /// With TLS: which processes of the cluster may call a service; nil: everybody may.
+    public var nodesOnly: (@Sendable (_ service: String) -> NodeRoles?)?
+    /// Is told of every handshake that fails.
+    public var handshakes: TLSMetrics?
     /// The longest message, before and after unpacking: 64 MiB of content and room for what is around it.
     public var maxMessageBytes = (64 << 20) + (1 << 20)
     /// Bytes of unfinished requests over all connections.

@@ -49,6 +49,7 @@ final class ServerCall: GRPCStream, @unchecked Sendable {  // the event loop gua
         measured = (route.method.path, .now)
         server.configuration.metrics?.began(route.method.path)
         identify(route)
+        if let refusal = route.refusal(of: server.identity) { return complete(.failure(refusal)) }
         receivesGzip = request.encoding == .gzip
         // Whoever compresses to us gets compressed answers; nobody else pays for it.
         sendsGzip = receivesGzip && request.acceptsGzip
@@ -104,7 +105,7 @@ final class ServerCall: GRPCStream, @unchecked Sendable {  // the event loop gua
 
     private func start(_ route: Route, message: ByteBuffer?) {
         let context = ServerContext(
-            method: route.method, metadata: request.metadata, deadline: request.timeout.map { .after($0) }, call: self)
+            method: route.method, metadata: request.metadata, deadline: request.timeout.map { .after($0) }, peerIdentity: server.identity, call: self)
         if route.handler.writesStream { outbox = MessageOutbox(self) }
         server.handlerStarted()
         hasTask = true

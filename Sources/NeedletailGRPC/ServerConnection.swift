@@ -18,7 +18,7 @@ final class ServerConnection: HTTP2ConnectionDelegate, @unchecked Sendable {  //
     /// that waits (CVE-2023-44487).
     private var runningHandlers = 0
 
-    init(_ server: GRPCServer, registry: ConnectionRegistry, eventLoop: any EventLoop) throws {
+    init(_ server: GRPCServer, registry: ConnectionRegistry, eventLoop: any EventLoop, tls: TLSSession?) throws {
         configuration = server.configuration
         routes = server.routes
         budget = server.budget
@@ -26,11 +26,13 @@ final class ServerConnection: HTTP2ConnectionDelegate, @unchecked Sendable {  //
         logger = server.logger
         self.registry = registry
         self.eventLoop = eventLoop
-        http2 = try HTTP2Connection(server: true, settings: configuration.http2, eventLoop: eventLoop, delegate: self)
+        http2 = try HTTP2Connection(server: true, settings: configuration.http2, eventLoop: eventLoop, delegate: self, tls: tls)
     }
 
     var executor: LoopExecutor { http2.executor }
     var peer: String { http2.peer }
+    /// First asked for when a call begins, after the handshake.
+    private(set) lazy var identity: PeerIdentity = http2.tls?.peer ?? .unencrypted
 
     func makeStream(for connection: HTTP2Connection) -> HTTP2Stream? {
         guard runningHandlers < configuration.maxConcurrentStreams * 2 else { return nil }
@@ -60,6 +62,7 @@ final class ServerConnection: HTTP2ConnectionDelegate, @unchecked Sendable {  //
 
     func connectionClosed(_ connection: HTTP2Connection, _ reason: NeedletailError) {
         logger?.debug("connection closed", metadata: ["peer": "\(peer)", "reason": "\(reason)"])
+        if connection.hasFailedTLS { configuration.handshakes?.failed(reason, logger) }
         registry.remove(self)
     }
 

@@ -10,7 +10,8 @@ public struct ServerContext: Sendable {
     public let deadline: Deadline?
     private let call: ServerCall
 
-    init(method: GRPCMethod, metadata: GRPCMetadata, deadline: Deadline?, call: ServerCall) {
+    init(method: GRPCMethod, metadata: GRPCMetadata, deadline: Deadline?, peerIdentity: PeerIdentity, call: ServerCall) {
+        self.peerIdentity = peerIdentity
         self.method = method
         self.metadata = metadata
         self.deadline = deadline
@@ -19,6 +20,8 @@ public struct ServerContext: Sendable {
 
     /// The client's address.
     public var peer: String { call.peer }
+    /// Who the client has proved to be.
+    public let peerIdentity: PeerIdentity
     /// The connection's event loop: the handler's task runs there, so it must not block it.
     public var eventLoop: any EventLoop { call.eventLoop }
 

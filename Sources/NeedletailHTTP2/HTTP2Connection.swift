@@ -28,6 +28,10 @@ public final class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
     public let settings: HTTP2Settings
     /// The peer's address, for logs and handlers.
     public private(set) var peer = "unknown"
+    /// What encrypts the connection; nil: nothing does.
+    public let tls: TLSSession?
+    /// Whether it was TLS that failed.
+    public private(set) var hasFailedTLS = false
     let isServer: Bool
     var delegate: (any HTTP2ConnectionDelegate)?
     var session: HTTP2Session!
@@ -66,10 +70,11 @@ public final class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
     public private(set) var isClosed = false
 
     /// Call on `eventLoop`, then add the connection to its channel's pipeline.
-    public init(server isServer: Bool, settings: HTTP2Settings, eventLoop: any EventLoop, delegate: any HTTP2ConnectionDelegate)
-        throws
-    {
+    public init(
+        server isServer: Bool, settings: HTTP2Settings, eventLoop: any EventLoop, delegate: any HTTP2ConnectionDelegate, tls: TLSSession? = nil
+    ) throws {
         self.isServer = isServer
+        self.tls = tls
         self.settings = settings
         self.eventLoop = eventLoop
         self.delegate = delegate
@@ -112,6 +117,7 @@ public final class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
         clock.received()
         input = unwrapInboundIn(data)
         let buffer = input
+        if !hasSettings, tls == nil, speaksTLS(buffer) { return }
         let failure = buffer.withUnsafeReadableBytes { bytes in
             inputBase = bytes.baseAddress
             return session.receive(bytes)
@@ -139,13 +145,30 @@ public final class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
     }
 
     public func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        if closeReason == nil {
-            closeReason = NeedletailError(
-                .unavailable,
-                "The connection to \(peer) broke: \(TransportFailure.words(error)). Retry; if it persists, check the network and TLS settings.",
-                cause: error, location: peer)
-        }
+        if closeReason == nil { closeReason = reason(for: error) }
         context.close(promise: nil)
+    }
+
+    private func reason(for error: any Error) -> NeedletailError {
+        guard tls != nil, let words = tls?.refusal ?? TLSFailure.words(error, isServer: isServer) else {
+            return NeedletailError(
+                .unavailable, "The connection to \(peer) broke: \(TransportFailure.words(error)). Retry; if it persists, check the network.", cause: error,
+                location: peer)
+        }
+        hasFailedTLS = true
+        return NeedletailError(.unavailable, "There is no TLS connection with \(peer): \(words).", cause: error, location: peer)
+    }
+
+    /// A record of TLS where HTTP/2 should begin: 22 begins a handshake, 21 is an alert (RFC 8446, section 5.1).
+    private func speaksTLS(_ bytes: ByteBuffer) -> Bool {
+        guard let start = bytes.getBytes(at: bytes.readerIndex, length: 2), start[0] == (isServer ? 22 : 21), start[1] == 3 else { return false }
+        hasFailedTLS = true
+        let words =
+            isServer
+            ? "It speaks TLS, and this port does not: start the process with --tls-certificate, or write http:// there."
+            : "It speaks TLS: write https://."
+        abort(NeedletailError(.unavailable, "There is no connection with \(peer): \(words)", location: peer))
+        return true
     }
 
     public func handlerRemoved(context: ChannelHandlerContext) {
@@ -159,7 +182,8 @@ public final class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
         isClosed = true
         ticking?.cancel()
         deadlines.cancel()
-        let reason = closeReason ?? NeedletailError(.unavailable, "The peer closed the connection. Retry.", location: peer)
+        let advice = hasSettings || isServer || tls != nil ? "Retry." : "It said nothing at all: if it wants TLS, write https://."
+        let reason = closeReason ?? NeedletailError(.unavailable, "The peer closed the connection. \(advice)", location: peer)
         let open = streams
         streams = [:]
         for (id, stream) in open {

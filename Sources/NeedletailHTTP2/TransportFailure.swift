@@ -14,6 +14,7 @@ package enum TransportFailure {
             error.connectionErrors.last.map { words($0.error) } ?? "the host name \"\(error.host)\" is not known"
         case let error as IOError: words(errno: error.errnoCode)
         case ChannelError.connectTimeout: "there was no answer in time"
+        case NIOSSLError.uncleanShutdown: "the other side closed it"
         case is NIOSSLError, is BoringSSLError, is NIOSSLExtraError: "the two sides do not agree about TLS"
         default: "the network failed"
         }

@@ -1,3 +1,4 @@
+public import NeedletailClient
 public import NeedletailCore
 
 /// A scenario, ready to be run.
@@ -5,15 +6,18 @@ public struct LoadRun: Sendable {
     public let scenario: Scenario
     private let conductor: Conductor
 
-    /// - Parameter agents: addresses of load processes; none: this process is the only one.
+    /// - Parameters:
+    ///   - agents: addresses of load processes; none: this process is the only one.
+    ///   - security: how to reach the cluster.
     /// - Throws: `invalidArgument` for an address that is none.
     public init(
-        _ scenario: Scenario, text: String, agents addresses: [String] = [], progress: @escaping @Sendable (Conductor.Progress) -> Void
+        _ scenario: Scenario, text: String, agents addresses: [String] = [], security: ClientSecurity = .init(),
+        progress: @escaping @Sendable (Conductor.Progress) -> Void
     ) throws(NeedletailError) {
         self.scenario = scenario
         var agents: [any LoadAgent] = []
         for address in addresses { agents.append(try RemoteAgent(address)) }
-        conductor = Conductor(scenario, text: text, agents: agents.isEmpty ? [LocalAgent()] : agents, progress: progress)
+        conductor = Conductor(scenario, text: text, agents: agents.isEmpty ? [LocalAgent(security: security)] : agents, security: security, progress: progress)
     }
 
     /// See `Conductor.run`.

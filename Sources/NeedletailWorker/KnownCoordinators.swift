@@ -2,6 +2,7 @@ internal import NeedletailAPI
 internal import NeedletailCluster
 internal import NeedletailCore
 internal import NeedletailGRPC
+internal import NeedletailHTTP2
 internal import Synchronization
 
 /// A coordinator that heartbeats go to.
@@ -13,11 +14,14 @@ struct KnownCoordinator: Sendable {
     var leader: any LeaderOperations
     var close: @Sendable () async -> Void
 
-    static func connect(_ address: String, isConfigured: Bool, _ threads: TransportThreads) throws -> KnownCoordinator {
+    static func connect(
+        _ address: String, isConfigured: Bool, _ credentials: TLSCredentials?, _ threads: TransportThreads
+    ) throws -> KnownCoordinator {
         let (host, port) = try Endpoint.parse(address)
         var reconnecting = GRPCClientConfiguration()
         // A coordinator that is back should hear of its workers soon.
         reconnecting.maxBackoff = .milliseconds(500)
+        reconnecting.tls = credentials.map { .client($0, wanted: .coordinator) }
         let client = GRPCClient(host: host, port: port, configuration: reconnecting, group: threads.group)
         return KnownCoordinator(
             address: address, isConfigured: isConfigured, membership: RemoteMembership(client), leader: RemoteLeader(client),

@@ -5,6 +5,7 @@ internal import NeedletailBackup
 internal import NeedletailCluster
 internal import NeedletailCore
 internal import NeedletailGRPC
+public import NeedletailHTTP2
 internal import NeedletailShard
 internal import NeedletailStorage
 public import NeedletailTelemetry
@@ -32,6 +33,10 @@ public struct ShardWorkerConfiguration: Sendable {
     /// Whether some of the real queries are asked again exactly, to tell the recall.
     public var samplesRecall = true
     public var transportThreads = 1
+    /// The certificate to show and the authorities to trust; nil: without TLS.
+    public var tls: TLSFiles?
+    /// Whether to listen for others without TLS all the same.
+    public var isInsecure = false
     /// Where traces go; nil: there are none.
     public var tracing: TracingConfiguration?
     /// A log's segment that reached this size is followed by another; whole segments that a checkpoint holds are removed.
@@ -55,6 +60,13 @@ public struct ShardWorkerConfiguration: Sendable {
     }
 }
 
+extension ShardWorkerConfiguration {
+    fileprivate func credentials() async throws(NeedletailError) -> TLSCredentials? {
+        guard let tls else { return nil }
+        return try await TLSCredentials(tls, uses: [.nodesPort, .webPort, .client], node: .shard)
+    }
+}
+
 /// A shard worker: listens first, loads its replicas after, and says truthfully which of the two it is doing.
 public final class ShardWorker: Service {
     private let configuration: ShardWorkerConfiguration
@@ -72,6 +84,9 @@ public final class ShardWorker: Service {
     /// - Throws: `failedPrecondition` when the folder is another process's or the coordinator another cluster's, what the disk and the
     ///   network say otherwise.
     public func run() async throws {
+        try Endpoint.checkExposure(of: configuration.host, isEncrypted: configuration.tls != nil, isInsecure: configuration.isInsecure)
+        let credentials = try await configuration.credentials()
+        let receiver = try configuration.tracing?.credentials()
         let folder = try NodeFolder(configuration.dataDirectory)
         var replicas = ReplicaConfiguration()
         replicas.log.segmentBytes = configuration.logSegmentBytes
@@ -91,11 +106,12 @@ public final class ShardWorker: Service {
         health.set(.notServing, for: "")
         health.set(.notServing, for: Self.serviceName)
         let threads = TransportThreads(count: configuration.transportThreads)
-        let coordinators = try KnownCoordinators(configuration.coordinators) { try KnownCoordinator.connect($0, isConfigured: $1, threads) }
+        let coordinators = try KnownCoordinators(configuration.coordinators) { try KnownCoordinator.connect($0, isConfigured: $1, credentials, threads) }
         let (lease, nudges) = (HeldLease(), Nudges())
         let peers = Peers { host, port in
             var reconnecting = GRPCClientConfiguration()
             reconnecting.maxBackoff = .milliseconds(500)
+            reconnecting.tls = credentials.map { .client($0, wanted: .shard) }
             return GRPCClient(host: host, port: port, configuration: reconnecting, group: threads.group)
         }
         let world = ReplicationWorld(
@@ -106,8 +122,11 @@ public final class ShardWorker: Service {
         node.report(to: registry)
         replication.report(to: registry)
         // Requests of users come in at coordinators, which decide what is traced.
-        let server = makeServer(replication, health, threads, RPCMetrics(registry), CallTracing(tracer: tracer, entryServices: []))
-        let exporter = configuration.tracing.flatMap { tracer?.exporter(to: $0, on: threads) }
+        let handshakes = TLSMetrics(registry)
+        let server = makeServer(
+            replication, health, credentials, handshakes, threads, RPCMetrics(registry), CallTracing(tracer: tracer, entryServices: []))
+        let certificates = TLSWatch([credentials, receiver].compactMap(\.self), metrics: registry, logger: logger)
+        let exporter = configuration.tracing.flatMap { tracer?.exporter(to: $0, receiver, on: threads) }
         let port = try await server.listen()
         logger.info("shard worker listens", metadata: ["port": "\(port)", "node": "\(Incarnation(folder.nodeID))"])
         try node.start()
@@ -121,10 +140,11 @@ public final class ShardWorker: Service {
         let isDraining = Draining()
         do throws(WrongCluster) {
             try await heartbeats.beat(isDraining: false)
-            admin = await startAdmin(node, isDraining, registry) { [whenListening] in whenListening(port, $0) }
+            admin = await startAdmin(node, isDraining, registry, credentials, handshakes) { [whenListening] in whenListening(port, $0) }
             end = await withTaskGroup(of: Void.self) { group in
                 if let exporter { group.addTask { await exporter.run() } }
                 group.addTask { await threads.watchDelay(registry) }
+                group.addTask { await certificates.run() }
                 defer { group.cancelAll() }
                 return await serve(node, replication, health, heartbeats, admin)
             }
@@ -154,9 +174,12 @@ public final class ShardWorker: Service {
     }
 
     private static let serviceName = "needletail.internal.v1.ShardWorker"
+    /// Shards are asked by coordinators alone, and so are backups made. Replication is between workers, and the leader begins it.
+    private static let callers: [String: NodeRoles] = [serviceName: .coordinator, "needletail.internal.v1.Backup": .coordinator]
 
     private func makeServer(
-        _ node: ReplicatedNode, _ health: HealthService, _ threads: TransportThreads, _ metrics: RPCMetrics, _ tracing: CallTracing
+        _ node: ReplicatedNode, _ health: HealthService, _ credentials: TLSCredentials?, _ handshakes: TLSMetrics, _ threads: TransportThreads,
+        _ metrics: RPCMetrics, _ tracing: CallTracing
     ) -> GRPCServer {
         var router = GRPCRouter()
         router.registerShardWorker(node)
@@ -167,19 +190,26 @@ public final class ShardWorker: Service {
         var server = GRPCServerConfiguration()
         server.host = configuration.host
         server.port = configuration.port
+        server.tls = credentials.map { .server($0, .nodesPort) }
+        server.handshakes = handshakes
+        server.nodesOnly = { Self.callers[$0] ?? .any }
         server.metrics = metrics
         server.tracing = tracing
         return GRPCServer(configuration: server, router: router, group: threads.group, logger: logger)
     }
 
     private func startAdmin(
-        _ node: LocalNode, _ draining: Draining, _ metrics: MetricsRegistry, _ whenListening: @escaping @Sendable (Int) -> Void
+        _ node: LocalNode, _ draining: Draining, _ metrics: MetricsRegistry, _ credentials: TLSCredentials?, _ handshakes: TLSMetrics,
+        _ whenListening: @escaping @Sendable (Int) -> Void
     ) async -> AdminServer.Running? {
         guard let port = configuration.adminPort else {
             whenListening(0)
             return nil
         }
-        let admin = AdminServer(host: configuration.host, port: port, logger: logger, metrics: metrics) {
+        let admin = AdminServer(
+            host: configuration.host, port: port, tls: credentials.map { .server($0, .webPort) },
+            handshakeFailed: { [logger] in handshakes.failed($0, logger) }, logger: logger, metrics: metrics
+        ) {
             draining.hasBegun ? Readiness(isReady: false, reasons: ["draining: the process ends"]) : node.readiness
         }
         return await admin.start(whenListening: whenListening)

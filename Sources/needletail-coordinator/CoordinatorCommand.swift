@@ -4,6 +4,8 @@ import NeedletailCluster
 import NeedletailCoordinator
 import NeedletailCore
 import NeedletailEtcd
+import NeedletailFlags
+import NeedletailHTTP2
 import NeedletailTelemetry
 import ServiceLifecycle
 import UnixSignals
@@ -28,6 +30,9 @@ struct CoordinatorCommand: AsyncParsableCommand {
     var metadata = "embedded"
     @Option(help: "File with the password of the etcd user; the environment variable NEEDLETAIL_ETCD_PASSWORD when left out.")
     var etcdPasswordFile: String?
+    @Option(help: "Speak TLS with etcd, whose members' certificates are of this authority, in PEM.") var etcdAuthority: String?
+    @Option(help: "A certificate to show to etcd, in PEM.") var etcdCertificate: String?
+    @Option(help: "The private key of that certificate.") var etcdKey: String?
     @Option(help: "Milliseconds without a sign of life from the coordinator that leads after which another one does; etcd rounds up to seconds.")
     var leaderLease = 2000
     @Option(help: "Seconds of silence after which a shard worker counts as gone, and its replicas are made elsewhere.") var lostAfter = 600
@@ -47,6 +52,8 @@ struct CoordinatorCommand: AsyncParsableCommand {
     @Option(help: "Address at which workers and other coordinators reach this one, when it is not the one it listens on.") var advertise: String?
     @Option(help: "Port for HTTP on the same host: the console, the API in JSON, probes and metrics; 0 takes any free one, \"off\" has none.")
     var admin = "7461"
+    @OptionGroup(title: "Encryption") var security: NodeSecurityFlags
+    @Option(help: "The authority of certificates that users' programs may show; nobody has to show one.") var clientAuthority: String?
     @Option(help: "Seconds that requests under way may take at shutdown.") var drainSeconds = 10
     @Option(help: "trace, debug, info, notice, warning or error.") var logLevel = "info"
     @Option(help: "text, or json: one object a line.") var logFormat = "text"
@@ -64,7 +71,11 @@ struct CoordinatorCommand: AsyncParsableCommand {
         (configuration.host, configuration.port) = try Endpoint.parse(listen)
         configuration.adminPort = try AdminPort.parse(admin)
         configuration.advertised = advertise
-        configuration.metadata = try metadataStore()
+        configuration.tls = try security.files(clientAuthority: clientAuthority)
+        configuration.isInsecure = security.insecure
+        let etcdCredentials = try etcdCredentials()
+        configuration.otherCredentials = etcdCredentials.map { [$0] } ?? []
+        configuration.metadata = try metadataStore(etcdCredentials)
         configuration.leaseLength = .milliseconds(try Flags.check("--leader-lease", leaderLease, in: 500...600_000))
         configuration.dataDirectory = data
         configuration.environment = ProcessInfo.processInfo.environment
@@ -80,7 +91,7 @@ struct CoordinatorCommand: AsyncParsableCommand {
         }
         configuration.moves.mergeBelowBytes = mergeBelow
         configuration.drainTime = .seconds(drainSeconds)
-        configuration.tracing = try TracingConfiguration(endpoint: otlp, sampleRate: traceSample)
+        configuration.tracing = try TracingConfiguration(endpoint: otlp, sampleRate: traceSample, authority: security.otlpAuthority)
         configuration.slowQuery = try slowQuery.map { text throws(NeedletailError) in try Flags.duration("--slow-query", text) }
         if endWithInput { ParentProcess.stopWithInput() }
         let portFile = portFile
@@ -91,10 +102,19 @@ struct CoordinatorCommand: AsyncParsableCommand {
         try await group.run()
     }
 
+    /// nil: without TLS.
+    private func etcdCredentials() throws -> TLSCredentials? {
+        guard etcdAuthority != nil || etcdCertificate != nil || etcdKey != nil else { return nil }
+        guard let etcdAuthority else { throw NeedletailError(.invalidArgument, "--etcd-certificate goes with --etcd-authority, the authority of etcd's own") }
+        return try TLSCredentials(TLSFiles(prefix: "etcd", certificate: etcdCertificate, key: etcdKey, authority: etcdAuthority), uses: [.client])
+    }
+
     /// nil: in the data folder.
-    private func metadataStore() throws -> EtcdMetadataStore? {
+    private func metadataStore(_ credentials: TLSCredentials?) throws -> EtcdMetadataStore? {
         if metadata == "embedded" {
-            guard etcdPasswordFile == nil else { throw NeedletailError(.invalidArgument, "--etcd-password-file goes with --metadata etcd://…") }
+            guard etcdPasswordFile == nil, credentials == nil else {
+                throw NeedletailError(.invalidArgument, "--etcd-password-file and --etcd-authority go with --metadata etcd://…")
+            }
             return nil
         }
         var address = try EtcdAddress(metadata)
@@ -106,7 +126,7 @@ struct CoordinatorCommand: AsyncParsableCommand {
         } else {
             address.password = ProcessInfo.processInfo.environment["NEEDLETAIL_ETCD_PASSWORD"] ?? ""
         }
-        return EtcdMetadataStore(address)
+        return EtcdMetadataStore(address, credentials: credentials)
     }
 
     /// The library's own `main` would print the code's name and the cause.

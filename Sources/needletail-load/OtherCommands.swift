@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import NeedletailCore
+import NeedletailFlags
 import NeedletailLoad
 import NeedletailTelemetry
 import UnixSignals
@@ -11,19 +12,21 @@ struct AgentCommand: AsyncParsableCommand {
         discussion: """
             Start one on each host that is to send load, then name them all where the scenario is run; their measurements are joined into one result.
 
-              host-a$ needletail-load agent --listen 10.0.0.11:7480
-              host-b$ needletail-load agent --listen 10.0.0.12:7480
+              host-a$ needletail-load agent --insecure --listen 10.0.0.11:7480
+              host-b$ needletail-load agent --insecure --listen 10.0.0.12:7480
               $ needletail-load run steady.yaml --agents 10.0.0.11:7480,10.0.0.12:7480
 
             Each opens the scenario's files of vectors on its own host, under the same paths. Whoever reaches the port can have it send load to any address: \
-            listen on a network of your own.
+            listen on a network of your own, and say so with --insecure. A cluster with TLS is reached with this process's own flags.
             """)
 
     @Option(help: "Address to listen on; port 0 takes any free one.") var listen = "127.0.0.1:7480"
+    @Flag(help: "Listen on other addresses than loopback: who reaches the port can have load sent to any address.") var insecure = false
     @Option(help: "File to write the port to once it listens.") var portFile: String?
+    @OptionGroup(title: "Encryption") var security: ClientSecurityFlags
 
     func run() async throws {
-        let server = try AgentServer(listen: listen) { StandardStreams.say("\($0)\n") }
+        let server = try AgentServer(listen: listen, isInsecure: insecure, security: security.security) { StandardStreams.say("\($0)\n") }
         let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm)
         let port = try await server.start()
         if let portFile { try "\(port)\n".write(toFile: portFile, atomically: true, encoding: .utf8) }

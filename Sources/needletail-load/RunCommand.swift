@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import NeedletailCore
+import NeedletailFlags
 import NeedletailLoad
 import NeedletailTelemetry
 import UnixSignals
@@ -28,6 +29,7 @@ struct RunCommand: AsyncParsableCommand {
     var overrides: [String] = []
     @Option(help: ArgumentHelp("Load processes that send the requests, with commas between them; this one alone when left out.", valueName: "host:port,…"))
     var agents: String?
+    @OptionGroup(title: "Encryption") var security: ClientSecurityFlags
     @Flag(help: "Say nothing but the sentences of the result.") var quiet = false
 
     func run() async throws {
@@ -37,7 +39,8 @@ struct RunCommand: AsyncParsableCommand {
         try checkWritable(prefix)
         let view = LiveView(isTerminal: isatty(STDERR_FILENO) == 1) { StandardStreams.say($0) }
         let isQuiet = quiet
-        let load = try LoadRun(read, text: text, agents: agents?.split(separator: ",").map(String.init) ?? []) { if !isQuiet { view.show($0) } }
+        let agents = agents?.split(separator: ",").map(String.init) ?? []
+        let load = try LoadRun(read, text: text, agents: agents, security: security.security) { if !isQuiet { view.show($0) } }
         let result = try await stoppable(load)
         try result.json.write(to: URL(fileURLWithPath: prefix + ".json"))
         try HTMLReport(result).text.write(toFile: prefix + ".html", atomically: true, encoding: .utf8)

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import NeedletailCore
+import NeedletailFlags
 import NeedletailTelemetry
 import NeedletailWorker
 import ServiceLifecycle
@@ -76,6 +77,7 @@ struct Serve: AsyncParsableCommand {
     @Option(help: "Share of the data, compared with other workers: 2 holds twice as much as 1.") var weight = 1.0
     @Option(help: "Memory that replicas may take, as 48GiB or in bytes; the machine's when left out.") var memoryLimit: String?
     @Option(help: "Disk that replicas may take, as 2TiB or in bytes; that of the data folder's file system when left out.") var diskLimit: String?
+    @OptionGroup(title: "Encryption") var security: NodeSecurityFlags
     @Option(help: "Seconds that requests under way may take at shutdown.") var drainSeconds = 10
     @Option(help: "trace, debug, info, notice, warning or error.") var logLevel = "info"
     @Option(help: "text, or json: one object a line.") var logFormat = "text"
@@ -105,6 +107,8 @@ struct Serve: AsyncParsableCommand {
         configuration.coordinators = coordinator.flatMap { $0.split(separator: ",").map(String.init) }
         configuration.advertised = advertise
         configuration.adminPort = try AdminPort.parse(admin)
+        configuration.tls = try security.files()
+        configuration.isInsecure = security.insecure
         configuration.dataDirectory = data
         configuration.environment = ProcessInfo.processInfo.environment
         configuration.drainTime = .seconds(drainSeconds)
@@ -121,7 +125,7 @@ struct Serve: AsyncParsableCommand {
         configuration.searchQueue = try Flags.check("--search-queue", searchQueue, in: 1...1_000_000)
         if let buildThreads { configuration.buildThreads = try Flags.check("--build-threads", buildThreads, in: 1...1_024) }
         // Coordinators choose what is traced.
-        configuration.tracing = try TracingConfiguration(endpoint: otlp, sampleRate: 0)
+        configuration.tracing = try TracingConfiguration(endpoint: otlp, sampleRate: 0, authority: security.otlpAuthority)
         configuration.samplesRecall = recallSampling
         if endWithInput { ParentProcess.stopWithInput() }
         let portFile = portFile

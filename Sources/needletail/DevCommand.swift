@@ -23,6 +23,7 @@ struct DevCommand: AsyncParsableCommand {
     @Option(help: "Address for clients; port 0 takes any free one.") var listen = "127.0.0.1:7460"
     @Option(help: "Port for HTTP on the same host: the console, the API in JSON, probes and metrics; 0 takes any free one, \"off\" has none.")
     var admin = "7461"
+    @Flag(help: "Listen on other addresses than loopback: everybody on that network can read and write all data.") var insecure = false
     @Option(help: "trace, debug, info, notice, warning or error.") var logLevel = "info"
     @Option(help: "File to write the port and the admin port to once the cluster listens.") var portFile: String?
 
@@ -32,6 +33,7 @@ struct DevCommand: AsyncParsableCommand {
         var coordinator = CoordinatorConfiguration()
         (coordinator.host, coordinator.port) = try Endpoint.parse(listen)
         coordinator.adminPort = try AdminPort.parse(admin)
+        coordinator.isInsecure = insecure
         coordinator.dataDirectory = data + "/coordinator"
         coordinator.environment = ProcessInfo.processInfo.environment
         let (ports, found) = AsyncStream<Int>.makeStream()

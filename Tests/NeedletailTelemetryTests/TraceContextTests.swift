@@ -107,12 +107,12 @@ import Testing
         #expect(spans[0].end - spans[0].start == 5_000_000 && spans[1].end - spans[1].start == 7_000_000)
     }
 
-    @Test(arguments: [("http://a:1", "a", 1), ("http://localhost", "localhost", 4317), ("http://[::1]:5/", "::1", 5), ("http://[::1]", "::1", 4317)])
+    @Test(arguments: [("http://a:1", "a", 1), ("http://localhost", "localhost", 4317), ("http://[::1]:5/", "::1", 5), ("http://[::1]", "::1", 4317), ("https://a", "a", 4317)])
     func readsAddresses(_ text: String, _ host: String, _ port: Int) throws {
         let configuration = try #require(try TracingConfiguration(endpoint: text, sampleRate: 0.5))
-        #expect(configuration.host == host && configuration.port == port)
+        #expect(configuration.host == host && configuration.port == port && configuration.isEncrypted == text.hasPrefix("https"))
     }
 
-    @Test(arguments: ["", "localhost:4317", "https://a:1", "http://", "http://a:b"])
+    @Test(arguments: ["", "localhost:4317", "grpc://a:1", "https://", "http://", "http://a:b"])
     func refusesWhatIsNoAddress(_ text: String) { #expect(throws: (any Error).self) { try TracingConfiguration(endpoint: text, sampleRate: 0.5) } }
 }

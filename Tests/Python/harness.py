@@ -48,6 +48,9 @@ class Process:
         # A restarted process keeps its port, so that nobody has to look for it.
         command = [*self.prefix, str(self.binaries / self.executable), *self.arguments, "--data", str(self.folder / "data"),
                    "--listen", f"{self.host}:{self.port}", "--port-file", str(port_file)]
+        # Hosts of a test's own network: nobody else is on it.
+        if not self.host.startswith("127.") and "--tls-certificate" not in self.arguments:
+            command.append("--insecure")
         self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL)
 
         def port():
@@ -87,13 +90,17 @@ class Process:
 class Cluster:
     """A coordinator and `workers` shard workers."""
 
-    def __init__(self, workers=1, worker_arguments=(), coordinator_arguments=()):
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="needletail-test-"))
+    def __init__(self, workers=1, worker_arguments=(), coordinator_arguments=(), security=None):
+        """`security`: as `certificates.Security`; without it nothing is encrypted."""
+        self.folder, self.security = pathlib.Path(tempfile.mkdtemp(prefix="needletail-test-")), security
+        if security:
+            worker_arguments, coordinator_arguments = [*worker_arguments, *security.flags("shard")], [*coordinator_arguments, *security.flags("coordinator")]
         self.coordinator = Process("needletail-coordinator", self.folder / "coordinator", ["--admin", "0", *coordinator_arguments]).start()
         self.workers = []
         for _ in range(workers):
             self.add_worker(*worker_arguments)
-        self.channel = grpc.insecure_channel(self.coordinator.address, options=UNLIMITED)
+        self.channel = (grpc.secure_channel(self.coordinator.address, security.credentials(), options=UNLIMITED) if security
+                        else grpc.insecure_channel(self.coordinator.address, options=UNLIMITED))
         from needletail.v1 import cluster_pb2, cluster_pb2_grpc, collections_pb2_grpc, points_pb2_grpc
 
         self.collections = collections_pb2_grpc.CollectionsStub(self.channel)
@@ -116,6 +123,8 @@ class Cluster:
     def describe(self):
         """What a failed test should show: the cluster's own account, and the ends of its logs."""
         command = [str(BINARIES / "needletail"), "status", "--endpoint", self.coordinator.address]
+        if self.security:
+            command += ["--tls-authority", str(self.security.nodes.file)]
         shown = subprocess.run(command, capture_output=True, text=True, timeout=30)
         logs = [f"--- {process.executable} {process.address}\n{process.output(1500)}" for process in [self.coordinator, *self.workers]]
         return "\n".join(["", shown.stdout + shown.stderr, *logs])

@@ -1,6 +1,7 @@
 import NIOCore
-internal import NeedletailCore
+public import NeedletailCore
 public import NeedletailGRPC
+public import NeedletailHTTP2
 public import NeedletailTelemetry
 
 /// Sends the spans of a process to a receiver, in batches and apart from the requests that they tell of.
@@ -86,8 +87,20 @@ public struct SpanExporter: Sendable {
 }
 
 extension Tracer {
-    /// What sends a process' spans; nil without a receiver.
-    public func exporter(to configuration: TracingConfiguration, on threads: TransportThreads) -> SpanExporter {
-        SpanExporter(self, client: GRPCClient(host: configuration.host, port: configuration.port, group: threads.group))
+    /// What sends a process' spans.
+    /// - Parameter credentials: for a receiver that speaks TLS.
+    public func exporter(to configuration: TracingConfiguration, _ credentials: TLSCredentials?, on threads: TransportThreads) -> SpanExporter {
+        var client = GRPCClientConfiguration()
+        client.tls = credentials.map { .client($0) }
+        return SpanExporter(self, client: GRPCClient(host: configuration.host, port: configuration.port, configuration: client, group: threads.group))
+    }
+}
+
+extension TracingConfiguration {
+    /// nil for a receiver without TLS.
+    /// - Throws: `invalidArgument` for a file that is no good.
+    public func credentials() throws(NeedletailError) -> TLSCredentials? {
+        guard isEncrypted else { return nil }
+        return try TLSCredentials(TLSFiles(prefix: "otlp", authority: authority), uses: [.client])
     }
 }

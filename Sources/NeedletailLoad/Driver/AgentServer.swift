@@ -1,4 +1,5 @@
 import NIOCore
+public import NeedletailClient
 public import NeedletailCore
 import NeedletailGRPC
 import Synchronization
@@ -10,11 +11,19 @@ public final class AgentServer: Sendable {
     private let threads = TransportThreads(count: 1)
     private let desk: AgentDesk
 
-    /// - Throws: `invalidArgument` unless `address` is host:port.
-    public init(listen address: String, say: @escaping @Sendable (String) -> Void) throws(NeedletailError) {
+    /// - Throws: `invalidArgument` unless `address` is host:port, and this machine's own or `isInsecure`.
+    public init(
+        listen address: String, isInsecure: Bool, security: ClientSecurity, say: @escaping @Sendable (String) -> Void
+    ) throws(NeedletailError) {
         var configuration = GRPCServerConfiguration()
         (configuration.host, configuration.port) = try Endpoint.parse(address, defaultPort: AgentProtocol.defaultPort)
-        desk = AgentDesk(say: say)
+        guard isInsecure || Endpoint.isLoopback(configuration.host) else {
+            throw NeedletailError(
+                .invalidArgument,
+                "whoever reaches the port of a load process can have it send load: it listens on \(configuration.host) only with --insecure, on a network "
+                    + "of your own")
+        }
+        desk = AgentDesk(security: security, say: say)
         server = GRPCServer(configuration: configuration, router: desk.router, group: threads.group)
     }
 
@@ -37,9 +46,13 @@ private final class AgentDesk: Sendable {
     }
 
     private let state = Mutex(State())
+    private let security: ClientSecurity
     private let say: @Sendable (String) -> Void
 
-    init(say: @escaping @Sendable (String) -> Void) { self.say = say }
+    init(security: ClientSecurity, say: @escaping @Sendable (String) -> Void) {
+        self.security = security
+        self.say = say
+    }
 
     /// Handlers run on the connection's event loop, where nothing may take long: the work is done elsewhere.
     var router: GRPCRouter {
@@ -75,7 +88,7 @@ private final class AgentDesk: Sendable {
         guard !isRunning else { throw NeedletailError(.failedPrecondition, "another run is under way there; wait for its end") }
         await close()
         say("\(order.scenario.name): process \(order.process + 1) of \(order.processes)")
-        let agent = LocalAgent()
+        let agent = LocalAgent(security: security)
         let prepared = try await agent.prepare(order)
         state.withLock { $0.agent = agent }
         return prepared

@@ -17,6 +17,7 @@ public actor Conductor {
     private let scenario: Scenario
     private var result: LoadResult
     private let agents: [any LoadAgent]
+    private let security: ClientSecurity
     private let progress: @Sendable (Progress) -> Void
     private var local: LocalTarget?
     private var cluster: NeedletailCluster?
@@ -30,8 +31,11 @@ public actor Conductor {
     /// With nothing but errors from the start it gives up.
     private static let patience = 5.0
 
-    init(_ scenario: Scenario, text: String, agents: [any LoadAgent], progress: @escaping @Sendable (Progress) -> Void) {
+    init(
+        _ scenario: Scenario, text: String, agents: [any LoadAgent], security: ClientSecurity, progress: @escaping @Sendable (Progress) -> Void
+    ) {
         self.scenario = scenario
+        self.security = security
         self.agents = agents
         self.progress = progress
         let target =
@@ -98,7 +102,7 @@ public actor Conductor {
 
     private func startTarget() async throws -> [String] {
         if case .endpoints(let endpoints) = scenario.target {
-            let cluster = try NeedletailCluster.connect(endpoints[0])
+            let cluster = try NeedletailCluster.connect(endpoints[0], security: security)
             self.cluster = cluster
             if scenario.collection.create { _ = try await status(cluster, endpoints[0]) }
             return endpoints
@@ -107,7 +111,8 @@ public actor Conductor {
         say("starting 1 coordinator and \(workers) shard workers …")
         let local = try LocalTarget(workers: workers, workerFlags: workerFlags, coordinatorFlags: coordinatorFlags)
         self.local = local
-        let endpoint = await local.endpoint
+        // Its processes have no TLS, whatever the environment says of others.
+        let endpoint = "http://" + (await local.endpoint)
         let cluster = try NeedletailCluster.connect(endpoint)
         self.cluster = cluster
         let deadline = Deadline.after(.seconds(20))

@@ -16,12 +16,14 @@ final class LoadClients: Sendable {
     private let threads: TransportThreads
     private let turn = Atomic<Int>(0)
 
-    init(endpoints: [String], connections count: Int, threads threadCount: Int) async throws {
+    init(endpoints: [String], security: ClientSecurity, connections count: Int, threads threadCount: Int) async throws {
         let threads = TransportThreads(count: min(threadCount, count))
         var connections: [Connection] = []
         for number in 0..<count {
-            let (host, port) = try Endpoint.parse(endpoints[number % endpoints.count], defaultPort: NeedletailCluster.defaultPort)
+            let (address, tls) = try security.connection(to: endpoints[number % endpoints.count])
+            let (host, port) = try Endpoint.parse(address, defaultPort: NeedletailCluster.defaultPort)
             var configuration = GRPCClientConfiguration()
+            configuration.tls = tls
             // What waits is for the load process to decide, not for the transport; and a server that is back is to be noticed at once.
             configuration.maxPendingCalls = 1 << 20
             configuration.maxBackoff = .milliseconds(200)

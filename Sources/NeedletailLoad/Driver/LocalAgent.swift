@@ -5,9 +5,12 @@ import Synchronization
 final class LocalAgent: LoadAgent {
     private let prepared = Mutex<PreparedLoad?>(nil)
     private let isStopping = Atomic<Bool>(false)
+    private let security: ClientSecurity
+
+    init(security: ClientSecurity) { self.security = security }
 
     func prepare(_ order: PrepareOrder) async throws -> Prepared {
-        let load = try await PreparedLoad(order)
+        let load = try await PreparedLoad(order, security: security)
         prepared.withLock { $0 = load }
         let set = load.set
         return Prepared(

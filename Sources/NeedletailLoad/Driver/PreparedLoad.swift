@@ -16,7 +16,7 @@ final class PreparedLoad: Sendable {
     /// The clock of everything that is measured here.
     let origin = ContinuousClock.now
 
-    init(_ order: PrepareOrder) async throws {
+    init(_ order: PrepareOrder, security: ClientSecurity) async throws {
         scenario = order.scenario
         (process, processes) = (order.process, order.processes)
         set = try LoadSet(scenario.data, seed: scenario.seed)
@@ -34,7 +34,7 @@ final class PreparedLoad: Sendable {
         }
         acknowledged = Mutex(Array(repeating: nil, count: tenants))
         clients = try await LoadClients(
-            endpoints: order.endpoints, connections: scenario.client.connections, threads: scenario.client.threads)
+            endpoints: order.endpoints, security: security, connections: scenario.client.connections, threads: scenario.client.threads)
     }
 
     /// Seconds since `origin`.

@@ -35,7 +35,7 @@ extension Scenario {
         let endpoints = tree.texts("endpoints")
         guard tree.has("local") != tree.has("endpoints") else { throw tree.error("has either `endpoints` or `local`") }
         for endpoint in endpoints {
-            guard (try? Endpoint.parse(endpoint, defaultPort: 7460)) != nil else {
+            guard (try? Endpoint.parse(Endpoint.scheme(of: endpoint).address, defaultPort: 7460)) != nil else {
                 throw tree.error("endpoints", "has host:port, for example 10.0.0.2:7460, not \"\(endpoint)\"")
             }
         }

@@ -9,7 +9,7 @@ extension ScenarioKey {
 
         ScenarioKey("target", .section, nil, "What is loaded: either a running cluster or one that is started here. Required."),
         ScenarioKey(
-            "target.endpoints", .texts, nil, "Coordinators of a running cluster, host:port. Connections are spread over them."),
+            "target.endpoints", .texts, nil, "Coordinators of a running cluster, host:port, with TLS https://host:port. Connections are spread over them."),
         ScenarioKey(
             "target.local", .section, nil,
             "Starts one coordinator and some shard workers on this machine, and stops them in the end."),

@@ -4,7 +4,7 @@ extension MetricDefinition {
     /// Of every process.
     public static let ofProcesses: [MetricDefinition] = [
         buildInfo, processStart, processCPU, processMemory, processThreads, processFiles, rpcDuration, rpcsHandled, rpcsUnderWay, spans,
-        loopDelay,
+        loopDelay, tlsExpiry, tlsReloads, tlsFailures,
     ]
 
     static let buildInfo = MetricDefinition("needletail_build_info", .gauge, labels: ["version"], "Always 1; the label says which version runs.")
@@ -28,6 +28,14 @@ extension MetricDefinition {
     public static let loopDelay = MetricDefinition(
         "needletail_event_loop_delay_seconds", .histogram(secondsOfRequests),
         "What a task waits for the event loop that serves connections; probed four times a second.")
+    public static let tlsExpiry = MetricDefinition(
+        "needletail_tls_expiry_timestamp_seconds", .gauge, labels: ["file"],
+        "When the first certificate of a file expires, in seconds since 1970: certificate, authority, client_authority, etcd_certificate and so on.")
+    public static let tlsReloads = MetricDefinition(
+        "needletail_tls_reloads_total", .counter, labels: ["result"],
+        "Files of TLS that changed and were read again: loaded, or failed, when those of before stay in use.")
+    public static let tlsFailures = MetricDefinition(
+        "needletail_tls_handshakes_failed_total", .counter, "Connections to this process on which TLS failed; the log says why.")
 
     /// Of a shard worker.
     public static let ofWorkers: [MetricDefinition] = [

@@ -7,26 +7,34 @@ public struct TracingConfiguration: Sendable {
     /// Of the receiver: OTLP over gRPC.
     public var host: String
     public var port: Int
+    /// Whether by TLS.
+    public var isEncrypted: Bool
+    /// File of the authorities of its certificate; nil: the system's.
+    public var authority: String?
     /// Share of the requests without a trace of their caller's that begin one, 0 … 1. What callers have sampled is recorded whatever it is.
     public var sampleRate: Double
 
     /// - Throws: `invalidArgument` that says which flag is wrong.
-    public init?(endpoint: String?, sampleRate: Double) throws(NeedletailError) {
+    public init?(endpoint: String?, sampleRate: Double, authority: String? = nil) throws(NeedletailError) {
         guard (0...1).contains(sampleRate) else {
             throw NeedletailError(.invalidArgument, "--trace-sample must be 0 to 1, the share of requests that are traced, not \(sampleRate)")
         }
         guard let endpoint else { return nil }
-        let scheme = "http://"
-        guard endpoint.hasPrefix(scheme), let address = try? Endpoint.parse(Self.address(endpoint.dropFirst(scheme.count))) else {
-            throw NeedletailError(.invalidArgument, "--otlp must be an address such as http://127.0.0.1:4317, not \(endpoint)")
+        let (text, isEncrypted) = Endpoint.scheme(of: endpoint)
+        guard let isEncrypted, let address = try? Endpoint.parse(Self.address(text[...])) else {
+            throw NeedletailError(.invalidArgument, "--otlp must be an address such as http://127.0.0.1:4317 or https://otel.example:4317, not \(endpoint)")
+        }
+        guard isEncrypted || authority == nil else {
+            throw NeedletailError(.invalidArgument, "--otlp-authority goes with an address that begins with https://")
         }
         (host, port) = address
+        self.isEncrypted = isEncrypted
+        self.authority = authority
         self.sampleRate = sampleRate
     }
 
-    /// With the port that is usual where none is named, and without the slash that may end it.
-    private static func address(_ text: Substring) -> String {
-        let plain = text.hasSuffix("/") ? text.dropLast() : text
+    /// With the port that is usual where none is named.
+    private static func address(_ plain: Substring) -> String {
         // An address of IPv6 stands in brackets, with colons of its own.
         let afterHost = plain.lastIndex(of: "]").map { plain[$0...] } ?? plain
         return afterHost.contains(":") ? String(plain) : plain + ":4317"

@@ -1,13 +1,17 @@
 import ArgumentParser
 import Foundation
 import NeedletailClient
+import NeedletailFlags
 
 /// What every command takes.
 struct ClusterOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "A coordinator of the cluster; NEEDLETAIL_ENDPOINT sets the default, else 127.0.0.1:7460.", valueName: "host:port"))
+            "A coordinator of the cluster, with TLS https://host:port; NEEDLETAIL_ENDPOINT sets the default, else 127.0.0.1:7460.",
+            valueName: "host:port"))
     var endpoint: String?
+
+    @OptionGroup(title: "Encryption") var security: ClientSecurityFlags
 
     @Option(help: ArgumentHelp("How long one request may take, in seconds.", valueName: "seconds"))
     var timeout: Double = 30
@@ -27,7 +31,7 @@ struct ClusterOptions: ParsableArguments {
     func withCluster(_ body: (RemoteCluster) async throws -> Void) async throws {
         let endpoint =
             endpoint ?? ProcessInfo.processInfo.environment["NEEDLETAIL_ENDPOINT"] ?? "127.0.0.1:\(NeedletailCluster.defaultPort)"
-        let cluster = try NeedletailCluster.connect(endpoint)
+        let cluster = try NeedletailCluster.connect(endpoint, security: security.security)
         do {
             try await body(cluster.operations)
         } catch {
