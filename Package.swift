@@ -26,6 +26,7 @@ let heap: Target.Dependency = .product(name: "HeapModule", package: "swift-colle
 let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
 let httpClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
+let jwt: Target.Dependency = .product(name: "JWTKit", package: "jwt-kit")
 let metrics: Target.Dependency = .product(name: "CoreMetrics", package: "swift-metrics")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let signals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
@@ -57,6 +58,7 @@ let package = Package(
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/vapor/jwt-kit", from: "5.7.1"),
         .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     ],
@@ -95,6 +97,9 @@ let package = Package(
             name: "NeedletailBackup", dependencies: ["NeedletailCore", "NeedletailStorage", httpClient, nioHTTP1, nio, nioPosix, crypto],
             swiftSettings: strict),
 
+        .target(
+            name: "NeedletailSecurity", dependencies: ["NeedletailCore", "NeedletailJSON", "NeedletailTelemetry", crypto, jwt], swiftSettings: pointerFree),
+
         // Layer 4.
         .target(
             name: "NeedletailAPI",
@@ -126,7 +131,7 @@ let package = Package(
         .target(
             name: "NeedletailCoordinator",
             dependencies: [
-                "NeedletailAdmin", "NeedletailBackup",
+                "NeedletailAdmin", "NeedletailBackup", "NeedletailSecurity",
                 "NeedletailCore", "NeedletailAPI", "NeedletailGRPC", "NeedletailCluster", "NeedletailQuery", "NeedletailMetadata",
                 "NeedletailTelemetry", "NeedletailJSON", nio, lifecycle, logging, metrics,
             ],
@@ -150,7 +155,7 @@ let package = Package(
         .executableTarget(
             name: "needletail",
             dependencies: [
-                "NeedletailClient", "NeedletailAPI", "NeedletailCoordinator", "NeedletailWorker", "NeedletailTuning", "NeedletailScale", "NeedletailJSON",
+                "NeedletailClient", "NeedletailAPI", "NeedletailGRPC", "NeedletailCoordinator", "NeedletailSecurity", "NeedletailWorker", "NeedletailTuning", "NeedletailScale", "NeedletailJSON",
                 "NeedletailCore",
                 "NeedletailTelemetry", arguments, lifecycle, signals, logging,
             ],
@@ -158,7 +163,7 @@ let package = Package(
         .executableTarget(
             name: "needletail-coordinator",
             dependencies: [
-                "NeedletailCoordinator", "NeedletailCluster", "NeedletailEtcd", "NeedletailCore", "NeedletailTelemetry", arguments, lifecycle, signals,
+                "NeedletailCoordinator", "NeedletailSecurity", "NeedletailCluster", "NeedletailEtcd", "NeedletailCore", "NeedletailTelemetry", arguments, lifecycle, signals,
             ],
             swiftSettings: strict),
         .executableTarget(
@@ -195,9 +200,15 @@ let package = Package(
             name: "NeedletailSimulationTests", dependencies: ["NeedletailCluster", "NeedletailCore", "NeedletailTestSupport"],
             swiftSettings: strict),
         .testTarget(
+            name: "NeedletailSecurityTests",
+            dependencies: [
+                "NeedletailSecurity", "NeedletailCore", "NeedletailTestSupport", crypto, jwt, .product(name: "CryptoExtras", package: "swift-crypto"),
+            ],
+            swiftSettings: strict),
+        .testTarget(
             name: "NeedletailCoordinatorTests",
             dependencies: [
-                "NeedletailCoordinator", "NeedletailAdmin", "NeedletailCluster", "NeedletailMetadata", "NeedletailTestSupport", "NeedletailBackup", logging,
+                "NeedletailCoordinator", "NeedletailSecurity", "NeedletailAPI", "NeedletailAdmin", "NeedletailCluster", "NeedletailMetadata", "NeedletailTestSupport", "NeedletailBackup", logging,
             ],
             swiftSettings: strict),
         .testTarget(

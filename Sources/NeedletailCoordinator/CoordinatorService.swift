@@ -6,6 +6,7 @@ public import NeedletailCluster
 internal import NeedletailCore
 internal import NeedletailGRPC
 public import NeedletailMetadata
+public import NeedletailSecurity
 public import NeedletailTelemetry
 public import ServiceLifecycle
 
@@ -32,6 +33,8 @@ public struct CoordinatorConfiguration: Sendable {
     public var tracing: TracingConfiguration?
     /// Queries that take longer are logged; nil: none.
     public var slowQuery: Duration?
+    /// Who may do what, and who writes down what they did.
+    public var access = AccessConfiguration()
     /// How long requests under way may take when the process is asked to stop.
     public var drainTime = Duration.seconds(10)
 
@@ -62,17 +65,19 @@ public final class CoordinatorService: Service {
         }
         let coordinator = try await open(metadata, threads, CoordinatorMetrics(registry), tracer)
         coordinator.report(to: registry)
+        let gate = try await makeGate(coordinator)
         let health = HealthService()
         for service in [Self.overall] + Self.readyWithShards { health.set(.notServing, for: service) }
         for service in Self.readyAtOnce { health.set(.serving, for: service) }
-        let server = makeServer(coordinator, health, threads, RPCMetrics(registry), CallTracing(tracer: tracer, entryServices: Self.entries))
+        let server = makeServer(coordinator, gate, health, threads, RPCMetrics(registry), CallTracing(tracer: tracer, entryServices: Self.entries))
         let port = try await server.listen()
         coordinator.address = configuration.advertised ?? "\(configuration.host.contains(":") ? "[\(configuration.host)]" : configuration.host):\(port)"
         logger.info("coordinator listens", metadata: ["port": "\(port)", "cluster": "\(Incarnation(coordinator.clusterID))"])
         let exporter = configuration.tracing.flatMap { tracer?.exporter(to: $0, on: threads) }
         let own = ownClient(port, threads)
         let gateway = ConnectGateway(own)
-        let admin = await startAdmin(coordinator, registry, gateway) { [whenListening, logger, configuration] adminPort in
+        let door = AdminDoor(configuration.access, host: configuration.host, authenticator: gate?.authenticator)
+        let admin = await startAdmin(coordinator, registry, gateway, door) { [whenListening, logger, configuration] adminPort in
             if adminPort > 0 { logger.info("the console is at http://\(configuration.host):\(adminPort)/") }
             whenListening(port, adminPort)
         }
@@ -80,6 +85,7 @@ public final class CoordinatorService: Service {
             if let exporter { group.addTask { await exporter.run() } }
             group.addTask { await threads.watchDelay(registry) }
             defer { group.cancelAll() }
+            if let gate { group.addTask { await self.tend(gate.authenticator, coordinator) } }
             try await serve(coordinator, health, admin)
         }
 
@@ -101,7 +107,7 @@ public final class CoordinatorService: Service {
     /// For the spans of the last requests; a receiver that is away must not hold the end up.
     private static let lastExport = Duration.seconds(2)
     /// Where requests of users come in.
-    private static let entries = Set(readyWithShards + ["needletail.v1.Collections", "needletail.v1.Cluster", "needletail.v1.Backups"])
+    private static let entries = Set(readyWithShards + ["needletail.v1.Collections", "needletail.v1.Cluster", "needletail.v1.Backups", "needletail.v1.Access"])
 
     private static func resource(_ configuration: CoordinatorConfiguration) -> [SpanAttribute] {
         [SpanAttribute("service.instance.id", .text(configuration.advertised ?? "\(configuration.host):\(configuration.port)"))]
@@ -141,17 +147,57 @@ public final class CoordinatorService: Service {
         }
     }
 
+    /// What stands before the public API; nil when nobody is asked for anything.
+    /// - Throws: `failedPrecondition` when there are keys and nobody would ask for them.
+    private func makeGate(_ coordinator: Coordinator) async throws -> AccessGate? {
+        let access = configuration.access
+        if !access.asksForKeys, coordinator.hasAccessKeys {
+            throw NeedletailError(
+                .failedPrecondition,
+                "this cluster has API keys, and without --admin-key-file (or NEEDLETAIL_ADMIN_KEY) nobody would be asked for one: give it")
+        }
+        guard access.isNeeded else { return nil }
+        let authenticator = try await Authenticator(access) { [weak coordinator] in coordinator?.accessKey($0) }
+        return AccessGate(
+            authenticator: authenticator, audit: access.audit, goesOnWithoutAudit: access.goesOnWithoutAudit, metrics: coordinator.metrics)
+    }
+
+    /// Reads key sets again that have changed, and notes which keys are in use.
+    private func tend(_ authenticator: Authenticator, _ coordinator: Coordinator) async {
+        var last = ""
+        while !Task.isCancelled {
+            do {
+                try await authenticator.refresh()
+                try await coordinator.noteUses(authenticator.takeUses())
+                last = ""
+            } catch {
+                let problem = Coordinator.wrap(error).message
+                if problem != last, !Task.isCancelled { logger.warning("access: \(problem)") }
+                last = problem
+            }
+            try? await Task.sleep(for: .seconds(1))
+        }
+    }
+
     private static let overall = ""
     /// Answers need every shard.
     private static let readyWithShards = ["needletail.v1.Points"]
     /// Answers need the metadata only, which are read before the port opens.
-    private static let readyAtOnce = ["needletail.v1.Collections", "needletail.v1.Cluster", "needletail.v1.Backups", "needletail.internal.v1.Membership"]
+    private static let readyAtOnce = [
+        "needletail.v1.Collections", "needletail.v1.Cluster", "needletail.v1.Backups", "needletail.v1.Access", "needletail.internal.v1.Membership",
+    ]
 
     private func makeServer(
-        _ coordinator: Coordinator, _ health: HealthService, _ threads: TransportThreads, _ metrics: RPCMetrics, _ tracing: CallTracing
+        _ coordinator: Coordinator, _ gate: AccessGate?, _ health: HealthService, _ threads: TransportThreads, _ metrics: RPCMetrics,
+        _ tracing: CallTracing
     ) -> GRPCServer {
         var router = GRPCRouter()
-        router.registerCluster(coordinator)
+        if let gate {
+            router.registerCluster(AuthorizedCluster(cluster: coordinator, authenticator: gate.authenticator))
+            router.guardCalls(by: gate)
+        } else {
+            router.registerCluster(coordinator)
+        }
         router.registerMembership(coordinator)
         router.registerLeader(coordinator)
         router.registerHealth(health)
@@ -171,14 +217,15 @@ public final class CoordinatorService: Service {
     }
 
     private func startAdmin(
-        _ coordinator: Coordinator, _ metrics: MetricsRegistry, _ gateway: ConnectGateway, _ whenListening: @escaping @Sendable (Int) -> Void
+        _ coordinator: Coordinator, _ metrics: MetricsRegistry, _ gateway: ConnectGateway, _ door: AdminDoor, _ whenListening: @escaping @Sendable (Int) -> Void
     ) async -> AdminServer.Running? {
         guard let port = configuration.adminPort else {
             whenListening(0)
             return nil
         }
         let admin = AdminServer(
-            host: configuration.host, port: port, logger: logger, metrics: metrics, methods: { await gateway.answer($0) }, pages: Console.pages
+            host: configuration.host, port: port, logger: logger, metrics: metrics, door: { await door.refusal($0) }, methods: { await gateway.answer($0) },
+            pages: Console.pages
         ) { coordinator.readiness }
         return await admin.start(whenListening: whenListening)
     }

@@ -21,8 +21,10 @@ struct AgentCommand: AsyncParsableCommand {
 
     @Option(help: "Address to listen on; port 0 takes any free one.") var listen = "127.0.0.1:7480"
     @Option(help: "File to write the port to once it listens.") var portFile: String?
+    @OptionGroup var key: KeyOptions
 
     func run() async throws {
+        try key.apply()
         let server = try AgentServer(listen: listen) { StandardStreams.say("\($0)\n") }
         let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm)
         let port = try await server.start()

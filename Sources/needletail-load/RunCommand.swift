@@ -28,9 +28,11 @@ struct RunCommand: AsyncParsableCommand {
     var overrides: [String] = []
     @Option(help: ArgumentHelp("Load processes that send the requests, with commas between them; this one alone when left out.", valueName: "host:port,…"))
     var agents: String?
+    @OptionGroup var key: KeyOptions
     @Flag(help: "Say nothing but the sentences of the result.") var quiet = false
 
     func run() async throws {
+        try key.apply()
         let read = try Scenario.read(file: scenario, overrides: overrides)
         guard let text = try? String(contentsOfFile: scenario, encoding: .utf8) else { return }
         let prefix = out ?? URL(fileURLWithPath: scenario).deletingPathExtension().lastPathComponent

@@ -96,9 +96,15 @@ public actor Conductor {
         }
     }
 
+    private static func connect(_ endpoint: String) throws -> NeedletailCluster {
+        var configuration = GRPCClientConfiguration()
+        try configuration.authorize()
+        return try NeedletailCluster.connect(endpoint, configuration: configuration)
+    }
+
     private func startTarget() async throws -> [String] {
         if case .endpoints(let endpoints) = scenario.target {
-            let cluster = try NeedletailCluster.connect(endpoints[0])
+            let cluster = try Self.connect(endpoints[0])
             self.cluster = cluster
             if scenario.collection.create { _ = try await status(cluster, endpoints[0]) }
             return endpoints
@@ -108,7 +114,7 @@ public actor Conductor {
         let local = try LocalTarget(workers: workers, workerFlags: workerFlags, coordinatorFlags: coordinatorFlags)
         self.local = local
         let endpoint = await local.endpoint
-        let cluster = try NeedletailCluster.connect(endpoint)
+        let cluster = try Self.connect(endpoint)
         self.cluster = cluster
         let deadline = Deadline.after(.seconds(20))
         while try await status(cluster, endpoint).nodesAlive < workers {

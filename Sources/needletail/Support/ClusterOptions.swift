@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import NeedletailClient
+import NeedletailGRPC
 
 /// What every command takes.
 struct ClusterOptions: ParsableArguments {
@@ -8,6 +9,9 @@ struct ClusterOptions: ParsableArguments {
         help: ArgumentHelp(
             "A coordinator of the cluster; NEEDLETAIL_ENDPOINT sets the default, else 127.0.0.1:7460.", valueName: "host:port"))
     var endpoint: String?
+
+    @Option(help: ArgumentHelp("File with the API key or token to send; the one in NEEDLETAIL_API_KEY when left out.", valueName: "file"))
+    var apiKeyFile: String?
 
     @Option(help: ArgumentHelp("How long one request may take, in seconds.", valueName: "seconds"))
     var timeout: Double = 30
@@ -27,7 +31,9 @@ struct ClusterOptions: ParsableArguments {
     func withCluster(_ body: (RemoteCluster) async throws -> Void) async throws {
         let endpoint =
             endpoint ?? ProcessInfo.processInfo.environment["NEEDLETAIL_ENDPOINT"] ?? "127.0.0.1:\(NeedletailCluster.defaultPort)"
-        let cluster = try NeedletailCluster.connect(endpoint)
+        var configuration = GRPCClientConfiguration()
+        try configuration.authorize(keyFile: apiKeyFile)
+        let cluster = try NeedletailCluster.connect(endpoint, configuration: configuration)
         do {
             try await body(cluster.operations)
         } catch {
