@@ -29,6 +29,7 @@ let heap: Target.Dependency = .product(name: "HeapModule", package: "swift-colle
 let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
 let httpClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
+let jwt: Target.Dependency = .product(name: "JWTKit", package: "jwt-kit")
 let metrics: Target.Dependency = .product(name: "CoreMetrics", package: "swift-metrics")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let signals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
@@ -62,6 +63,7 @@ let package = Package(
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/vapor/jwt-kit", from: "5.7.1"),
         .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     ],
@@ -100,6 +102,9 @@ let package = Package(
             name: "NeedletailBackup", dependencies: ["NeedletailCore", "NeedletailStorage", httpClient, nioHTTP1, nio, nioPosix, crypto],
             swiftSettings: strict),
 
+        .target(
+            name: "NeedletailSecurity", dependencies: ["NeedletailCore", "NeedletailJSON", "NeedletailTelemetry", crypto, jwt], swiftSettings: pointerFree),
+
         // Layer 4.
         .target(
             name: "NeedletailAPI",
@@ -131,7 +136,7 @@ let package = Package(
         .target(
             name: "NeedletailCoordinator",
             dependencies: [
-                "NeedletailAdmin", "NeedletailBackup",
+                "NeedletailAdmin", "NeedletailBackup", "NeedletailSecurity",
                 "NeedletailCore", "NeedletailAPI", "NeedletailGRPC", "NeedletailHTTP2", "NeedletailCluster", "NeedletailQuery", "NeedletailMetadata",
                 "NeedletailTelemetry", "NeedletailJSON", nio, lifecycle, logging, metrics,
             ],
@@ -158,16 +163,16 @@ let package = Package(
         .executableTarget(
             name: "needletail",
             dependencies: [
-                "NeedletailClient", "NeedletailAPI", "NeedletailCoordinator", "NeedletailWorker", "NeedletailTuning", "NeedletailScale", "NeedletailJSON",
-                "NeedletailCore", "NeedletailFlags", "NeedletailCertificates",
+                "NeedletailClient", "NeedletailAPI", "NeedletailCoordinator", "NeedletailSecurity", "NeedletailWorker", "NeedletailTuning", "NeedletailScale",
+                "NeedletailJSON", "NeedletailCore", "NeedletailFlags", "NeedletailCertificates",
                 "NeedletailTelemetry", arguments, lifecycle, signals, logging,
             ],
             resources: [.copy("Resources/sample"), .copy("Resources/profiles")], swiftSettings: strict),
         .executableTarget(
             name: "needletail-coordinator",
             dependencies: [
-                "NeedletailCoordinator", "NeedletailCluster", "NeedletailEtcd", "NeedletailFlags", "NeedletailHTTP2", "NeedletailCore", "NeedletailTelemetry",
-                arguments, lifecycle, signals,
+                "NeedletailCoordinator", "NeedletailSecurity", "NeedletailCluster", "NeedletailEtcd", "NeedletailFlags", "NeedletailHTTP2", "NeedletailCore",
+                "NeedletailTelemetry", arguments, lifecycle, signals,
             ],
             swiftSettings: strict),
         .executableTarget(
@@ -204,9 +209,15 @@ let package = Package(
             name: "NeedletailSimulationTests", dependencies: ["NeedletailCluster", "NeedletailCore", "NeedletailTestSupport"],
             swiftSettings: strict),
         .testTarget(
+            name: "NeedletailSecurityTests",
+            dependencies: [
+                "NeedletailSecurity", "NeedletailCore", "NeedletailTestSupport", crypto, jwt, .product(name: "CryptoExtras", package: "swift-crypto"),
+            ],
+            swiftSettings: strict),
+        .testTarget(
             name: "NeedletailCoordinatorTests",
             dependencies: [
-                "NeedletailCoordinator", "NeedletailAdmin", "NeedletailCluster", "NeedletailMetadata", "NeedletailTestSupport", "NeedletailBackup", logging,
+                "NeedletailCoordinator", "NeedletailSecurity", "NeedletailAPI", "NeedletailAdmin", "NeedletailCluster", "NeedletailMetadata", "NeedletailTestSupport", "NeedletailBackup", logging,
             ],
             swiftSettings: strict),
         .testTarget(

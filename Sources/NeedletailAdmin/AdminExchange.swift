@@ -2,14 +2,19 @@ public import NIOCore
 
 /// A request to the admin port that is answered by whoever runs it.
 public struct AdminRequest: Sendable {
+    public var method: String
     /// Without the query.
     public var path: String
+    /// The `Host` header.
+    public var host: String
     /// The first value of a header, by its name in lower case.
     public var header: @Sendable (String) -> String?
     public var body: ByteBuffer
 
-    public init(path: String, header: @escaping @Sendable (String) -> String?, body: ByteBuffer) {
+    public init(method: String = "POST", path: String, host: String = "", header: @escaping @Sendable (String) -> String?, body: ByteBuffer) {
+        self.method = method
         self.path = path
+        self.host = host
         self.header = header
         self.body = body
     }

@@ -35,6 +35,7 @@ public struct AdminServer: Sendable {
     private let readiness: @Sendable () -> Readiness
     private let logger: Logger
     private let metrics: MetricsRegistry
+    private let door: (@Sendable (AdminRequest) async -> AdminAnswer?)?
     private let methods: (@Sendable (AdminRequest) async -> AdminAnswer)?
     private let pages: [String: AdminPage]
 
@@ -45,13 +46,15 @@ public struct AdminServer: Sendable {
     ///   - port: 0 takes any free one.
     ///   - tls: for HTTPS.
     ///   - handshakeFailed: is told of connections that TLS refused.
+    ///   - door: refuses requests before anything is done about them; nil: takes all.
     ///   - methods: answers `POST /service/method`, if anybody does.
     ///   - pages: by their paths.
     public init(
         host: String, port: Int, tls: ConnectionTLS? = nil, handshakeFailed: @escaping @Sendable (NeedletailError) -> Void = { _ in }, logger: Logger,
-        metrics: MetricsRegistry, methods: (@Sendable (AdminRequest) async -> AdminAnswer)? = nil,
-        pages: [String: AdminPage] = [:], readiness: @escaping @Sendable () -> Readiness
+        metrics: MetricsRegistry, door: (@Sendable (AdminRequest) async -> AdminAnswer?)? = nil,
+        methods: (@Sendable (AdminRequest) async -> AdminAnswer)? = nil, pages: [String: AdminPage] = [:], readiness: @escaping @Sendable () -> Readiness
     ) {
+        self.door = door
         self.methods = methods
         self.pages = pages
         self.host = host
@@ -98,6 +101,7 @@ public struct AdminServer: Sendable {
 
     private func run(_ whenListening: @escaping @Sendable (Int) -> Void) async throws {
         let router = Router()
+        if let door { router.add(middleware: Door(refusal: door)) }
         router.get("healthz") { request, _ in
             Self.wantsText(request)
                 ? Self.text("ok\n", .ok) : Self.json("{\"status\": \"ok\", \"version\": \"\(NeedletailVersion.current)\"}\n", .ok)
@@ -119,9 +123,7 @@ public struct AdminServer: Sendable {
         if let methods {
             router.post("{service}/{method}") { request, _ in
                 let body = try await request.body.collect(upTo: Self.bodyLimitBytes)
-                let headers = request.headers
-                let asked = AdminRequest(path: request.uri.path, header: { name in HTTPField.Name(name).flatMap { headers[$0] } }, body: body)
-                return Self.response(await methods(asked))
+                return Self.response(await methods(AdminRequest(request, body: body)))
             }
         }
         // Hummingbird calls every stop an error.
@@ -154,7 +156,21 @@ public struct AdminServer: Sendable {
         return Response(status: .ok, headers: headers, body: ResponseBody(byteBuffer: page.content))
     }
 
-    private static func response(_ answer: AdminAnswer) -> Response {
+    /// Asked of every request, before its body is read.
+    private struct Door: RouterMiddleware {
+        typealias Context = BasicRequestContext
+        let refusal: @Sendable (AdminRequest) async -> AdminAnswer?
+
+        @concurrent
+        func handle(
+            _ request: Request, context: Context, next: @concurrent (Request, Context) async throws -> Response
+        ) async throws -> Response {
+            if let answer = await refusal(AdminRequest(request, body: ByteBuffer())) { return AdminServer.response(answer) }
+            return try await next(request, context)
+        }
+    }
+
+    fileprivate static func response(_ answer: AdminAnswer) -> Response {
         var headers = HTTPFields()
         for header in answer.headers { if let name = HTTPField.Name(header.name) { headers[name] = header.value } }
         let body: ResponseBody =
@@ -185,5 +201,14 @@ public struct AdminServer: Sendable {
         var text = ""
         JSONText.append(value, to: &text)
         return text
+    }
+}
+
+extension AdminRequest {
+    fileprivate init(_ request: Request, body: ByteBuffer) {
+        let headers = request.headers
+        self.init(
+            method: request.method.rawValue, path: request.uri.path, host: request.head.authority ?? "",
+            header: { name in HTTPField.Name(name).flatMap { headers[$0] } }, body: body)
     }
 }

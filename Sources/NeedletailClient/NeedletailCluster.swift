@@ -28,6 +28,7 @@ public struct NeedletailCluster: Sendable {
         let (host, port) = try Endpoint.parse(address, defaultPort: defaultPort)
         var configuration = configuration
         configuration.tls = tls ?? configuration.tls
+        try configuration.authorize(keyFile: security.apiKeyFile)
         let threads = TransportThreads(count: 1)
         let client = GRPCClient(host: host, port: port, configuration: configuration, group: threads.group)
         return NeedletailCluster(client, threads)

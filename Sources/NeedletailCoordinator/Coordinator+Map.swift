@@ -1,6 +1,7 @@
 internal import NeedletailCluster
 public import NeedletailCore
 internal import NeedletailMetadata
+internal import NeedletailSecurity
 internal import Synchronization
 
 /// The copy of the cluster's metadata that a coordinator answers from.
@@ -23,6 +24,9 @@ struct MetadataCopy {
     var events = MapCopy<ClusterEvent>()
     /// One at most.
     var moveSettings = MapCopy<MoveSettings>()
+    /// API keys by their ids, and when each was used last, in milliseconds since 1970.
+    var keys = MapCopy<AccessKey>()
+    var keyUses = MapCopy<UInt64>()
 
     static let collectionsPrefix = "collections/"
     static let coordinatorsPrefix = "coordinators/"
@@ -31,6 +35,8 @@ struct MetadataCopy {
     static let operationsPrefix = "operations/"
     static let eventsPrefix = "events/"
     static let moveSettingsKey = "moves"
+    static let keysPrefix = "keys/"
+    static let keyUsesPrefix = "key-uses/"
 
     /// How far the watch is.
     var revision: UInt64 { collections.watched }
@@ -57,6 +63,8 @@ struct MetadataCopy {
         merges.reset(to: try parsed(Self.operationsPrefix, Merge.init) { OperationKind($0) == .merge }, revision: snapshot.revision)
         events.reset(to: try parsed(Self.eventsPrefix, ClusterEvent.init), revision: snapshot.revision)
         moveSettings.reset(to: try parsed(Self.moveSettingsKey, MoveSettings.init), revision: snapshot.revision)
+        keys.reset(to: try parsed(Self.keysPrefix, AccessKey.init), revision: snapshot.revision)
+        keyUses.reset(to: try parsed(Self.keyUsesPrefix, Self.milliseconds), revision: snapshot.revision)
     }
 
     /// Takes what a watch tells. An entry that cannot be read stays as it was known.
@@ -76,6 +84,8 @@ struct MetadataCopy {
         merges.advance(to: revision)
         events.advance(to: revision)
         moveSettings.advance(to: revision)
+        keys.advance(to: revision)
+        keyUses.advance(to: revision)
         return problems
     }
 
@@ -102,6 +112,13 @@ struct MetadataCopy {
         if kind == nil || kind == .move { try take(Self.operationsPrefix, into: &operations) { bytes throws(NeedletailError) in try Move(encoded: bytes) } }
         try take(Self.eventsPrefix, into: &events) { bytes throws(NeedletailError) in try ClusterEvent(encoded: bytes) }
         try take(Self.moveSettingsKey, into: &moveSettings) { bytes throws(NeedletailError) in try MoveSettings(encoded: bytes) }
+        try take(Self.keysPrefix, into: &keys) { bytes throws(NeedletailError) in try AccessKey(encoded: bytes) }
+        try take(Self.keyUsesPrefix, into: &keyUses) { bytes throws(NeedletailError) in try Self.milliseconds(bytes) }
+    }
+
+    private static func milliseconds(_ bytes: [UInt8]) throws(NeedletailError) -> UInt64 {
+        var reader = ByteReader(bytes)
+        return try reader.u64()
     }
 }
 

@@ -4,13 +4,18 @@ public import NeedletailCore
 extension Coordinator {
     public func write(_ request: PointsWrite) async throws -> WriteSummary {
         let entry = try entry(request.collection)
+        var request = request
+        try Self.confine(&request)
         guard (1...Limits.pointsPerWrite).contains(request.operations.count) else {
             throw NeedletailError(
                 .invalidArgument, "a write has 1 to \(Limits.pointsPerWrite) operations, not \(request.operations.count)")
         }
         let names = FieldNames(entry.spec)
         var operations: [PointOperation] = []
-        for operation in request.operations { operations.append(try names.resolve(operation)) }
+        for operation in request.operations {
+            let resolved = try names.resolve(operation)
+            operations.append(request.filter.map { .guarded($0, resolved) } ?? resolved)
+        }
         var summary = WriteSummary()
         var failure: NeedletailError?
         // One name for all attempts, so that a retry after a lost answer does nothing twice.
@@ -33,6 +38,7 @@ extension Coordinator {
                         failure
                         ?? NeedletailError(.invalidArgument, "a payload would become larger than \(Limits.payloadBytes) bytes; it stays as it was")
                 }
+                if receipt.outcomes.contains(.outside) { failure = failure ?? Self.outside }
                 summary.notFound += UInt64(missing)
                 summary.applied += UInt64(outcome.count - missing)
                 // Parts of it may have come to one shard one by one, when others were merged into that.
@@ -131,13 +137,17 @@ extension Coordinator {
                 group.addTask {
                     let answer = try await self.readShard(part.place, of: entry, read, request.deadline) { worker, shard, condition in
                         try await worker.get(
-                            ShardGet(shard: shard, ids: part.ids, parts: request.parts, condition: condition, deadline: request.deadline))
+                            ShardGet(
+                                shard: shard, ids: part.ids, parts: request.parts.checked(by: request.filter), condition: condition,
+                                filter: request.filter, deadline: request.deadline))
                     }
                     return (entry.shardID(part.place), answer)
                 }
             }
             for try await (shard, answer) in group {
-                for point in answer.points { found[point.id] = names.name(point) }
+                for point in answer.points {
+                    if let admitted = try request.filter.admits(point, request.parts) { found[point.id] = names.name(admitted) }
+                }
                 reports.append(ShardReport(shard: shard, outcome: .complete, appliedSequence: answer.appliedSequence))
             }
         }
@@ -163,13 +173,13 @@ extension Coordinator {
                     try await self.readShard(place, of: entry, read, request.deadline) { worker, shard, condition in
                         try await worker.scroll(
                             ShardScroll(
-                                shard: shard, after: request.after, limit: request.limit, parts: request.parts, condition: condition,
-                                deadline: request.deadline))
+                                shard: shard, after: request.after, limit: request.limit, parts: request.parts.checked(by: request.filter),
+                                condition: condition, filter: request.filter, deadline: request.deadline))
                     }
                 }
             }
             for try await page in group {
-                points += page.points
+                points += try page.points.compactMap { try request.filter.admits($0, request.parts) }
                 if page.hasMore, let last = page.points.last?.id { horizon = min(horizon ?? last, last) }
             }
         }
@@ -179,23 +189,24 @@ extension Coordinator {
             points: points.prefix(request.limit).map(names.name), hasMore: horizon != nil || points.count > request.limit)
     }
 
-    public func count(_ collection: String, read: ReadOptions, deadline: Deadline?) async throws -> CountAnswer {
-        try await onOneMap(collection, read, deadline) { entry, read in try await count(entry, read, deadline) }
+    public func count(_ collection: String, within filter: PayloadFilter?, read: ReadOptions, deadline: Deadline?) async throws -> CountAnswer {
+        try await onOneMap(collection, read, deadline) { entry, read in try await count(entry, filter, read, deadline) }
     }
 
-    private func count(_ entry: CollectionEntry, _ read: ReadOptions, _ deadline: Deadline?) async throws -> CountAnswer {
+    private func count(_ entry: CollectionEntry, _ filter: PayloadFilter?, _ read: ReadOptions, _ deadline: Deadline?) async throws -> CountAnswer {
         var total: UInt64 = 0
         var reports: [ShardReport] = []
         try await withThrowingTaskGroup(of: (ShardID, ShardCount).self) { group in
             for place in entry.shards {
                 group.addTask {
                     let count = try await self.readShard(place, of: entry, read, deadline) { worker, shard, condition in
-                        try await worker.count(shard, condition: condition, deadline: deadline)
+                        try await worker.count(shard, within: filter, condition: condition, deadline: deadline)
                     }
                     return (entry.shardID(place), count)
                 }
             }
             for try await (shard, answer) in group {
+                guard filter == nil || answer.isFiltered else { throw Self.knowsNoFilter }
                 total += answer.count
                 reports.append(ShardReport(shard: shard, outcome: .complete, appliedSequence: answer.appliedSequence))
             }

@@ -38,7 +38,8 @@ extension Coordinator {
 
     private func search(_ request: PointsSearch, _ entry: CollectionEntry, _ profile: inout SearchProfile) async throws -> SearchAnswer {
         let names = FieldNames(entry.spec)
-        let queries = try validated(request.queries, names)
+        var queries = try validated(request.queries, names)
+        for index in queries.indices { queries[index].parts = queries[index].parts.checked(by: request.filter) }
         profile.planned = .now
         let responses = await gather(entry, queries: queries, request)
         let reports = responses.flatMap(\.reports)
@@ -52,9 +53,10 @@ extension Coordinator {
             if isOutdated { throw error }
         }
         try CoverageVerdict.check(reports, allowPartial: request.allowPartial)
-        let results = queries.indices.map { index in
+        let results = try queries.indices.map { index in
             let lists = responses.compactMap { $0.results.indices.contains(index) ? $0.results[index] : nil }
-            return TopMerge.merge(lists, limit: queries[index].limit).map { names.name($0, field: queries[index].field) }
+            let best = try request.filter.admits(TopMerge.merge(lists, limit: queries[index].limit), request.queries[index].parts)
+            return best.map { names.name($0, field: queries[index].field) }
         }
         let estimates = queries.indices.map { index in
             RecallEstimate.merge(responses.compactMap { $0.estimates.indices.contains(index) ? $0.estimates[index] : nil })
@@ -271,7 +273,7 @@ extension Coordinator {
     private func attempt(_ part: ScatterPlan.Part, queries: [SearchQuery], _ request: PointsSearch) async -> NodeSearchResponse {
         let conditions = request.read == ReadOptions() ? [] : part.shards.map(request.read.condition)
         let search = NodeSearchRequest(
-            shards: part.shards, queries: queries, conditions: conditions, deadline: request.deadline.map(Self.forShards))
+            shards: part.shards, queries: queries, conditions: conditions, filter: request.filter, deadline: request.deadline.map(Self.forShards))
         do throws(NeedletailError) {
             return try await askReader(part.node, about: part.shards) { try await $0.search(search) }
         } catch {

@@ -14,6 +14,7 @@ public final class CoordinatorMetrics: Sendable {
     private let retries: Counter
     private let refusals: Counter
     private let slowQueries: Counter
+    private let auditFailures: Counter
     private let plan: Recorder
     private let gather: Recorder
     private let merge: Recorder
@@ -27,6 +28,7 @@ public final class CoordinatorMetrics: Sendable {
         retries = registry.counter(.retries)
         refusals = registry.counter(.refusals)
         slowQueries = registry.counter(.slowQueries)
+        auditFailures = registry.counter(.auditFailures)
         plan = registry.histogram(.searchStages, ["plan"])
         gather = registry.histogram(.searchStages, ["gather"])
         merge = registry.histogram(.searchStages, ["merge"])
@@ -43,6 +45,7 @@ public final class CoordinatorMetrics: Sendable {
         if profile.isPartial { partial.increment() }
     }
 
+    func auditFailed() { auditFailures.increment() }
     func slow() { slowQueries.increment() }
 
     func hedged() { hedges.increment() }

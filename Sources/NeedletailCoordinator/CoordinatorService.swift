@@ -7,6 +7,7 @@ internal import NeedletailCore
 internal import NeedletailGRPC
 public import NeedletailHTTP2
 public import NeedletailMetadata
+public import NeedletailSecurity
 public import NeedletailTelemetry
 public import ServiceLifecycle
 
@@ -39,6 +40,8 @@ public struct CoordinatorConfiguration: Sendable {
     public var tracing: TracingConfiguration?
     /// Queries that take longer are logged; nil: none.
     public var slowQuery: Duration?
+    /// Who may do what, and who writes down what they did.
+    public var access = AccessConfiguration()
     /// How long requests under way may take when the process is asked to stop.
     public var drainTime = Duration.seconds(10)
 
@@ -79,12 +82,13 @@ public final class CoordinatorService: Service {
         }
         let coordinator = try await open(metadata, credentials, threads, CoordinatorMetrics(registry), tracer)
         coordinator.report(to: registry)
+        let gate = try await makeGate(coordinator)
         let health = HealthService()
         for service in [Self.overall] + Self.readyWithShards { health.set(.notServing, for: service) }
         for service in Self.readyAtOnce { health.set(.serving, for: service) }
         let handshakes = TLSMetrics(registry)
         let server = makeServer(
-            coordinator, health, credentials, handshakes, threads, RPCMetrics(registry), CallTracing(tracer: tracer, entryServices: Self.entries))
+            coordinator, gate, health, credentials, handshakes, threads, RPCMetrics(registry), CallTracing(tracer: tracer, entryServices: Self.entries))
         let certificates = TLSWatch([credentials, receiver].compactMap(\.self) + configuration.otherCredentials, metrics: registry, logger: logger)
         let port = try await server.listen()
         coordinator.address = configuration.advertised ?? "\(configuration.host.contains(":") ? "[\(configuration.host)]" : configuration.host):\(port)"
@@ -92,7 +96,8 @@ public final class CoordinatorService: Service {
         let exporter = configuration.tracing.flatMap { tracer?.exporter(to: $0, receiver, on: threads) }
         let own = ownClient(port, credentials, threads)
         let gateway = ConnectGateway(own)
-        let admin = await startAdmin(coordinator, registry, gateway, credentials, handshakes) { [whenListening, logger, configuration] adminPort in
+        let door = AdminDoor(configuration.access, host: configuration.host, authenticator: gate?.authenticator)
+        let admin = await startAdmin(coordinator, registry, gateway, door, credentials, handshakes) { [whenListening, logger, configuration] adminPort in
             if adminPort > 0 { logger.info("the console is at \(credentials == nil ? "http" : "https")://\(configuration.host):\(adminPort)/") }
             whenListening(port, adminPort)
         }
@@ -101,6 +106,7 @@ public final class CoordinatorService: Service {
             group.addTask { await threads.watchDelay(registry) }
             group.addTask { await certificates.run() }
             defer { group.cancelAll() }
+            if let gate { group.addTask { await self.tend(gate.authenticator, coordinator) } }
             try await serve(coordinator, health, admin)
         }
 
@@ -122,7 +128,7 @@ public final class CoordinatorService: Service {
     /// For the spans of the last requests; a receiver that is away must not hold the end up.
     private static let lastExport = Duration.seconds(2)
     /// Where requests of users come in.
-    private static let entries = Set(readyWithShards + ["needletail.v1.Collections", "needletail.v1.Cluster", "needletail.v1.Backups"])
+    private static let entries = Set(readyWithShards + ["needletail.v1.Collections", "needletail.v1.Cluster", "needletail.v1.Backups", "needletail.v1.Access"])
 
     private static func resource(_ configuration: CoordinatorConfiguration) -> [SpanAttribute] {
         [SpanAttribute("service.instance.id", .text(configuration.advertised ?? "\(configuration.host):\(configuration.port)"))]
@@ -164,18 +170,57 @@ public final class CoordinatorService: Service {
         }
     }
 
+    /// What stands before the public API; nil when nobody is asked for anything.
+    /// - Throws: `failedPrecondition` when there are keys and nobody would ask for them.
+    private func makeGate(_ coordinator: Coordinator) async throws -> AccessGate? {
+        let access = configuration.access
+        if !access.asksForKeys, coordinator.hasAccessKeys {
+            throw NeedletailError(
+                .failedPrecondition,
+                "this cluster has API keys, and without --admin-key-file (or NEEDLETAIL_ADMIN_KEY) nobody would be asked for one: give it")
+        }
+        guard access.isNeeded else { return nil }
+        let authenticator = try await Authenticator(access) { [weak coordinator] in coordinator?.accessKey($0) }
+        return AccessGate(
+            authenticator: authenticator, audit: access.audit, goesOnWithoutAudit: access.goesOnWithoutAudit, metrics: coordinator.metrics)
+    }
+
+    /// Reads key sets again that have changed, and notes which keys are in use.
+    private func tend(_ authenticator: Authenticator, _ coordinator: Coordinator) async {
+        var last = ""
+        while !Task.isCancelled {
+            do {
+                try await authenticator.refresh()
+                try await coordinator.noteUses(authenticator.takeUses())
+                last = ""
+            } catch {
+                let problem = Coordinator.wrap(error).message
+                if problem != last, !Task.isCancelled { logger.warning("access: \(problem)") }
+                last = problem
+            }
+            try? await Task.sleep(for: .seconds(1))
+        }
+    }
+
     private static let overall = ""
     /// Answers need every shard.
     private static let readyWithShards = ["needletail.v1.Points"]
     /// Answers need the metadata only, which are read before the port opens.
-    private static let readyAtOnce = ["needletail.v1.Collections", "needletail.v1.Cluster", "needletail.v1.Backups", "needletail.internal.v1.Membership"]
+    private static let readyAtOnce = [
+        "needletail.v1.Collections", "needletail.v1.Cluster", "needletail.v1.Backups", "needletail.v1.Access", "needletail.internal.v1.Membership",
+    ]
 
     private func makeServer(
-        _ coordinator: Coordinator, _ health: HealthService, _ credentials: TLSCredentials?, _ handshakes: TLSMetrics, _ threads: TransportThreads,
-        _ metrics: RPCMetrics, _ tracing: CallTracing
+        _ coordinator: Coordinator, _ gate: AccessGate?, _ health: HealthService, _ credentials: TLSCredentials?, _ handshakes: TLSMetrics,
+        _ threads: TransportThreads, _ metrics: RPCMetrics, _ tracing: CallTracing
     ) -> GRPCServer {
         var router = GRPCRouter()
-        router.registerCluster(coordinator)
+        if let gate {
+            router.registerCluster(AuthorizedCluster(cluster: coordinator, authenticator: gate.authenticator))
+            router.guardCalls(by: gate)
+        } else {
+            router.registerCluster(coordinator)
+        }
         router.registerMembership(coordinator)
         router.registerLeader(coordinator)
         router.registerHealth(health)
@@ -201,8 +246,8 @@ public final class CoordinatorService: Service {
     }
 
     private func startAdmin(
-        _ coordinator: Coordinator, _ metrics: MetricsRegistry, _ gateway: ConnectGateway, _ credentials: TLSCredentials?, _ handshakes: TLSMetrics,
-        _ whenListening: @escaping @Sendable (Int) -> Void
+        _ coordinator: Coordinator, _ metrics: MetricsRegistry, _ gateway: ConnectGateway, _ door: AdminDoor, _ credentials: TLSCredentials?,
+        _ handshakes: TLSMetrics, _ whenListening: @escaping @Sendable (Int) -> Void
     ) async -> AdminServer.Running? {
         guard let port = configuration.adminPort else {
             whenListening(0)
@@ -210,7 +255,8 @@ public final class CoordinatorService: Service {
         }
         let admin = AdminServer(
             host: configuration.host, port: port, tls: credentials.map { .server($0, .webPort) },
-            handshakeFailed: { [logger] in handshakes.failed($0, logger) }, logger: logger, metrics: metrics, methods: { await gateway.answer($0) },
+            handshakeFailed: { [logger] in handshakes.failed($0, logger) }, logger: logger, metrics: metrics, door: { await door.refusal($0) },
+            methods: { await gateway.answer($0) },
             pages: Console.pages
         ) { coordinator.readiness }
         return await admin.start(whenListening: whenListening)

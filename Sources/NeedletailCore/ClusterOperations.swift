@@ -3,7 +3,7 @@
 ///
 /// All methods throw `NeedletailError`. Requests are validated by the implementation; field names stand for themselves ("" is the
 /// only field of a collection that has one).
-public protocol ClusterOperations: MoveOperations, BackupOperations {
+public protocol ClusterOperations: MoveOperations, BackupOperations, AccessOperations {
     func createCollection(_ spec: CollectionSpec, deadline: Deadline?) async throws -> CollectionInfo
     func collection(_ name: String, deadline: Deadline?) async throws -> CollectionInfo
     func collections(deadline: Deadline?) async throws -> [CollectionInfo]
@@ -17,13 +17,19 @@ public protocol ClusterOperations: MoveOperations, BackupOperations {
     func get(_ request: PointsGet) async throws -> PointsAnswer
     /// One page; the streaming RPC is made of these.
     func scroll(_ request: PointsScroll) async throws -> NamedScrollPage
-    func count(_ collection: String, read: ReadOptions, deadline: Deadline?) async throws -> CountAnswer
+    func count(_ collection: String, within filter: PayloadFilter?, read: ReadOptions, deadline: Deadline?) async throws -> CountAnswer
     func search(_ request: PointsSearch) async throws -> SearchAnswer
 
     func clusterStatus(deadline: Deadline?) async throws -> ClusterStatus
     func nodes(deadline: Deadline?) async throws -> [NodeInfo]
     /// nil: of all collections.
     func shards(of collection: String?, deadline: Deadline?) async throws -> [ShardInfo]
+}
+
+extension ClusterOperations {
+    public func count(_ collection: String, read: ReadOptions, deadline: Deadline?) async throws -> CountAnswer {
+        try await count(collection, within: nil, read: read, deadline: deadline)
+    }
 }
 
 /// What can be changed of a living collection; nil leaves it as it is.
@@ -92,6 +98,8 @@ public struct PointsWrite: Sendable {
     public var consistency: WriteConsistency?
     /// The same for every attempt at the same write; nil: the coordinator draws one.
     public var operation: OperationID?
+    /// What a coordinator keeps the caller to: nothing outside of it is changed, and nothing is written there. Not part of the public API.
+    public var filter: PayloadFilter?
     public var deadline: Deadline?
 
     public init(
@@ -149,6 +157,8 @@ public struct PointsGet: Sendable {
     public var ids: [PointID]
     public var parts: PointParts
     public var read: ReadOptions
+    /// What a coordinator keeps the caller to. Not part of the public API.
+    public var filter: PayloadFilter?
     public var deadline: Deadline?
 
     public init(
@@ -182,6 +192,8 @@ public struct PointsScroll: Sendable {
     public var limit: Int
     public var parts: PointParts
     public var read: ReadOptions
+    /// What a coordinator keeps the caller to. Not part of the public API.
+    public var filter: PayloadFilter?
     public var deadline: Deadline?
 
     public init(
@@ -248,6 +260,8 @@ public struct PointsSearch: Sendable {
     public var queries: [NamedQuery]
     public var allowPartial: Bool
     public var read: ReadOptions
+    /// What a coordinator keeps the caller to. Not part of the public API.
+    public var filter: PayloadFilter?
     public var deadline: Deadline?
 
     public init(
@@ -434,6 +448,8 @@ public struct ShardInfo: Sendable {
 public enum Forwarding {
     /// Whether the request at hand was passed on already: then whoever does not lead refuses it, instead of passing it round.
     @TaskLocal public static var isForwarded = false
+    /// What the caller of the request at hand proved itself with; goes along when the request is passed on, and is never logged.
+    @TaskLocal public static var authorization: String?
 }
 
 /// What workers say to coordinators.

@@ -8,11 +8,30 @@ public enum PointOperation: Sendable, Equatable {
     /// Replaces an existing point's payload.
     case overwritePayload(PointID, Payload)
     case deletePayloadKeys(PointID, [String])
+    /// Another operation, which is carried out only within a filter: it neither changes a point outside nor leaves one there. Decided when it is
+    /// applied, in the order of the log, so by the same state on every replica. Never around another one of its kind.
+    indirect case guarded(PayloadFilter, PointOperation)
 
     public var id: PointID {
         switch self {
         case .upsert(let point): point.id
         case .delete(let id), .setPayload(let id, _), .overwritePayload(let id, _), .deletePayloadKeys(let id, _): id
+        case .guarded(_, let operation): operation.id
+        }
+    }
+
+    /// The point that it writes; nil when it writes none. Setting it keeps a guard.
+    public var upserted: Point? {
+        get {
+            switch self {
+            case .upsert(let point): point
+            case .guarded(_, let operation): operation.upserted
+            default: nil
+            }
+        }
+        set {
+            guard let newValue else { return }
+            if case .guarded(let filter, _) = self { self = .guarded(filter, .upsert(newValue)) } else { self = .upsert(newValue) }
         }
     }
 }
@@ -24,23 +43,43 @@ public enum OperationOutcome: UInt8, Sendable {
     case notFound = 2
     /// The payload would have become larger than `Limits.payloadBytes`; nothing changed.
     case tooLarge = 3
+    /// The filter that guards it forbids what it would do; nothing changed.
+    case outside = 4
 }
 
 /// Operations that share a sequence number: after a crash all of them are there, or none is.
 ///
-/// `encoded` is the form in which a batch is logged, sent between processes and replicated: version byte, count, operations.
+/// `encoded` is the form in which a batch is logged, sent between processes and replicated: version byte, count, operations. Version 2 has guarded
+/// operations; a batch without any is of version 1.
 public struct WriteBatch: Sendable, Equatable {
     public var operations: [PointOperation]
 
     public init(_ operations: [PointOperation]) { self.operations = operations }
 
     private static let version: UInt8 = 1
+    private static let guardedVersion: UInt8 = 2
 
     public var encoded: [UInt8] {
         var writer = ByteWriter()
-        writer.u8(Self.version)
+        let isGuarded = operations.contains { if case .guarded = $0 { true } else { false } }
+        writer.u8(isGuarded ? Self.guardedVersion : Self.version)
         writer.varint(UInt64(operations.count))
-        for operation in operations { Self.write(operation, to: &writer) }
+        var last: PayloadFilter?
+        for operation in operations {
+            guard case .guarded(let filter, let inner) = operation else {
+                Self.write(operation, to: &writer)
+                continue
+            }
+            // All of a request have the same.
+            if filter == last {
+                writer.u8(7)
+            } else {
+                writer.u8(6)
+                filter.write(to: &writer)
+                last = filter
+            }
+            Self.write(inner, to: &writer)
+        }
         return writer.bytes
     }
 
@@ -48,13 +87,25 @@ public struct WriteBatch: Sendable, Equatable {
     public init(encoded bytes: [UInt8]) throws(NeedletailError) {
         var reader = ByteReader(bytes)
         let version = try reader.u8()
-        guard version == Self.version else {
-            throw NeedletailError(.unimplemented, "write batch has format \(version), this build reads \(Self.version); upgrade this node")
+        guard version == Self.version || version == Self.guardedVersion else {
+            throw NeedletailError(.unimplemented, "write batch has format \(version), this build reads \(Self.guardedVersion); upgrade this node")
         }
         operations = []
         let count = try reader.count()
         operations.reserveCapacity(min(count, Limits.pointsPerWrite))
-        for _ in 0..<count { operations.append(try Self.read(&reader)) }
+        var filter: PayloadFilter?
+        for _ in 0..<count {
+            let kind = try reader.u8()
+            switch kind {
+            case 6: filter = try PayloadFilter(from: &reader)
+            case 7: break
+            default:
+                operations.append(try Self.read(kind, &reader))
+                continue
+            }
+            guard let filter else { throw NeedletailError(.dataLoss, "write batch is damaged: a guard has no filter") }
+            operations.append(.guarded(filter, try Self.read(try reader.u8(), &reader)))
+        }
         try reader.expectEnd()
     }
 
@@ -86,11 +137,11 @@ public struct WriteBatch: Sendable, Equatable {
             write(id, to: &writer)
             writer.varint(UInt64(keys.count))
             for key in keys { writer.string(key) }
+        case .guarded: preconditionFailure("a guard around a guard")
         }
     }
 
-    private static func read(_ reader: inout ByteReader) throws(NeedletailError) -> PointOperation {
-        let kind = try reader.u8()
+    private static func read(_ kind: UInt8, _ reader: inout ByteReader) throws(NeedletailError) -> PointOperation {
         let id = try readID(&reader)
         switch kind {
         case 1:

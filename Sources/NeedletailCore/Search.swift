@@ -38,9 +38,14 @@ public struct NodeSearchRequest: Sendable {
     public var queries: [SearchQuery]
     /// One a shard; empty: none has any.
     public var conditions: [ReadCondition]
+    /// Only points that it admits.
+    public var filter: PayloadFilter?
     public var deadline: Deadline?
 
-    public init(shards: [ShardID], queries: [SearchQuery], conditions: [ReadCondition] = [], deadline: Deadline? = nil) {
+    public init(
+        shards: [ShardID], queries: [SearchQuery], conditions: [ReadCondition] = [], filter: PayloadFilter? = nil, deadline: Deadline? = nil
+    ) {
+        self.filter = filter
         self.shards = shards
         self.queries = queries
         self.conditions = conditions

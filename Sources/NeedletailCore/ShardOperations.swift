@@ -7,7 +7,8 @@ public protocol ShardOperations: Sendable {
     func search(_ request: NodeSearchRequest) async throws -> NodeSearchResponse
     func get(_ request: ShardGet) async throws -> ShardPoints
     func scroll(_ request: ShardScroll) async throws -> ScrollPage
-    func count(_ shard: ShardID, condition: ReadCondition, deadline: Deadline?) async throws -> ShardCount
+    /// - Parameter filter: only points that it admits.
+    func count(_ shard: ShardID, within filter: PayloadFilter?, condition: ReadCondition, deadline: Deadline?) async throws -> ShardCount
     /// Makes the replica, or does nothing when it is there already; returns once it serves. Begins nothing after the deadline.
     func createReplica(_ assignment: ReplicaAssignment, deadline: Deadline?) async throws
     /// Tells a replica its collection's new definition, or who its fellows are now; returns once it serves. One that is not there is made if
@@ -21,6 +22,12 @@ public protocol ShardOperations: Sendable {
     /// Learns a codec's parameters and gives them as the bytes of a `FieldModel`. Concerns no shard; any worker can do it.
     func train(_ request: CodecTrainingRequest) async throws -> [UInt8]
     func status() async throws -> NodeStatus
+}
+
+extension ShardOperations {
+    public func count(_ shard: ShardID, condition: ReadCondition, deadline: Deadline?) async throws -> ShardCount {
+        try await count(shard, within: nil, condition: condition, deadline: deadline)
+    }
 }
 
 /// A batch for one shard.
@@ -75,11 +82,15 @@ public struct ShardGet: Sendable {
     public var ids: [PointID]
     public var parts: PointParts
     public var condition: ReadCondition
+    /// Only points that it admits.
+    public var filter: PayloadFilter?
     public var deadline: Deadline?
 
     public init(
-        shard: ShardID, ids: [PointID], parts: PointParts, condition: ReadCondition = ReadCondition(), deadline: Deadline? = nil
+        shard: ShardID, ids: [PointID], parts: PointParts, condition: ReadCondition = ReadCondition(), filter: PayloadFilter? = nil,
+        deadline: Deadline? = nil
     ) {
+        self.filter = filter
         self.shard = shard
         self.ids = ids
         self.parts = parts
@@ -103,8 +114,11 @@ public struct ShardPoints: Sendable {
 public struct ShardCount: Sendable, Equatable {
     public var count: UInt64
     public var appliedSequence: UInt64
+    /// Only what a filter admits was counted: a node of an older version would overlook the filter.
+    public var isFiltered: Bool
 
-    public init(count: UInt64, appliedSequence: UInt64) {
+    public init(count: UInt64, appliedSequence: UInt64, isFiltered: Bool = false) {
+        self.isFiltered = isFiltered
         self.count = count
         self.appliedSequence = appliedSequence
     }
@@ -117,11 +131,15 @@ public struct ShardScroll: Sendable {
     public var limit: Int
     public var parts: PointParts
     public var condition: ReadCondition
+    /// Only points that it admits.
+    public var filter: PayloadFilter?
     public var deadline: Deadline?
 
     public init(
-        shard: ShardID, after: PointID?, limit: Int, parts: PointParts, condition: ReadCondition = ReadCondition(), deadline: Deadline? = nil
+        shard: ShardID, after: PointID?, limit: Int, parts: PointParts, condition: ReadCondition = ReadCondition(), filter: PayloadFilter? = nil,
+        deadline: Deadline? = nil
     ) {
+        self.filter = filter
         self.shard = shard
         self.after = after
         self.limit = limit

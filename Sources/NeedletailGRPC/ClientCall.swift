@@ -88,6 +88,7 @@ final class ClientCall: GRPCStream, @unchecked Sendable {  // the event loop gua
             block.add("grpc-timeout", GRPCTimeout.text(nanoseconds: deadline.remaining.nanoseconds), isTransient: true)
         }
         if !options.metadata.isEmpty { options.metadata.write(to: &block) }
+        if let authorization = channel.authorization, options.metadata["authorization"] == nil { block.add("authorization", authorization) }
         if let scope { GRPCMetadata.write(scope, span?.context ?? scope.traceContext, to: &block) }
     }
 

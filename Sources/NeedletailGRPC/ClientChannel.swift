@@ -46,6 +46,7 @@ final class ClientChannel: HTTP2ConnectionDelegate, @unchecked Sendable {  // th
         userAgent = configuration.userAgent
     }
 
+    var authorization: String? { configuration.authorization }
     var streamWindowBytes: Int { configuration.streamWindowBytes }
     var maxTransparentRetries: Int { configuration.maxTransparentRetries }
 

@@ -25,6 +25,8 @@ public struct GRPCClientConfiguration: Sendable {
     public var connectionWindowBytes = 16 << 20
     public var maxHeaderListBytes = 16 << 10
     public var userAgent = "needletail-swift/1"
+    /// Goes along with every call that has none of its own: `Bearer KEY`.
+    public var authorization: String?
 
     public init() {}
 

@@ -32,6 +32,11 @@ public struct GRPCRouter: Sendable {
     /// The methods, sorted by path.
     public func methods() -> [GRPCMethod] { routes.keys.sorted { $0.path < $1.path } }
 
+    /// Has every call that is registered so far go through a gate.
+    public mutating func guardCalls(by gate: some CallGate) {
+        routes = routes.mapValues { Route(method: $0.method, handler: $0.handler.behind(gate), isEntry: $0.isEntry) }
+    }
+
     private mutating func add(_ method: GRPCMethod, _ handler: Handler) {
         precondition(routes[method] == nil, "\(method) is registered twice")
         routes[method] = Route(method: method, handler: handler, isEntry: false, roles: nil)
@@ -56,6 +61,34 @@ enum Handler: Sendable {
         switch self {
         case .serverStreaming, .bidirectional: true
         case .unary, .clientStreaming: false
+        }
+    }
+}
+
+/// Looks at calls before their handlers run.
+public protocol CallGate: Sendable {
+    /// Runs the handler, or throws what becomes the call's status.
+    /// - Parameter messageBytes: size of the request; nil when it is a stream of messages.
+    func pass<Value: Sendable>(_ context: ServerContext, messageBytes: Int?, _ handler: () async throws -> Value) async throws -> Value
+}
+
+extension Handler {
+    func behind(_ gate: some CallGate) -> Handler {
+        switch self {
+        case .unary(let handler):
+            .unary { message, context in
+                try await gate.pass(context, messageBytes: message.readableBytes) { try await handler(message, context) }
+            }
+        case .clientStreaming(let handler):
+            .clientStreaming { requests, context in try await gate.pass(context, messageBytes: nil) { try await handler(requests, context) } }
+        case .serverStreaming(let handler):
+            .serverStreaming { message, writer, context in
+                try await gate.pass(context, messageBytes: message.readableBytes) { try await handler(message, writer, context) }
+            }
+        case .bidirectional(let handler):
+            .bidirectional { requests, writer, context in
+                try await gate.pass(context, messageBytes: nil) { try await handler(requests, writer, context) }
+            }
         }
     }
 }

@@ -8,15 +8,15 @@ extension HNSWIndex {
     /// `precedes` orders slots at equal distance (by point id, so that the answer does not depend on where points lie).
     /// - Throws: `invalidArgument` for a query that does not fit the field.
     public func exactSearch(
-        _ vector: DenseVector, limit: Int, deadline: Deadline?, scratch: inout SearchScratch, precedes: (UInt32, UInt32) -> Bool
+        _ vector: DenseVector, limit: Int, filter: SlotFilter? = nil, deadline: Deadline?, scratch: inout SearchScratch, precedes: (UInt32, UInt32) -> Bool
     ) throws(NeedletailError) -> WalkResult {
-        try exactSearch(batch: [vector], limit: limit, deadline: deadline, scratch: &scratch, precedes: precedes)[0]
+        try exactSearch(batch: [vector], limit: limit, filter: filter, deadline: deadline, scratch: &scratch, precedes: precedes)[0]
     }
 
     /// As one query after the other, but rows come from memory once for all of them, which is what the time goes into.
     /// - Returns: a result for each query.
     public func exactSearch(
-        batch: [DenseVector], limit: Int, deadline: Deadline?, scratch: inout SearchScratch, precedes: (UInt32, UInt32) -> Bool
+        batch: [DenseVector], limit: Int, filter: SlotFilter? = nil, deadline: Deadline?, scratch: inout SearchScratch, precedes: (UInt32, UInt32) -> Bool
     ) throws(NeedletailError) -> [WalkResult] {
         let bound = slotBound.load(ordering: .acquiring)
         let room = (distance.scratchBytes + 63) & ~63
@@ -37,6 +37,7 @@ extension HNSWIndex {
                 distance.distances(
                     queries[number], base: pointers.row(UInt32(start)), rows: nil, count: count, out: scratch.distances)
                 for offset in 0..<count where scratch.distances[offset] <= best[number].threshold && live[start + offset] {
+                    if let filter, !filter.bits[start + offset] { continue }
                     best[number].insert(SlotDistance(slot: UInt32(start + offset), distance: scratch.distances[offset]), precedes: precedes)
                 }
             }

@@ -12,7 +12,7 @@ extension LocalNode {
         try await replica.meet(request.condition, deadline: request.deadline)
         return try await resources.searchPool.run(deadline: request.deadline) { _ in
             let applied = replica.appliedSequence.load(ordering: .acquiring)
-            let points = try replica.working { try request.ids.compactMap { try replica.read($0, parts: request.parts) } }
+            let points = try replica.working { try request.ids.compactMap { try replica.read($0, parts: request.parts, within: request.filter) } }
             return ShardPoints(points: points, appliedSequence: applied)
         }
     }
@@ -23,10 +23,11 @@ extension LocalNode {
         return try await resources.searchPool.run(deadline: request.deadline) { _ in try replica.working { try replica.scroll(request) } }
     }
 
-    public func count(_ shard: ShardID, condition: ReadCondition, deadline: Deadline?) async throws -> ShardCount {
+    public func count(_ shard: ShardID, within filter: PayloadFilter?, condition: ReadCondition, deadline: Deadline?) async throws -> ShardCount {
         let replica = try replica(shard)
         try await replica.meet(condition, deadline: deadline)
-        return replica.count()
+        guard let filter else { return replica.count() }
+        return try await resources.searchPool.run(deadline: deadline) { _ in try replica.working { try replica.count(within: filter, deadline: deadline) } }
     }
 
     /// Searches the shards on as many threads as are free; the last one to finish merges. A shard that cannot answer is reported,
@@ -132,7 +133,9 @@ private final class NodeSearch: Sendable {
 
     /// Whether it walks through memory once, and not far.
     private var isShort: Bool {
-        guard request.queries.count == 1, let query = request.queries.first, !query.exact, query.recallTarget == nil, !query.parts.payload else { return false }
+        // What a filter admits may have to be found out first.
+        guard request.filter == nil, request.queries.count == 1,
+            let query = request.queries.first, !query.exact, query.recallTarget == nil, !query.parts.payload else { return false }
         let fields = replicas[0].fields
         return query.ef ?? 0 <= Self.shortWalk && fields.indices.contains(query.field)
             && fields[query.field].graph.field.index.rescore.source == .memory
@@ -154,9 +157,10 @@ private final class NodeSearch: Sendable {
             for query in request.queries {
                 // Looked at between two queries; a walk takes less than a cancellation does.
                 if cancellation.isCancelled.load(ordering: .relaxed) { throw NeedletailError(.cancelled, "the search was cancelled") }
-                let hits = try replica.search(query, deadline: request.deadline, scratch: &scratch)
+                let hits = try replica.search(query, within: request.filter, deadline: request.deadline, scratch: &scratch)
                 found.append(hits)
-                if !hits.isTruncated { replica.sample(query, found: hits.points) }
+                // What is known of recall is of searches without a filter.
+                if !hits.isTruncated, request.filter == nil { replica.sample(query, found: hits.points) }
                 work += hits.work
                 isTruncated = isTruncated || hits.isTruncated
             }
@@ -235,12 +239,12 @@ private final class NodeSearch: Sendable {
     }
 
     private func complete(_ points: [ScoredPoint], _ parts: PointParts) throws -> [ScoredPoint] {
-        guard parts.payload || parts.vectors else { return points }
+        guard parts.payload || parts.vectors || request.filter != nil else { return points }
         return try points.compactMap { point in
             let hash = point.id.placementHash
             let replica = replicas.first { $0.assignment.range.contains(hash) }
-            // Deleted since it was found: then it is no longer an answer.
-            guard let stored = try replica?.read(point.id, parts: parts) else { return nil }
+            // Deleted since it was found, or changed so that the filter does not admit it: then it is no longer an answer.
+            guard let stored = try replica?.read(point.id, parts: parts, within: request.filter) else { return nil }
             var completed = point
             completed.payload = stored.payload
             completed.vectors = stored.vectors

@@ -24,9 +24,9 @@ struct PreparedBatch: Sendable {
             guard range.contains(id.placementHash) else {
                 throw NeedletailError(.notFound, "point \(id) does not belong to this shard; read the cluster map again")
             }
-            guard case .upsert(var point) = operations[index] else { continue }
+            guard var point = operations[index].upserted else { continue }
             try Self.convert(&point, collection: collection, layouts: layouts)
-            operations[index] = .upsert(point)
+            operations[index].upserted = point
         }
     }
 
@@ -36,7 +36,7 @@ struct PreparedBatch: Sendable {
     init(received: [UInt8], collection: CollectionSpec, layouts: [VectorLayout], range: HashRange) throws(NeedletailError) {
         do throws(NeedletailError) {
             try self.init(encoded: received, collection: collection, layouts: layouts, range: range)
-            for case .upsert(let point) in operations where !point.payload.isEmpty { _ = try PayloadCoding.decode(point.payload) }
+            for case let point? in operations.lazy.map(\.upserted) where !point.payload.isEmpty { _ = try PayloadCoding.decode(point.payload) }
         } catch {
             guard error.code == .dataLoss else { throw error }
             throw NeedletailError(.invalidArgument, "the write batch cannot be read: \(error.message)")

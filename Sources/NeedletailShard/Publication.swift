@@ -15,6 +15,9 @@ final class Publication: Sendable {
         }
     }
 
+    /// While nothing is being changed.
+    func exclusively<Value>(_ body: () throws -> Value) throws -> Value { try lock.withLock { _ in try body() } }
+
     private static let attempts = 3
 
     /// What `body` found while nothing was changed. It may be called several times.

@@ -190,14 +190,23 @@ extension Replica {
         }
     }
 
-    private func plan(_ operation: PointOperation, of batch: DurableBatch, _ group: inout GroupChanges) throws -> OperationOutcome {
+    /// - Parameter filter: what guards the operation. A point that it does not admit is changed by nothing; only who wants to write one under its id
+    ///   is told of it, since that cannot be answered as if there were none.
+    private func plan(
+        _ operation: PointOperation, of batch: DurableBatch, _ group: inout GroupChanges, guardedBy filter: PayloadFilter? = nil
+    ) throws -> OperationOutcome {
         // A point keeps the sequence of its parent's write: it is the same on every node.
         let sequence = batch.origin?.sequence ?? batch.source?.sequence ?? batch.sequence
         let id = operation.id
         let earlier = group[id]
         let exists = earlier.map { !$0.isDeleted } ?? (points.slot(of: id) != nil)
+        if let filter, exists, try !filter.matches(encoded: earlier?.payload ?? payloads.get(id.orderedKey) ?? []) {
+            return operation.upserted == nil ? .notFound : .outside
+        }
         switch operation {
+        case .guarded(let filter, let inner): return try plan(inner, of: batch, &group, guardedBy: filter)
         case .upsert(let point):
+            if let filter, try !filter.matches(encoded: point.payload) { return .outside }
             group.set(.init(id: id, point: point, payload: point.payload, sequence: sequence, vectors: batch.origin?.vectors))
             return .applied
         case .delete:
@@ -205,22 +214,24 @@ extension Replica {
             group.set(.init(id: id, isDeleted: true, sequence: sequence))
         case .setPayload(_, let values):
             guard exists else { return .notFound }
-            return try editPayload(id, earlier, sequence, &group) { $0.merge(values) { $1 } }
+            return try editPayload(id, earlier, sequence, filter, &group) { $0.merge(values) { $1 } }
         case .overwritePayload(_, let values):
             guard exists else { return .notFound }
-            return try editPayload(id, earlier, sequence, &group) { $0 = values }
+            return try editPayload(id, earlier, sequence, filter, &group) { $0 = values }
         case .deletePayloadKeys(_, let keys):
             guard exists else { return .notFound }
-            return try editPayload(id, earlier, sequence, &group) { payload in for key in keys { payload[key] = nil } }
+            return try editPayload(id, earlier, sequence, filter, &group) { payload in for key in keys { payload[key] = nil } }
         }
         return .applied
     }
 
     private func editPayload(
-        _ id: PointID, _ earlier: GroupChanges.Change?, _ sequence: UInt64, _ group: inout GroupChanges, _ edit: (inout Payload) -> Void
+        _ id: PointID, _ earlier: GroupChanges.Change?, _ sequence: UInt64, _ filter: PayloadFilter?, _ group: inout GroupChanges,
+        _ edit: (inout Payload) -> Void
     ) throws -> OperationOutcome {
         var payload = try PayloadCoding.decode(try earlier?.payload ?? payloads.get(id.orderedKey) ?? [])
         edit(&payload)
+        if let filter, !filter.matches(payload) { return .outside }
         let encoded = PayloadCoding.encode(payload)
         // Decided by the state alone, so a replay decides the same.
         guard encoded.count <= Limits.payloadBytes else { return .tooLarge }
@@ -270,17 +281,22 @@ extension Replica {
         if let payload = change.payload { payloads.put(key, payload) }
         let payload = change.payload.map { UInt16(truncatingIfNeeded: crc32c($0)) }
         guard let point = change.point else {
-            if let payload, let slot = points.slot(of: change.id) { points.setPayloadChecksum(payload, slot: slot) }
+            if let payload, let slot = points.slot(of: change.id) {
+                points.setPayloadChecksum(payload, slot: slot)
+                admitted.note(change.payload ?? [], slot: slot)
+            }
             return
         }
         let vectors = change.vectors ?? point.vectors.reduce(UInt32(0)) { crc32c($1.vector.bytes, seed: $0 &+ UInt32($1.field)) }
         let old = points.assign(change.slot, id: change.id, sequence: change.sequence, vectors: vectors, payload: payload ?? 0)
+        admitted.note(change.payload ?? [], slot: change.slot)
         for vector in point.vectors { fields[vector.field].graph.publish(slot: change.slot) }
         if let old { retire(old) }
     }
 
     private func retire(_ slot: UInt32) {
         for field in fields { field.graph.retire(slot: slot) }
+        admitted.forget(slot: slot)
         points.setState(.retired, slot: slot)
         applier.retired.append(slot)
     }

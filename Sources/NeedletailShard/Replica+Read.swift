@@ -20,18 +20,24 @@ struct ShardHits: Sendable {
 // All of these run in jobs of the search pool: while such a job runs, no slot that it has met is used for another point.
 extension Replica {
     /// The best points of this shard, sorted, without payloads and vectors.
-    func search(_ query: SearchQuery, deadline: Deadline?, scratch: inout SearchScratch) throws -> ShardHits {
+    /// - Parameter filter: only points that it admits; whoever hands them out looks at their payloads again.
+    func search(_ query: SearchQuery, within filter: PayloadFilter? = nil, deadline: Deadline?, scratch: inout SearchScratch) throws -> ShardHits {
         guard fields.indices.contains(query.field) else {
             throw NeedletailError(.invalidArgument, "there is no vector field number \(query.field)")
         }
         let graph = fields[query.field].graph
-        let plan = plan(query)
+        let plan = plan(query, isFiltered: filter != nil)
+        var slots: SlotFilter?
+        if let filter {
+            let admitted = try members(of: filter, deadline: deadline)
+            slots = SlotFilter(bits: admitted.bits, count: admitted.count)
+        }
         let began = scratch.isTimed ? ContinuousClock.now : nil
         let result =
             plan.isExact
-            ? try graph.exactSearch(query.vector, limit: query.limit, deadline: deadline, scratch: &scratch) { points.id($0) < points.id($1) }
+            ? try graph.exactSearch(query.vector, limit: query.limit, filter: slots, deadline: deadline, scratch: &scratch) { points.id($0) < points.id($1) }
             : try graph.search(
-                query.vector, limit: query.limit, ef: plan.effort.ef, distanceLimit: plan.effort.distanceLimit, deadline: deadline,
+                query.vector, limit: query.limit, ef: plan.effort.ef, distanceLimit: plan.effort.distanceLimit, filter: slots, deadline: deadline,
                 scratch: &scratch)
         let took = began.map { $0.duration(to: .now) } ?? .zero
         let metric = graph.field.metric
@@ -44,13 +50,14 @@ extension Replica {
             walked: took - result.measured, measured: result.measured, isExact: plan.isExact)
     }
 
-    /// The point as it is now; nil when there is none.
-    func read(_ id: PointID, parts: PointParts) throws -> StoredPoint? {
+    /// The point as it is now; nil when there is none, or the filter does not admit it.
+    func read(_ id: PointID, parts: PointParts, within filter: PayloadFilter? = nil) throws -> StoredPoint? {
         try publication.read {
             guard let slot = points.slot(of: id) else { return nil }
+            let payload = parts.payload || filter != nil ? try payloads.get(id.orderedKey) ?? [] : []
+            if let filter, try !filter.matches(encoded: payload) { return nil }
             let vectors = parts.vectors ? vectors(of: slot) : []
-            let payload = parts.payload ? try payloads.get(id.orderedKey) ?? [] : []
-            return StoredPoint(id: id, vectors: vectors, payload: payload, sequence: points.sequence(slot))
+            return StoredPoint(id: id, vectors: vectors, payload: parts.payload ? payload : [], sequence: points.sequence(slot))
         }
     }
 
@@ -59,6 +66,7 @@ extension Replica {
     }
 
     func scroll(_ request: ShardScroll) throws -> ScrollPage {
+        if let filter = request.filter { return try scroll(request, within: filter) }
         var ids: [PointID] = []
         try payloads.scan(after: request.after?.orderedKey, limit: request.limit + 1) { key, _ in
             guard let id = PointID(orderedKey: key) else {

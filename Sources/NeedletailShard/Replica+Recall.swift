@@ -18,10 +18,15 @@ extension Replica {
     }
 
     /// Turns a recall target into an effort, and has the calibration made that it needs.
-    func plan(_ query: SearchQuery) -> SearchPlan {
+    /// - Parameter isFiltered: calibrations are of walks without a filter, and say nothing then.
+    func plan(_ query: SearchQuery, isFiltered: Bool = false) -> SearchPlan {
         let ef = max(query.limit, query.ef ?? SearchQuery.defaultEf(limit: query.limit))
         var plan = SearchPlan(isExact: query.exact, effort: SearchEffort(ef: ef))
         guard let target = query.recallTarget, !query.exact else { return plan }
+        if isFiltered {
+            plan.estimate = RecallEstimate(recall: 0, isCalibrated: false)
+            return plan
+        }
         let count = points.count
         if count <= max(Self.smallPartition, 2 * query.limit) {
             plan.isExact = true

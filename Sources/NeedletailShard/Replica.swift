@@ -66,6 +66,7 @@ final class Replica: @unchecked Sendable {
     let appliedChange = ChangeSignal()
     let applier = Applier()
     let publication = Publication()
+    let admitted: AdmittedSlots
     private let isClosed = Atomic<Bool>(false)
     private let lastSync = Mutex(ContinuousClock.now)
 
@@ -122,6 +123,7 @@ final class Replica: @unchecked Sendable {
         fields = assignment.collection.fields.enumerated().map { FieldIndex(field: $1, number: $0, capacity: capacity, folder: folder) }
         targets = RecallTargets(fields: fields.count)
         contents = ContentHash(range: assignment.range)
+        admitted = AdmittedSlots(capacity: capacity)
         points = PointTable(capacity: capacity, contents: contents)
         budget = ByteBudget(bytes: configuration.writeBudgetBytes)
     }

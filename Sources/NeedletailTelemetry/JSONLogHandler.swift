@@ -33,7 +33,7 @@ struct JSONLogHandler: LogHandler {
         var fields = metadata
         if let provided = metadataProvider?.get() { fields.merge(provided) { $1 } }
         if let explicit { fields.merge(explicit) { $1 } }
-        var text = "{\"time\":\"\(Self.time(microseconds))\",\"level\":\"\(level.rawValue)\",\"logger\":"
+        var text = "{\"time\":\"\(WallClock.text(microseconds))\",\"level\":\"\(level.rawValue)\",\"logger\":"
         JSONText.append(label, to: &text)
         text += ",\"message\":"
         JSONText.append(message.description, to: &text)
@@ -73,7 +73,11 @@ struct JSONLogHandler: LogHandler {
     }
 
     /// RFC 3339, in UTC.
-    private static func time(_ microseconds: Int64) -> String {
+}
+
+extension WallClock {
+    /// 2026-11-22T01:02:03.456789Z.
+    public static func text(_ microseconds: Int64) -> String {
         let seconds = Date(timeIntervalSince1970: Double(microseconds / 1_000_000))
         let fraction = String(1_000_000 + microseconds % 1_000_000).dropFirst()
         return seconds.formatted(.iso8601.dateSeparator(.dash).dateTimeSeparator(.standard).timeSeparator(.colon)).dropLast() + ".\(fraction)Z"

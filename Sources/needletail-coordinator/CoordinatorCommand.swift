@@ -6,6 +6,7 @@ import NeedletailCore
 import NeedletailEtcd
 import NeedletailFlags
 import NeedletailHTTP2
+import NeedletailSecurity
 import NeedletailTelemetry
 import ServiceLifecycle
 import UnixSignals
@@ -61,6 +62,7 @@ struct CoordinatorCommand: AsyncParsableCommand {
     @Option(help: "Share of the requests that are traced without their caller's wish, 0 to 1; what a caller has sampled always is.")
     var traceSample = 0.01
     @Option(help: "Log searches that take longer, as 100ms or 2s; none when left out.") var slowQuery: String?
+    @OptionGroup(title: "Access") var access: AccessOptions
     @Option(help: "File to write the port and the admin port to once the coordinator listens.") var portFile: String?
     @Flag(help: "Stop when the standard input ends, with whatever started this.") var endWithInput = false
 
@@ -93,6 +95,11 @@ struct CoordinatorCommand: AsyncParsableCommand {
         configuration.drainTime = .seconds(drainSeconds)
         configuration.tracing = try TracingConfiguration(endpoint: otlp, sampleRate: traceSample, authority: security.otlpAuthority)
         configuration.slowQuery = try slowQuery.map { text throws(NeedletailError) in try Flags.duration("--slow-query", text) }
+        configuration.access = try access.configuration()
+        if let audit = configuration.access.audit {
+            let signals = await UnixSignalsSequence(trapping: .sighup)
+            Task { for await _ in signals { audit.reopen() } }
+        }
         if endWithInput { ParentProcess.stopWithInput() }
         let portFile = portFile
         let service = CoordinatorService(configuration: configuration, logger: logger) { port, adminPort in

@@ -23,7 +23,7 @@ struct AgentCommand: AsyncParsableCommand {
     @Option(help: "Address to listen on; port 0 takes any free one.") var listen = "127.0.0.1:7480"
     @Flag(help: "Listen on other addresses than loopback: who reaches the port can have load sent to any address.") var insecure = false
     @Option(help: "File to write the port to once it listens.") var portFile: String?
-    @OptionGroup(title: "Encryption") var security: ClientSecurityFlags
+    @OptionGroup(title: "Access and encryption") var security: ClientSecurityFlags
 
     func run() async throws {
         let server = try AgentServer(listen: listen, isInsecure: insecure, security: security.security) { StandardStreams.say("\($0)\n") }

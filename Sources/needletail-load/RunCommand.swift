@@ -29,7 +29,7 @@ struct RunCommand: AsyncParsableCommand {
     var overrides: [String] = []
     @Option(help: ArgumentHelp("Load processes that send the requests, with commas between them; this one alone when left out.", valueName: "host:port,…"))
     var agents: String?
-    @OptionGroup(title: "Encryption") var security: ClientSecurityFlags
+    @OptionGroup(title: "Access and encryption") var security: ClientSecurityFlags
     @Flag(help: "Say nothing but the sentences of the result.") var quiet = false
 
     func run() async throws {

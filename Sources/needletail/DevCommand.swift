@@ -3,6 +3,7 @@ import Foundation
 import Logging
 import NeedletailCoordinator
 import NeedletailCore
+import NeedletailSecurity
 import NeedletailTelemetry
 import NeedletailWorker
 import ServiceLifecycle
@@ -24,6 +25,8 @@ struct DevCommand: AsyncParsableCommand {
     @Option(help: "Port for HTTP on the same host: the console, the API in JSON, probes and metrics; 0 takes any free one, \"off\" has none.")
     var admin = "7461"
     @Flag(help: "Listen on other addresses than loopback: everybody on that network can read and write all data.") var insecure = false
+    @Option(help: "File with an administrator's key, with which every caller is asked for a key; NEEDLETAIL_ADMIN_KEY when left out.")
+    var adminKeyFile: String?
     @Option(help: "trace, debug, info, notice, warning or error.") var logLevel = "info"
     @Option(help: "File to write the port and the admin port to once the cluster listens.") var portFile: String?
 
@@ -34,6 +37,8 @@ struct DevCommand: AsyncParsableCommand {
         (coordinator.host, coordinator.port) = try Endpoint.parse(listen)
         coordinator.adminPort = try AdminPort.parse(admin)
         coordinator.isInsecure = insecure
+        coordinator.access.adminKey = try AccessConfiguration.secret(
+            file: adminKeyFile, variable: "NEEDLETAIL_ADMIN_KEY", environment: ProcessInfo.processInfo.environment)
         coordinator.dataDirectory = data + "/coordinator"
         coordinator.environment = ProcessInfo.processInfo.environment
         let (ports, found) = AsyncStream<Int>.makeStream()

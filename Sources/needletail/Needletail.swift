@@ -23,7 +23,7 @@ struct Needletail: AsyncParsableCommand {
         subcommands: [
             DevCommand.self, DemoCommand.self,
             CollectionCommand.self, ImportCommand.self, ExportCommand.self, GetCommand.self, SearchCommand.self, StatusCommand.self, ClusterCommand.self,
-            BackupCommand.self, TuneCommand.self, PlanCommand.self, CertificatesCommand.self,
+            BackupCommand.self, AccessCommand.self, CertificatesCommand.self, TuneCommand.self, PlanCommand.self,
         ])
 
     /// The library's own `main` would print the code's name and the cause; here the message alone says what to do.

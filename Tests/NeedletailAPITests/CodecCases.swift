@@ -47,7 +47,7 @@ struct CodecCase: Sendable, CustomStringConvertible {
         return String(describing: value)
     }
 
-    static let all = collections + writes + reads + searches + cluster + shards + membership + backups
+    static let all = collections + writes + reads + searches + cluster + shards + membership + backups + access
 
     static let collections = [
         CodecCase("createCollection", PublicMessages.createCollection) { $0.spec() },
@@ -193,7 +193,7 @@ struct CodecCase: Sendable, CustomStringConvertible {
         CodecCase("internal search", InternalMessages.search) { generator in
             let shards = generator.some(5) { $0.shard() }
             let conditions = generator.bool() ? [] : shards.map { _ in generator.condition() }
-            return NodeSearchRequest(shards: shards, queries: generator.some(3) { $0.searchQuery() }, conditions: conditions)
+            return NodeSearchRequest(shards: shards, queries: generator.some(3) { $0.searchQuery() }, conditions: conditions, filter: generator.filter())
         },
         CodecCase("internal found", InternalMessages.found) { generator in
             let results = generator.some(3) { $0.some(4) { $0.scored() } }
@@ -202,20 +202,21 @@ struct CodecCase: Sendable, CustomStringConvertible {
                 work: SearchWork(distances: generator.number(), hops: generator.number()), estimates: results.map { _ in generator.estimate() })
         },
         CodecCase("internal get", InternalMessages.get) { generator in
-            ShardGet(shard: generator.shard(), ids: generator.some(5) { $0.id() }, parts: generator.parts(), condition: generator.condition())
+            ShardGet(shard: generator.shard(), ids: generator.some(5) { $0.id() }, parts: generator.parts(), condition: generator.condition(), filter: generator.filter())
         },
         CodecCase("internal points", InternalMessages.points) { generator in
             ShardPoints(points: generator.some(4) { $0.storedPoint() }, appliedSequence: generator.number())
         },
         CodecCase("internal scroll", InternalMessages.scroll) {
             ShardScroll(
-                shard: $0.shard(), after: $0.bool() ? $0.id() : nil, limit: 1 + $0.below(10_000), parts: $0.parts(), condition: $0.condition())
+                shard: $0.shard(), after: $0.bool() ? $0.id() : nil, limit: 1 + $0.below(10_000), parts: $0.parts(), condition: $0.condition(),
+                filter: $0.filter())
         },
         CodecCase("internal scrollPage", InternalMessages.scrollPage) { generator in
             ScrollPage(points: generator.some(4) { $0.storedPoint() }, hasMore: generator.bool())
         },
-        CodecCase("internal count", InternalMessages.count) { (shard: $0.shard(), condition: $0.condition()) },
-        CodecCase("internal counted", InternalMessages.counted) { ShardCount(count: $0.number(), appliedSequence: $0.number()) },
+        CodecCase("internal count", InternalMessages.count) { (shard: $0.shard(), filter: $0.filter(), condition: $0.condition()) },
+        CodecCase("internal counted", InternalMessages.counted) { ShardCount(count: $0.number(), appliedSequence: $0.number(), isFiltered: $0.bool()) },
         CodecCase("internal sample", InternalMessages.sample) {
             ShardSample(shard: $0.shard(), field: $0.below(16), count: $0.below(100_000), seed: $0.next())
         },
@@ -225,6 +226,14 @@ struct CodecCase: Sendable, CustomStringConvertible {
         },
         CodecCase("internal trained", InternalMessages.trained) { $0.bytes($0.below(200)) },
         CodecCase("internal shard", InternalMessages.shard) { $0.shard() },
+    ]
+
+    static let access = [
+        CodecCase("createKey", PublicMessages.createKey) { $0.caller() },
+        CodecCase("keyCreated", PublicMessages.keyCreated) { (key: $0.text(), info: $0.accessKey()) },
+        CodecCase("keys", PublicMessages.keys) { generator in generator.some(3) { $0.accessKey() } },
+        CodecCase("revokeKey", PublicMessages.revokeKey) { $0.text() },
+        CodecCase("caller", PublicMessages.caller) { $0.caller() },
     ]
 
     static let membership = [

@@ -123,7 +123,7 @@ final class FakeCluster: ClusterOperations {
         }
     }
 
-    func count(_ collection: String, read: ReadOptions, deadline: Deadline?) async throws -> CountAnswer {
+    func count(_ collection: String, within filter: PayloadFilter?, read: ReadOptions, deadline: Deadline?) async throws -> CountAnswer {
         CountAnswer(count: UInt64(state.withLock { $0.points.count }), coverage: Self.coverage)
     }
 
@@ -219,7 +219,7 @@ final class FakeWorker: ShardOperations, MembershipOperations {
             hasMore: true)
     }
 
-    func count(_ shard: ShardID, condition: ReadCondition, deadline: Deadline?) async throws -> ShardCount {
+    func count(_ shard: ShardID, within filter: PayloadFilter?, condition: ReadCondition, deadline: Deadline?) async throws -> ShardCount {
         ShardCount(count: UInt64(shard.number), appliedSequence: 8)
     }
 

@@ -64,6 +64,36 @@ extension SeededGenerator {
 
     mutating func condition() -> ReadCondition { ReadCondition(isPrimary: bool(), sequence: number()) }
 
+    mutating func filter() -> PayloadFilter? {
+        if bool() { return nil }
+        let conditions = (0...below(3)).map { index in
+            let values: [PayloadFilter.Value] = (0...below(3)).map { _ in
+                switch below(3) {
+                case 0: .bool(bool())
+                case 1: .integer(Int64(truncatingIfNeeded: next()))
+                default: .string(text())
+                }
+            }
+            return PayloadFilter.Condition(key: "key\(index)", values: values)
+        }
+        return try? PayloadFilter(conditions)
+    }
+
+    mutating func caller() -> CallerInfo {
+        let grants: [Grant] = some(3) { generator in
+            let role = Role.allCases[generator.below(3)]
+            return generator.bool() ? (try? Grant(role, on: .cluster)) : (try? Grant(role, on: .collections("c\(generator.below(9))*")))
+        }.compactMap(\.self)
+        let limits = RequestLimits(
+            requestsPerSecond: bool() ? nil : Double(1 + below(99)), requestBytes: bool() ? nil : 1 + below(1 << 20), batch: bool() ? nil : 1 + below(99),
+            ef: bool() ? nil : 1 + below(99), limit: bool() ? nil : 1 + below(99))
+        return CallerInfo(name: text(), grants: grants, filter: filter(), limits: limits, expiresMilliseconds: bool() ? nil : 1 + number() / 2)
+    }
+
+    mutating func accessKey() -> AccessKeyInfo {
+        AccessKeyInfo(id: text(), caller: caller(), createdMilliseconds: number(), lastUsedMilliseconds: bool() ? nil : 1 + number() / 2)
+    }
+
     mutating func readOptions() -> ReadOptions {
         ReadOptions(consistency: ReadConsistency.allCases[below(2)], session: bool() ? nil : session())
     }

@@ -55,7 +55,7 @@ private final class HoldingWorker: ShardOperations, BackupWorker {
     func search(_ request: NodeSearchRequest) async throws -> NodeSearchResponse { throw Self.notAsked }
     func get(_ request: ShardGet) async throws -> ShardPoints { throw Self.notAsked }
     func scroll(_ request: ShardScroll) async throws -> ScrollPage { throw Self.notAsked }
-    func count(_ shard: ShardID, condition: ReadCondition, deadline: Deadline?) async throws -> ShardCount { throw Self.notAsked }
+    func count(_ shard: ShardID, within filter: PayloadFilter?, condition: ReadCondition, deadline: Deadline?) async throws -> ShardCount { throw Self.notAsked }
     func sample(_ request: ShardSample) async throws -> [UInt8] { throw Self.notAsked }
     func train(_ request: CodecTrainingRequest) async throws -> [UInt8] { throw Self.notAsked }
     func status() async throws -> NodeStatus { NodeStatus(replicas: []) }

@@ -31,7 +31,7 @@ private final class TrainingWorker: ShardOperations {
         }
     }
 
-    func count(_ shard: ShardID, condition: ReadCondition, deadline: Deadline?) async throws -> ShardCount {
+    func count(_ shard: ShardID, within filter: PayloadFilter?, condition: ReadCondition, deadline: Deadline?) async throws -> ShardCount {
         ShardCount(count: state.withLock { $0.points }, appliedSequence: 1)
     }
 

@@ -77,7 +77,17 @@ import Testing
             collection: CollectionSpec(name: "c", fields: fields, shardCount: 4))
     }
 
+    private static let filters = [
+        try! PayloadFilter([.init(key: "tenant", values: [.string("a"), .integer(-1), .bool(false)])]),
+        try! PayloadFilter([.init(key: "b", values: [.bool(true)]), .init(key: "a", values: [.integer(.max)])]),
+    ]
+
     private func operation(_ generator: inout SeededGenerator) -> PointOperation {
+        let operation = unguarded(&generator)
+        return Bool.random(using: &generator) ? operation : .guarded(Self.filters[Int.random(in: 0...1, using: &generator)], operation)
+    }
+
+    private func unguarded(_ generator: inout SeededGenerator) -> PointOperation {
         let id: PointID = Bool.random(using: &generator) ? .number(generator.next()) : .uuid(high: generator.next(), low: generator.next())
         switch Int.random(in: 0..<5, using: &generator) {
         case 0:

@@ -31,7 +31,15 @@ import Testing
         await shard.node.close()
     }
 
+    /// Every third number.
+    private static let filter = try! PayloadFilter([.init(key: "n", values: stride(from: 0, to: 100, by: 3).map { .integer($0) })])
+
     private static func operation(_ generator: inout SeededGenerator) -> PointOperation {
+        let operation = unguarded(&generator)
+        return Int.random(in: 0..<3, using: &generator) == 0 ? .guarded(filter, operation) : operation
+    }
+
+    private static func unguarded(_ generator: inout SeededGenerator) -> PointOperation {
         let id = PointID.number(UInt64.random(in: 0..<400, using: &generator))
         switch Int.random(in: 0..<10, using: &generator) {
         case 0..<6:
@@ -42,8 +50,9 @@ import Testing
             }
             return .upsert(Point(id: id, vectors: vectors, payload: PayloadCoding.encode(["n": .integer(Int64.random(in: 0..<100, using: &generator))])))
         case 6, 7: return .delete(id)
+        case 8 where Bool.random(using: &generator): return .setPayload(id, ["n": .integer(Int64.random(in: 0..<100, using: &generator))])
         case 8: return .setPayload(id, ["extra": .string("x\(Int.random(in: 0..<5, using: &generator))")])
-        default: return .deletePayloadKeys(id, ["extra"])
+        default: return .deletePayloadKeys(id, Bool.random(using: &generator) ? ["extra"] : ["extra", "n"])
         }
     }
 
@@ -54,6 +63,7 @@ import Testing
         for point in scrolled {
             #expect(ModelShard.Entry(vectors: point.vectors, payload: try PayloadCoding.decode(point.payload)) == model.points[point.id])
         }
+        try await checkFiltered(shard, model, &generator)
         let ids = (0..<400).map { PointID.number($0) }
         #expect(try await shard.get(ids).map(\.id) == ids.filter { model.points[$0] != nil })
         let withVector = model.points.filter { $0.value.vectors.contains { $0.field == 0 } }
@@ -68,6 +78,39 @@ import Testing
             #expect(Set(approximate.map(\.id)).count == approximate.count)
             #expect(approximate.allSatisfy { withVector[$0.id] != nil })
             #expect(approximate.map(\.id).filter(Set(expected.prefix(10)).contains).count >= 8)
+        }
+    }
+
+    /// What a caller with the filter finds.
+    private static func checkFiltered(_ shard: TestShard, _ model: ModelShard, _ generator: inout SeededGenerator) async throws {
+        let admitted = model.points.filter { filter.matches($0.value.payload) }
+        let count = try await shard.node.count(TestShard.id, within: filter, condition: ReadCondition(), deadline: nil)
+        #expect(count.isFiltered && count.count == UInt64(admitted.count))
+        for page in [7, 1_000] {
+            var found: [PointID] = []
+            while true {
+                let next = try await shard.node.scroll(
+                    ShardScroll(shard: TestShard.id, after: found.last, limit: page, parts: PointParts(), filter: filter))
+                found += next.points.map(\.id)
+                if !next.hasMore { break }
+            }
+            #expect(found == admitted.keys.sorted())
+        }
+        let ids = (0..<400).map { PointID.number($0) }
+        let got = try await shard.node.get(ShardGet(shard: TestShard.id, ids: ids, parts: PointParts(vectors: true), filter: filter)).points
+        #expect(got.map(\.id) == ids.filter { admitted[$0] != nil } && got.allSatisfy(\.payload.isEmpty))
+        let withVector = admitted.filter { $0.value.vectors.contains { $0.field == 0 } }
+        for isExact in [true, false] {
+            let query = generator.gaussians(8)
+            let expected = withVector.keys.sorted { left, right in
+                let (l, r) = (distance(query, withVector[left]), distance(query, withVector[right]))
+                return l != r ? l < r : left < right
+            }
+            let request = NodeSearchRequest(
+                shards: [TestShard.id], queries: [SearchQuery(field: 0, vector: DenseVector(query), limit: 10, exact: isExact)], filter: filter)
+            let found = try await shard.node.search(request).results[0].map(\.id)
+            if isExact { #expect(found == Array(expected.prefix(10))) }
+            #expect(found.count == min(10, expected.count) && found.allSatisfy { withVector[$0] != nil })
         }
     }
 

@@ -76,6 +76,16 @@ struct ModelShard {
 
     var points: [PointID: Entry] = [:]
 
+    /// Tried on a copy, and kept only if it touched nothing outside and left nothing there.
+    private mutating func apply(_ operation: PointOperation, within filter: PayloadFilter) throws -> OperationOutcome {
+        if let present = points[operation.id], !filter.matches(present.payload) { return operation.upserted == nil ? .notFound : .outside }
+        var changed = self
+        let outcome = try changed.apply(operation)
+        if outcome == .applied, let after = changed.points[operation.id], !filter.matches(after.payload) { return .outside }
+        self = changed
+        return outcome
+    }
+
     mutating func apply(_ operation: PointOperation) throws -> OperationOutcome {
         switch operation {
         case .upsert(let point):
@@ -91,6 +101,7 @@ struct ModelShard {
         case .deletePayloadKeys(let id, let keys):
             guard points[id] != nil else { return .notFound }
             for key in keys { points[id]?.payload[key] = nil }
+        case .guarded(let filter, let inner): return try apply(inner, within: filter)
         }
         return .applied
     }

@@ -29,6 +29,22 @@ def wait_for(condition, what, seconds=30.0, describe=lambda: ""):
         time.sleep(0.01)
 
 
+class _Bearer(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor, grpc.StreamUnaryClientInterceptor):
+    def __init__(self, key):
+        self.key = key
+
+    def _call(self, continuation, details, request):
+        metadata = [*(details.metadata or ()), ("authorization", f"Bearer {self.key}")]
+        return continuation(details._replace(metadata=metadata), request)
+
+    intercept_unary_unary = intercept_unary_stream = intercept_stream_unary = _call
+
+
+def with_key(channel, key):
+    """The channel, with an API key or a token beside every call."""
+    return grpc.intercept_channel(channel, _Bearer(key)) if key else channel
+
+
 class Process:
     """One executable with a data folder of its own, which survives restarts."""
 
@@ -90,8 +106,9 @@ class Process:
 class Cluster:
     """A coordinator and `workers` shard workers."""
 
-    def __init__(self, workers=1, worker_arguments=(), coordinator_arguments=(), security=None):
-        """`security`: as `certificates.Security`; without it nothing is encrypted."""
+    def __init__(self, workers=1, worker_arguments=(), coordinator_arguments=(), security=None, key=None):
+        """`security`: as `certificates.Security`; without it nothing is encrypted. `key`: of the administrator, where the coordinator's arguments ask
+        for one."""
         self.folder, self.security = pathlib.Path(tempfile.mkdtemp(prefix="needletail-test-")), security
         if security:
             worker_arguments, coordinator_arguments = [*worker_arguments, *security.flags("shard")], [*coordinator_arguments, *security.flags("coordinator")]
@@ -99,8 +116,9 @@ class Cluster:
         self.workers = []
         for _ in range(workers):
             self.add_worker(*worker_arguments)
-        self.channel = (grpc.secure_channel(self.coordinator.address, security.credentials(), options=UNLIMITED) if security
-                        else grpc.insecure_channel(self.coordinator.address, options=UNLIMITED))
+        self.plain_channel = (grpc.secure_channel(self.coordinator.address, security.credentials(), options=UNLIMITED) if security
+                              else grpc.insecure_channel(self.coordinator.address, options=UNLIMITED))
+        self.channel = with_key(self.plain_channel, key)
         from needletail.v1 import cluster_pb2, cluster_pb2_grpc, collections_pb2_grpc, points_pb2_grpc
 
         self.collections = collections_pb2_grpc.CollectionsStub(self.channel)
@@ -133,7 +151,7 @@ class Cluster:
         return self
 
     def __exit__(self, kind, *_):
-        self.channel.close()
+        self.plain_channel.close()
         processes = [*self.workers, self.coordinator]
         is_clean = False
         try:

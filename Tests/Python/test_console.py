@@ -197,3 +197,33 @@ def test_pages_may_do_nothing_else(browser, cluster):
     policy = answer.getheader("content-security-policy")
     assert "default-src 'none'" in policy and "unsafe" not in policy and "http" not in policy
     assert answer.getheader("x-content-type-options") == "nosniff" and b"<script type" in answer.read()
+
+
+def test_the_console_asks_for_a_key_and_keeps_it_in_its_tab(browser, tmp_path):
+    admin = "the-administrators-key-for-the-console"
+    (tmp_path / "admin").write_text(admin)
+    with Cluster(coordinator_arguments=["--admin-key-file", str(tmp_path / "admin")], key=admin) as running:
+        origin = f"http://127.0.0.1:{running.coordinator.admin_port}/"
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(origin)
+        page.get_by_text("A key is asked for").wait_for()
+        page.get_by_label("API key or token").fill("a wrong one")
+        page.get_by_role("button", name="Use").click()
+        page.locator("#key-said").get_by_text("not valid").wait_for()
+        page.get_by_label("API key or token").fill(admin)
+        page.get_by_role("button", name="Use").click()
+        page.get_by_text("All is well").wait_for()
+        assert page.locator("#locked").is_hidden()
+        shoot(page, "console-with-key")
+        # The tab knows it after a reload; another one does not, and nothing else keeps it.
+        page.reload()
+        page.get_by_text("All is well").wait_for()
+        assert page.evaluate("Object.keys(localStorage).length") == 0 and not context.cookies() and admin not in page.url
+        other = context.new_page()
+        other.goto(origin)
+        other.get_by_text("A key is asked for").wait_for()
+        page.get_by_role("button", name="Forget the key").click()
+        page.get_by_text("A key is asked for").wait_for()
+        assert page.evaluate("sessionStorage.length") == 0
+        context.close()

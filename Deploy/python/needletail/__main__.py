@@ -12,6 +12,7 @@ from needletail.retries import NeedletailError
 def main() -> int:
     parser = argparse.ArgumentParser(prog="needletail-py", description=__doc__)
     parser.add_argument("--endpoint", help="host:port of a coordinator; NEEDLETAIL_ENDPOINT, or 127.0.0.1:7460, if absent")
+    parser.add_argument("--api-key-file", help="file with the API key or token to send; the one in NEEDLETAIL_API_KEY if absent")
     commands = parser.add_subparsers(dest="command", required=True)
     load = commands.add_parser("import", help="write the rows of Parquet or Arrow files as points")
     load.add_argument("collection")
@@ -32,7 +33,7 @@ def main() -> int:
         print("needletail-py: this needs pyarrow; install needletail[arrow]", file=sys.stderr)
         return 1
     try:
-        with Client(options.endpoint) as client:
+        with Client(options.endpoint, api_key_file=options.api_key_file) as client:
             if options.command == "export":
                 count = arrow.export_file(client, options.collection, options.path, with_vectors=not options.no_vectors,
                                           with_payload=not options.no_payload)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -55,6 +56,11 @@ class Hit:
     vectors: dict[str, np.ndarray] = field(default_factory=dict)
 
 
+def _authorization(file: str | os.PathLike[str] | None) -> list[tuple[str, str]]:
+    key = (pathlib.Path(file).read_text() if file else os.environ.get("NEEDLETAIL_API_KEY", "")).strip()
+    return [("authorization", f"Bearer {key}")] if key else []
+
+
 class Client:
     """A connection to a cluster through any of its coordinators. Threads may share it.
 
@@ -63,11 +69,12 @@ class Client:
     """
 
     def __init__(self, endpoint: str | None = None, *, timeout: float = 30.0, credentials: grpc.ChannelCredentials | None = None,
-                 metadata: Sequence[tuple[str, str]] = ()):
-        """`endpoint` is host:port; without it NEEDLETAIL_ENDPOINT, else 127.0.0.1:7460."""
+                 metadata: Sequence[tuple[str, str]] = (), api_key_file: str | os.PathLike[str] | None = None):
+        """`endpoint` is host:port; without it NEEDLETAIL_ENDPOINT, else 127.0.0.1:7460. The API key or token is what `api_key_file` has, or
+        NEEDLETAIL_API_KEY; none where both are absent."""
         self.endpoint = endpoint or os.environ.get("NEEDLETAIL_ENDPOINT", "127.0.0.1:7460")
         self.timeout = timeout
-        self.metadata = tuple(metadata)
+        self.metadata = (*metadata, *_authorization(api_key_file))
         self.channel = (grpc.secure_channel(self.endpoint, credentials, options=OPTIONS) if credentials
                         else grpc.insecure_channel(self.endpoint, options=OPTIONS))
         self.collections = collections_pb2_grpc.CollectionsStub(self.channel)

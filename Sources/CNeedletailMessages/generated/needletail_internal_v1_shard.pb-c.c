@@ -3759,7 +3759,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__read_condition__descr
   (ProtobufCMessageInit) needletail__internal__v1__read_condition__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__search_request__field_descriptors[3] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__search_request__field_descriptors[4] =
 {
   {
     "shards",
@@ -3797,16 +3797,29 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__search_request__
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "filter",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__SearchRequest, filter),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__internal__v1__search_request__field_indices_by_name[] = {
   2,   /* field[2] = conditions */
+  3,   /* field[3] = filter */
   1,   /* field[1] = queries */
   0,   /* field[0] = shards */
 };
 static const ProtobufCIntRange needletail__internal__v1__search_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__search_request__descriptor =
 {
@@ -3816,7 +3829,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__search_request__descr
   "Needletail__Internal__V1__SearchRequest",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__SearchRequest),
-  3,
+  4,
   needletail__internal__v1__search_request__field_descriptors,
   needletail__internal__v1__search_request__field_indices_by_name,
   1,  needletail__internal__v1__search_request__number_ranges,
@@ -4273,7 +4286,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__search_reply__descrip
   (ProtobufCMessageInit) needletail__internal__v1__search_reply__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__get_request__field_descriptors[5] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__get_request__field_descriptors[6] =
 {
   {
     "shard",
@@ -4335,9 +4348,22 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__get_request__fie
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "filter",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__GetRequest, filter),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__internal__v1__get_request__field_indices_by_name[] = {
   4,   /* field[4] = condition */
+  5,   /* field[5] = filter */
   1,   /* field[1] = ids */
   0,   /* field[0] = shard */
   2,   /* field[2] = with_payload */
@@ -4346,7 +4372,7 @@ static const unsigned needletail__internal__v1__get_request__field_indices_by_na
 static const ProtobufCIntRange needletail__internal__v1__get_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 5 }
+  { 0, 6 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__get_request__descriptor =
 {
@@ -4356,7 +4382,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__get_request__descript
   "Needletail__Internal__V1__GetRequest",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__GetRequest),
-  5,
+  6,
   needletail__internal__v1__get_request__field_descriptors,
   needletail__internal__v1__get_request__field_indices_by_name,
   1,  needletail__internal__v1__get_request__number_ranges,
@@ -4491,7 +4517,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__get_reply__descriptor
   (ProtobufCMessageInit) needletail__internal__v1__get_reply__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__scroll_request__field_descriptors[6] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__scroll_request__field_descriptors[7] =
 {
   {
     "shard",
@@ -4565,10 +4591,23 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__scroll_request__
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "filter",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__ScrollRequest, filter),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__internal__v1__scroll_request__field_indices_by_name[] = {
   1,   /* field[1] = after */
   5,   /* field[5] = condition */
+  6,   /* field[6] = filter */
   2,   /* field[2] = limit */
   0,   /* field[0] = shard */
   3,   /* field[3] = with_payload */
@@ -4577,7 +4616,7 @@ static const unsigned needletail__internal__v1__scroll_request__field_indices_by
 static const ProtobufCIntRange needletail__internal__v1__scroll_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 6 }
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__scroll_request__descriptor =
 {
@@ -4587,7 +4626,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__scroll_request__descr
   "Needletail__Internal__V1__ScrollRequest",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__ScrollRequest),
-  6,
+  7,
   needletail__internal__v1__scroll_request__field_descriptors,
   needletail__internal__v1__scroll_request__field_indices_by_name,
   1,  needletail__internal__v1__scroll_request__number_ranges,
@@ -4645,7 +4684,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__scroll_reply__descrip
   (ProtobufCMessageInit) needletail__internal__v1__scroll_reply__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__count_request__field_descriptors[2] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__count_request__field_descriptors[3] =
 {
   {
     "shard",
@@ -4671,15 +4710,28 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__count_request__f
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "filter",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__CountRequest, filter),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__internal__v1__count_request__field_indices_by_name[] = {
   1,   /* field[1] = condition */
+  2,   /* field[2] = filter */
   0,   /* field[0] = shard */
 };
 static const ProtobufCIntRange needletail__internal__v1__count_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 3 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__count_request__descriptor =
 {
@@ -4689,14 +4741,14 @@ const ProtobufCMessageDescriptor needletail__internal__v1__count_request__descri
   "Needletail__Internal__V1__CountRequest",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__CountRequest),
-  2,
+  3,
   needletail__internal__v1__count_request__field_descriptors,
   needletail__internal__v1__count_request__field_indices_by_name,
   1,  needletail__internal__v1__count_request__number_ranges,
   (ProtobufCMessageInit) needletail__internal__v1__count_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__count_reply__field_descriptors[2] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__count_reply__field_descriptors[3] =
 {
   {
     "count",
@@ -4722,15 +4774,28 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__count_reply__fie
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "filtered",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__CountReply, filtered),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__internal__v1__count_reply__field_indices_by_name[] = {
   1,   /* field[1] = applied_sequence */
   0,   /* field[0] = count */
+  2,   /* field[2] = filtered */
 };
 static const ProtobufCIntRange needletail__internal__v1__count_reply__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 3 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__count_reply__descriptor =
 {
@@ -4740,7 +4805,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__count_reply__descript
   "Needletail__Internal__V1__CountReply",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__CountReply),
-  2,
+  3,
   needletail__internal__v1__count_reply__field_descriptors,
   needletail__internal__v1__count_reply__field_indices_by_name,
   1,  needletail__internal__v1__count_reply__number_ranges,

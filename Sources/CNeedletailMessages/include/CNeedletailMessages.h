@@ -6,6 +6,7 @@
 #include "grpc/reflection/v1/reflection.pb-c.h"
 #include "grpc/reflection/v1alpha/reflection.pb-c.h"
 #include "needletail/internal/v1/shard.pb-c.h"
+#include "needletail/v1/access.pb-c.h"
 #include "needletail/v1/backup.pb-c.h"
 #include "needletail/v1/cluster.pb-c.h"
 #include "needletail/v1/collections.pb-c.h"

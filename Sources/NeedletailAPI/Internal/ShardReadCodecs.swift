@@ -12,6 +12,7 @@ extension InternalMessages {
             message.pointee.with_payload = request.parts.payload ? 1 : 0
             message.pointee.with_vectors = request.parts.vectors ? 1 : 0
             message.pointee.condition = try arena.condition(request.condition)
+            message.pointee.filter = try arena.bytes(request.filter?.encoded ?? [])
             return message
         },
         read: { (message: UnsafePointer<Needletail__Internal__V1__GetRequest>) throws(NeedletailError) in
@@ -21,7 +22,7 @@ extension InternalMessages {
                 shard: try ShardID(request.shard),
                 ids: try messages(request.ids, request.n_ids) { id throws(NeedletailError) in try PointID(id) },
                 parts: PointParts(payload: request.with_payload != 0, vectors: request.with_vectors != 0),
-                condition: ReadCondition(request.condition))
+                condition: ReadCondition(request.condition), filter: try PayloadFilter(optional: request.filter))
         })
 
     public static let points = MessageCodec<ShardPoints>(
@@ -48,6 +49,7 @@ extension InternalMessages {
             message.pointee.with_payload = request.parts.payload ? 1 : 0
             message.pointee.with_vectors = request.parts.vectors ? 1 : 0
             message.pointee.condition = try arena.condition(request.condition)
+            message.pointee.filter = try arena.bytes(request.filter?.encoded ?? [])
             return message
         },
         read: { (message: UnsafePointer<Needletail__Internal__V1__ScrollRequest>) throws(NeedletailError) in
@@ -60,7 +62,7 @@ extension InternalMessages {
             return ShardScroll(
                 shard: try ShardID(request.shard), after: after, limit: Int(request.limit),
                 parts: PointParts(payload: request.with_payload != 0, vectors: request.with_vectors != 0),
-                condition: ReadCondition(request.condition))
+                condition: ReadCondition(request.condition), filter: try PayloadFilter(optional: request.filter))
         })
 
     public static let scrollPage = MessageCodec<ScrollPage>(
@@ -78,15 +80,19 @@ extension InternalMessages {
             return ScrollPage(points: points, hasMore: message.pointee.has_more != 0)
         })
 
-    public static let count = MessageCodec<(shard: ShardID, condition: ReadCondition)>(
+    public static let count = MessageCodec<(shard: ShardID, filter: PayloadFilter?, condition: ReadCondition)>(
         write: { count, arena throws(NeedletailError) in
             let message = try arena.make(Needletail__Internal__V1__CountRequest.self)
             message.pointee.shard = try arena.shardID(count.shard)
             message.pointee.condition = try arena.condition(count.condition)
+            message.pointee.filter = try arena.bytes(count.filter?.encoded ?? [])
             return message
         },
         read: { (message: UnsafePointer<Needletail__Internal__V1__CountRequest>) throws(NeedletailError) in
-            (shard: try ShardID(message.pointee.shard), condition: ReadCondition(message.pointee.condition))
+            (
+                shard: try ShardID(message.pointee.shard), filter: try PayloadFilter(optional: message.pointee.filter),
+                condition: ReadCondition(message.pointee.condition)
+            )
         })
 
     public static let counted = MessageCodec<ShardCount>(
@@ -94,11 +100,25 @@ extension InternalMessages {
             let message = try arena.make(Needletail__Internal__V1__CountReply.self)
             message.pointee.count = answer.count
             message.pointee.applied_sequence = answer.appliedSequence
+            message.pointee.filtered = answer.isFiltered ? 1 : 0
             return message
         },
         read: { (message: UnsafePointer<Needletail__Internal__V1__CountReply>) in
-            ShardCount(count: message.pointee.count, appliedSequence: message.pointee.applied_sequence)
+            ShardCount(count: message.pointee.count, appliedSequence: message.pointee.applied_sequence, isFiltered: message.pointee.filtered != 0)
         })
+}
+
+extension PayloadFilter {
+    /// nil when there is none.
+    /// - Throws: `invalidArgument` for bytes that are no filter: they must not count as none.
+    init?(optional data: ProtobufCBinaryData) throws(NeedletailError) {
+        if data.len == 0 { return nil }
+        do throws(NeedletailError) {
+            try self.init(encoded: byteArray(data))
+        } catch {
+            throw error.code == .dataLoss ? NeedletailError(.invalidArgument, error.message) : error
+        }
+    }
 }
 
 extension ReadCondition {

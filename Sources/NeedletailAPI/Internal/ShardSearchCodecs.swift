@@ -18,6 +18,7 @@ extension InternalMessages {
                 part.pointee.sequence = condition.sequence
                 return part
             }
+            message.pointee.filter = try arena.bytes(request.filter?.encoded ?? [])
             return message
         },
         read: { (message: UnsafePointer<Needletail__Internal__V1__SearchRequest>) throws(NeedletailError) in
@@ -32,7 +33,8 @@ extension InternalMessages {
                 },
                 queries: try messages(request.queries, request.n_queries) { query throws(NeedletailError) in try SearchQuery(query)
                 },
-                conditions: try messages(request.conditions, request.n_conditions) { ReadCondition($0.pointee) })
+                conditions: try messages(request.conditions, request.n_conditions) { ReadCondition($0.pointee) },
+                filter: try PayloadFilter(optional: request.filter))
         })
 
     public static let found = MessageCodec<NodeSearchResponse>(

@@ -2,7 +2,7 @@ public import NeedletailCore
 public import NeedletailGRPC
 
 extension GRPCRouter {
-    /// Serves the public API: `needletail.v1.Collections`, `Points` and `Cluster`.
+    /// Serves the public API: `needletail.v1.Collections`, `Points`, `Cluster`, `Backups` and `Access`.
     public mutating func registerCluster(_ operations: any ClusterOperations) {
         registerCollections(operations)
         registerWrites(operations)
@@ -10,6 +10,7 @@ extension GRPCRouter {
         registerStatus(operations)
         registerBackups(operations)
         registerMoves(operations)
+        registerAccess(operations)
     }
 
     private mutating func registerCollections(_ operations: any ClusterOperations) {

@@ -34,6 +34,12 @@ public enum PublicMethods {
     public static let backupOperations = GRPCMethod(service: backups, name: "Operations")
     public static let cancelBackup = GRPCMethod(service: backups, name: "Cancel")
 
+    public static let access = "needletail.v1.Access"
+    public static let createKey = GRPCMethod(service: access, name: "CreateKey")
+    public static let listKeys = GRPCMethod(service: access, name: "ListKeys")
+    public static let revokeKey = GRPCMethod(service: access, name: "RevokeKey")
+    public static let whoAmI = GRPCMethod(service: access, name: "WhoAmI")
+
     public static let status = GRPCMethod(service: cluster, name: "Status")
     public static let nodes = GRPCMethod(service: cluster, name: "Nodes")
     public static let shards = GRPCMethod(service: cluster, name: "Shards")

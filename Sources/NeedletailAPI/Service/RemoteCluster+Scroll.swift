@@ -23,6 +23,7 @@ extension RemoteCluster {
     /// A collection's points in order of their ids, page by page, as one call: the server reads ahead no further than the client's
     /// window.
     public func points(_ scroll: ScrollStream) async throws -> PointPages {
+        try Self.refuse(scroll.pages.filter)
         let message = try PublicMessages.scroll.encode(scroll)
         let responses = try await client.serverStreaming(
             PublicMethods.scroll, message, options: CallOptions(deadline: scroll.pages.deadline))

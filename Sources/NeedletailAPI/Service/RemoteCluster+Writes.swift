@@ -5,6 +5,7 @@ extension RemoteCluster {
     /// The public API has a method for each kind of operation, so a mixed write goes as several calls, one after the other and in
     /// order. When one fails, those before it have been carried out.
     public func write(_ request: PointsWrite) async throws -> WriteSummary {
+        try Self.refuse(request.filter)
         var total = WriteSummary()
         var start = 0
         while start < request.operations.count {

@@ -41,9 +41,9 @@ public struct RemoteShardWorker: ShardOperations {
             InternalMethods.scroll, InternalMessages.scroll, request, InternalMessages.scrollPage, deadline: request.deadline)
     }
 
-    public func count(_ shard: ShardID, condition: ReadCondition, deadline: Deadline?) async throws -> ShardCount {
+    public func count(_ shard: ShardID, within filter: PayloadFilter?, condition: ReadCondition, deadline: Deadline?) async throws -> ShardCount {
         try await client.call(
-            InternalMethods.count, InternalMessages.count, (shard: shard, condition: condition), InternalMessages.counted, deadline: deadline)
+            InternalMethods.count, InternalMessages.count, (shard: shard, filter: filter, condition: condition), InternalMessages.counted, deadline: deadline)
     }
 
     public func createReplica(_ assignment: ReplicaAssignment, deadline: Deadline?) async throws {

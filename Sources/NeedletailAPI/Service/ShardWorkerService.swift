@@ -25,7 +25,7 @@ extension GRPCRouter {
             return try await operations.scroll(request)
         }
         serve(InternalMethods.count, InternalMessages.count, InternalMessages.counted) { count, deadline in
-            try await operations.count(count.shard, condition: count.condition, deadline: deadline)
+            try await operations.count(count.shard, within: count.filter, condition: count.condition, deadline: deadline)
         }
         serve(InternalMethods.createReplica, InternalMessages.assignment, InternalMessages.empty) { assignment, deadline in
             try await operations.createReplica(assignment, deadline: deadline)

@@ -1,12 +1,29 @@
 // The cluster's API as the Connect protocol has it, and its metrics as Prometheus has them. 64-bit numbers come as text.
 
+// The key is this tab's: it goes when the tab is closed, and no other page sees it.
+const KEY = "needletail-key";
+let key = sessionStorage.getItem(KEY) || "";
+
+export function setKey(text) {
+  key = text.trim();
+  if (key) sessionStorage.setItem(KEY, key);
+  else sessionStorage.removeItem(KEY);
+}
+
+export const hasKey = () => key !== "";
+const authorized = (headers) => (key ? { ...headers, authorization: `Bearer ${key}` } : headers);
+
+async function refusal(answer, method) {
+  const body = await answer.json().catch(() => ({}));
+  return Object.assign(new Error(body.message || `${method} failed with ${answer.status}`), { status: answer.status });
+}
+
 export async function call(method, request = {}) {
   const answer = await fetch(`/needletail.v1.${method}`, {
-    method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(request),
+    method: "POST", headers: authorized({ "content-type": "application/json" }), body: JSON.stringify(request),
   });
-  const body = await answer.json();
-  if (!answer.ok) throw new Error(body.message || `${method} failed with ${answer.status}`);
-  return body;
+  if (!answer.ok) throw await refusal(answer, method);
+  return answer.json();
 }
 
 // Messages of a stream as they come: a byte of flags and four of length stand before each.
@@ -15,8 +32,8 @@ export async function* stream(method, request) {
   const envelope = new Uint8Array(5 + message.length);
   new DataView(envelope.buffer).setUint32(1, message.length);
   envelope.set(message, 5);
-  const answer = await fetch(`/needletail.v1.${method}`, { method: "POST", headers: { "content-type": "application/connect+json" }, body: envelope });
-  if (!answer.ok) throw new Error(`${method} failed with ${answer.status}`);
+  const answer = await fetch(`/needletail.v1.${method}`, { method: "POST", headers: authorized({ "content-type": "application/connect+json" }), body: envelope });
+  if (!answer.ok) throw await refusal(answer, method);
   const reader = answer.body.getReader();
   let rest = new Uint8Array(0);
   for (;;) {
@@ -43,7 +60,9 @@ export async function* stream(method, request) {
 
 // { name: [{ labels, value }] }
 export async function metrics() {
-  const text = await (await fetch("/metrics")).text();
+  const answer = await fetch("/metrics", { headers: authorized({}) });
+  if (!answer.ok) throw await refusal(answer, "metrics");
+  const text = await answer.text();
   const found = {};
   for (const line of text.split("\n")) {
     const match = /^(\w+)(?:\{(.*)\})? (\S+)$/.exec(line);

@@ -1,4 +1,4 @@
-import { call, idOf, idText, metrics, numbers, plain, stream } from "./api.js";
+import { call, hasKey, idOf, idText, metrics, numbers, plain, setKey, stream } from "./api.js";
 import { $, bytes, make, options, plot, show, table, whole } from "./dom.js";
 import { project } from "./projection.js";
 
@@ -252,12 +252,35 @@ function listEvents(events) {
   }));
 }
 
+// Keys
+
+$("#key-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  setKey(event.target.key.value);
+  event.target.reset();
+  look();
+});
+
+$("#forget").addEventListener("click", () => {
+  setKey("");
+  location.reload();
+});
+
+// Asks for a key, and asks nobody else until there is one.
+function ask(problem) {
+  $("#locked").hidden = false;
+  $("#key-said").textContent = hasKey() ? problem : "";
+  setKey("");
+}
+
 async function look() {
   const state = $("#state");
   try {
     const [status, { nodes = [] }, { shards = [] }, { operations = [], paused }, { events = [] }, { collections: all = [] }, found] = await Promise.all([
       call("Cluster/Status"), call("Cluster/Nodes"), call("Cluster/Shards"), call("Cluster/Operations"), call("Cluster/Events"), call("Collections/List"), metrics()]);
     collections = all;
+    $("#locked").hidden = true;
+    $("#forget").hidden = !hasKey();
     remember(found, shards);
     overview(status);
     map(nodes, shards, operations, paused);
@@ -272,6 +295,11 @@ async function look() {
     if (state.textContent !== text) state.textContent = text;
     state.className = isWell ? "" : "bad";
   } catch (error) {
+    if (error.status === 401 || error.status === 403) {
+      state.textContent = error.status === 401 ? "A key is asked for" : "This key does not show the cluster";
+      state.className = "bad";
+      return ask(error.message);
+    }
     state.textContent = `No answer from the coordinator: ${error.message}`;
     state.className = "bad";
   }

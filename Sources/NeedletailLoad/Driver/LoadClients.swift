@@ -27,6 +27,7 @@ final class LoadClients: Sendable {
             // What waits is for the load process to decide, not for the transport; and a server that is back is to be noticed at once.
             configuration.maxPendingCalls = 1 << 20
             configuration.maxBackoff = .milliseconds(200)
+            try configuration.authorize(keyFile: security.apiKeyFile)
             let client = GRPCClient(host: host, port: port, configuration: configuration, group: threads.group)
             let loop = client.eventLoop
             let executor = try await loop.submit { LoopExecutor.on(loop) }.get()

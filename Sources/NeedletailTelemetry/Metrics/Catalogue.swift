@@ -101,9 +101,11 @@ extension MetricDefinition {
     /// Of a coordinator.
     public static let ofCoordinators: [MetricDefinition] = [
         isLeader, nodes, collections, collectionPoints, shards, replicasWanted, replicasInSync, operations, events, queries, partialAnswers, hedges,
-        hedgesWon, retries, refusals, slowQueries, searchStages,
+        hedgesWon, retries, refusals, slowQueries, searchStages, auditFailures,
     ]
 
+    public static let auditFailures = MetricDefinition(
+        "needletail_audit_failures_total", .counter, "Lines of the audit log that could not be written.")
     public static let isLeader = MetricDefinition("needletail_coordinator_is_leader", .gauge, "1 where this coordinator leads the cluster.")
     public static let nodes = MetricDefinition(
         "needletail_nodes", .gauge, labels: ["state"], "Shard workers that are alive, silent or drained, as this coordinator sees them.")

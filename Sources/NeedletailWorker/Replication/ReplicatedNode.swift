@@ -204,8 +204,8 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
     func search(_ request: NodeSearchRequest) async throws -> NodeSearchResponse { try await local.search(request) }
     func get(_ request: ShardGet) async throws -> ShardPoints { try await local.get(request) }
     func scroll(_ request: ShardScroll) async throws -> ScrollPage { try await local.scroll(request) }
-    func count(_ shard: ShardID, condition: ReadCondition, deadline: Deadline?) async throws -> ShardCount {
-        try await local.count(shard, condition: condition, deadline: deadline)
+    func count(_ shard: ShardID, within filter: PayloadFilter?, condition: ReadCondition, deadline: Deadline?) async throws -> ShardCount {
+        try await local.count(shard, within: filter, condition: condition, deadline: deadline)
     }
     func sample(_ request: ShardSample) async throws -> [UInt8] { try await local.sample(request) }
     func train(_ request: CodecTrainingRequest) async throws -> [UInt8] { try await local.train(request) }

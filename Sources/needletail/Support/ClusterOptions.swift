@@ -11,7 +11,7 @@ struct ClusterOptions: ParsableArguments {
             valueName: "host:port"))
     var endpoint: String?
 
-    @OptionGroup(title: "Encryption") var security: ClientSecurityFlags
+    @OptionGroup(title: "Access and encryption") var security: ClientSecurityFlags
 
     @Option(help: ArgumentHelp("How long one request may take, in seconds.", valueName: "seconds"))
     var timeout: Double = 30

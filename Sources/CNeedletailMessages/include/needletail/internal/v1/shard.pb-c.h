@@ -176,7 +176,7 @@ struct  Needletail__Internal__V1__WriteReply
   ProtobufCMessage base;
   uint64_t sequence;
   /*
-   * One byte an operation: 1 applied, 2 not found.
+   * One byte an operation: 1 applied, 2 not found, 3 too large, 4 outside of a filter.
    */
   ProtobufCBinaryData outcomes;
 };
@@ -241,10 +241,14 @@ struct  Needletail__Internal__V1__SearchRequest
    */
   size_t n_conditions;
   Needletail__Internal__V1__ReadCondition **conditions;
+  /*
+   * A PayloadFilter: only points that it admits. Empty: all.
+   */
+  ProtobufCBinaryData filter;
 };
 #define NEEDLETAIL__INTERNAL__V1__SEARCH_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__search_request__descriptor) \
-    , 0,NULL, 0,NULL, 0,NULL }
+    , 0,NULL, 0,NULL, 0,NULL, {0,NULL} }
 
 
 struct  Needletail__Internal__V1__Scored
@@ -345,10 +349,14 @@ struct  Needletail__Internal__V1__GetRequest
   protobuf_c_boolean with_payload;
   protobuf_c_boolean with_vectors;
   Needletail__Internal__V1__ReadCondition *condition;
+  /*
+   * As in SearchRequest.
+   */
+  ProtobufCBinaryData filter;
 };
 #define NEEDLETAIL__INTERNAL__V1__GET_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__get_request__descriptor) \
-    , NULL, 0,NULL, 0, 0, NULL }
+    , NULL, 0,NULL, 0, 0, NULL, {0,NULL} }
 
 
 struct  Needletail__Internal__V1__Stored
@@ -389,10 +397,14 @@ struct  Needletail__Internal__V1__ScrollRequest
   protobuf_c_boolean with_payload;
   protobuf_c_boolean with_vectors;
   Needletail__Internal__V1__ReadCondition *condition;
+  /*
+   * As in SearchRequest.
+   */
+  ProtobufCBinaryData filter;
 };
 #define NEEDLETAIL__INTERNAL__V1__SCROLL_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__scroll_request__descriptor) \
-    , NULL, NULL, 0, 0, 0, NULL }
+    , NULL, NULL, 0, 0, 0, NULL, {0,NULL} }
 
 
 struct  Needletail__Internal__V1__ScrollReply
@@ -412,10 +424,14 @@ struct  Needletail__Internal__V1__CountRequest
   ProtobufCMessage base;
   Needletail__Internal__V1__ShardId *shard;
   Needletail__Internal__V1__ReadCondition *condition;
+  /*
+   * As in SearchRequest.
+   */
+  ProtobufCBinaryData filter;
 };
 #define NEEDLETAIL__INTERNAL__V1__COUNT_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__count_request__descriptor) \
-    , NULL, NULL }
+    , NULL, NULL, {0,NULL} }
 
 
 struct  Needletail__Internal__V1__CountReply
@@ -423,10 +439,14 @@ struct  Needletail__Internal__V1__CountReply
   ProtobufCMessage base;
   uint64_t count;
   uint64_t applied_sequence;
+  /*
+   * Only what the filter admits was counted.
+   */
+  protobuf_c_boolean filtered;
 };
 #define NEEDLETAIL__INTERNAL__V1__COUNT_REPLY__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__count_reply__descriptor) \
-    , 0, 0 }
+    , 0, 0, 0 }
 
 
 struct  Needletail__Internal__V1__Field
