@@ -157,7 +157,10 @@ let package = Package(
             swiftSettings: strict),
 
         .target(name: "NeedletailCertificates", dependencies: ["NeedletailCore", x509, asn1, crypto], swiftSettings: strict),
-        .target(name: "NeedletailFlags", dependencies: ["NeedletailCore", "NeedletailHTTP2", "NeedletailClient", arguments], swiftSettings: strict),
+        .target(
+            name: "NeedletailFlags",
+            dependencies: ["NeedletailCore", "NeedletailHTTP2", "NeedletailClient", "NeedletailTelemetry", arguments, signals, logging, yams],
+            swiftSettings: strict),
 
         // Layer 7: flags in, one configuration value, run.
         .executableTarget(

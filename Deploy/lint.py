@@ -48,9 +48,9 @@ OWNER = {  # third-party and C modules, and who may import them
     "AsyncHTTPClient": {"NeedletailBackup"}, "NIOHTTP1": {"NeedletailBackup"},
     "Crypto": {"NeedletailBackup", "NeedletailCertificates", "NeedletailSecurity"}, "JWTKit": {"NeedletailSecurity"},
     "NIOCore": {"NeedletailAdmin", "NeedletailCoordinator", "NeedletailBackup", "NeedletailEtcd", "NeedletailHTTP2", "NeedletailGRPC", "NeedletailAPI", "NeedletailLoad", "needletail-bench"},
-    "Histogram": {"NeedletailLoad"}, "Yams": {"NeedletailLoad"},
+    "Histogram": {"NeedletailLoad"}, "Yams": {"NeedletailLoad", "NeedletailFlags"},
     "Hummingbird": {"NeedletailAdmin"}, "HummingbirdCore": {"NeedletailAdmin"}, "HTTPTypes": {"NeedletailAdmin"},
-    "UnixSignals": {"needletail", "needletail-coordinator", "needletail-shard", "needletail-load"},
+    "UnixSignals": {"NeedletailFlags", "needletail", "needletail-coordinator", "needletail-shard", "needletail-load"},
     "ServiceLifecycle": {"NeedletailWorker", "NeedletailCoordinator", "needletail", "needletail-coordinator", "needletail-shard"},
     "ArgumentParser": {"NeedletailFlags", "needletail", "needletail-coordinator", "needletail-shard", "needletail-bench", "needletail-load"},
 }

@@ -28,10 +28,10 @@ extension Coordinator {
     private func ended(_ profile: SearchProfile, _ request: PointsSearch, _ error: (any Error)?) {
         profile.record(in: RequestScope.current?.span)
         metrics?.searched(queries: request.queries.count, profile)
-        guard let slowQueries else { return }
+        guard let slowQueries, let threshold = live.current.slowQuery else { return }
         let now = profile.merged ?? .now
         let took = profile.began.duration(to: now)
-        guard took >= slowQueries.threshold else { return }
+        guard took >= threshold else { return }
         metrics?.slow()
         slowQueries.note(profile.account(of: request, took: took, error: error), at: now)
     }

@@ -96,7 +96,8 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
     let leaseLength: Duration
     /// Opens places for backups.
     let places: BackupPlaces
-    let policy: MovePolicy
+    let live: LiveSettings
+    var policy: MovePolicy { live.current.moves }
     let metrics: CoordinatorMetrics?
     let tracer: Tracer?
     let slowQueries: SlowQueryLog?
@@ -118,20 +119,20 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
     ///   - connectCoordinator: for requests that another coordinator is to be asked; not used with a store of one coordinator.
     /// - Throws: `dataLoss` when they are damaged, `unimplemented` when a newer version wrote them.
     public static func open(
-        metadata: any MetadataStore, leaseLength: Duration = .seconds(2), policy: MovePolicy = MovePolicy(), backups: BackupPlaces = BackupPlaces(),
+        metadata: any MetadataStore, leaseLength: Duration = .seconds(2), live: LiveSettings = LiveSettings(), backups: BackupPlaces = BackupPlaces(),
         metrics: CoordinatorMetrics? = nil, tracer: Tracer? = nil, slowQueries: SlowQueryLog? = nil, connectCoordinator: ConnectCoordinator? = nil,
         connect: @escaping Connect
     ) async throws -> Coordinator {
         let cluster = try await identity(metadata)
         let copy = try MetadataCopy(try await metadata.entries(prefix: ""))
         let coordinator = Coordinator(
-            cluster, metadata, leaseLength, policy, backups, copy, metrics, tracer, slowQueries, connect, connectCoordinator ?? { _ in throw notLeading })
+            cluster, metadata, leaseLength, live, backups, copy, metrics, tracer, slowQueries, connect, connectCoordinator ?? { _ in throw notLeading })
         if metadata.isExclusive { try await coordinator.leadAlone() }
         return coordinator
     }
 
     private init(
-        _ cluster: UInt64, _ metadata: any MetadataStore, _ leaseLength: Duration, _ policy: MovePolicy, _ places: BackupPlaces, _ copy: MetadataCopy,
+        _ cluster: UInt64, _ metadata: any MetadataStore, _ leaseLength: Duration, _ live: LiveSettings, _ places: BackupPlaces, _ copy: MetadataCopy,
         _ metrics: CoordinatorMetrics?, _ tracer: Tracer?, _ slowQueries: SlowQueryLog?, _ connect: @escaping Connect,
         _ connectCoordinator: @escaping ConnectCoordinator
     ) {
@@ -139,13 +140,13 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
         self.metadata = metadata
         self.leaseLength = leaseLength
         self.places = places
-        self.policy = policy
+        self.live = live
         self.metrics = metrics
         self.tracer = tracer
         self.slowQueries = slowQueries
         self.connect = connect
         self.connectCoordinator = connectCoordinator
-        state = Mutex(State(copy: copy, membership: Membership(lease: Self.lease, workWindow: max(policy.stableFor, Self.leastWorkWindow))))
+        state = Mutex(State(copy: copy, membership: Membership(lease: Self.lease, workWindow: max(live.current.moves.stableFor, Self.leastWorkWindow))))
         failover = Failover(lease: Self.lease)
     }
 

@@ -2,7 +2,7 @@ public import Logging
 internal import NeedletailAPI
 internal import NeedletailAdmin
 internal import NeedletailBackup
-public import NeedletailCluster
+internal import NeedletailCluster
 internal import NeedletailCore
 internal import NeedletailGRPC
 public import NeedletailHTTP2
@@ -27,8 +27,6 @@ public struct CoordinatorConfiguration: Sendable {
     public var environment: [String: String] = [:]
     /// Of the lease that a coordinator which shares its metadata with others has there: when the leader dies, another takes over after it.
     public var leaseLength = Duration.seconds(2)
-    /// When and how much the cluster moves replicas by itself.
-    public var moves = MovePolicy()
     public var transportThreads = 1
     /// The certificate to show and the authorities to trust; nil: without TLS.
     public var tls: TLSFiles?
@@ -38,8 +36,8 @@ public struct CoordinatorConfiguration: Sendable {
     public var otherCredentials: [TLSCredentials] = []
     /// Where traces go; nil: there are none.
     public var tracing: TracingConfiguration?
-    /// Queries that take longer are logged; nil: none.
-    public var slowQuery: Duration?
+    /// What may change later.
+    public var live = LiveSettings.Values()
     /// Who may do what, and who writes down what they did.
     public var access = AccessConfiguration()
     /// How long requests under way may take when the process is asked to stop.
@@ -60,11 +58,14 @@ public final class CoordinatorService: Service {
     private let configuration: CoordinatorConfiguration
     private let logger: Logger
     private let whenListening: @Sendable (Int, Int) -> Void
+    /// What may change while it runs.
+    public let live: LiveSettings
 
     /// - Parameter whenListening: called with the port and the admin port (0 without one) once the coordinator listens on both.
     public init(configuration: CoordinatorConfiguration, logger: Logger, whenListening: @escaping @Sendable (Int, Int) -> Void = { _, _ in }) {
         self.configuration = configuration
         self.logger = logger
+        live = LiveSettings(configuration.live)
         self.whenListening = whenListening
     }
 
@@ -77,8 +78,8 @@ public final class CoordinatorService: Service {
         if !metadata.isExclusive { try checkAdvertised() }
         let registry = MetricsRegistry(MetricDefinition.ofProcesses + MetricDefinition.ofCoordinators)
         ProcessMetrics.register(registry)
-        let tracer = configuration.tracing.map { tracing in
-            Tracer(service: "needletail-coordinator", resource: Self.resource(configuration), sampleRate: tracing.sampleRate, metrics: registry)
+        let tracer = configuration.tracing.map { [live] _ in
+            Tracer(service: "needletail-coordinator", resource: Self.resource(configuration), sampleRate: live.current.traceSample, metrics: registry)
         }
         let coordinator = try await open(metadata, credentials, threads, CoordinatorMetrics(registry), tracer)
         coordinator.report(to: registry)
@@ -144,9 +145,9 @@ public final class CoordinatorService: Service {
             return GRPCClient(host: host, port: port, configuration: configuration, group: threads.group)
         }
         return try await Coordinator.open(
-            metadata: metadata, leaseLength: configuration.leaseLength, policy: configuration.moves,
+            metadata: metadata, leaseLength: configuration.leaseLength, live: live,
             backups: BackupPlaces(environment: configuration.environment), metrics: metrics, tracer: tracer,
-            slowQueries: configuration.slowQuery.map { SlowQueryLog(threshold: $0, logger: logger) },
+            slowQueries: SlowQueryLog(logger: logger),
             connectCoordinator: { address in
                 let client = try client(address, .coordinator)
                 return Coordinator.CoordinatorLink(

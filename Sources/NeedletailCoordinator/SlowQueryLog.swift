@@ -14,14 +14,10 @@ public final class SlowQueryLog: Sendable {
     /// Records within a second; of more only the number is told, in the next one.
     private static let perSecond = 10
 
-    let threshold: Duration
     private let logger: Logger
     private let state = Mutex(State())
 
-    public init(threshold: Duration, logger: Logger) {
-        self.threshold = threshold
-        self.logger = logger
-    }
+    public init(logger: Logger) { self.logger = logger }
 
     func note(_ metadata: @autoclosure () -> Logger.Metadata, at now: ContinuousClock.Instant = .now) {
         guard let suppressed = admit(now) else { return }

@@ -34,7 +34,7 @@ public struct GRPCRouter: Sendable {
 
     /// Has every call that is registered so far go through a gate.
     public mutating func guardCalls(by gate: some CallGate) {
-        routes = routes.mapValues { Route(method: $0.method, handler: $0.handler.behind(gate), isEntry: $0.isEntry) }
+        routes = routes.mapValues { Route(method: $0.method, handler: $0.handler.behind(gate), isEntry: $0.isEntry, roles: $0.roles) }
     }
 
     private mutating func add(_ method: GRPCMethod, _ handler: Handler) {

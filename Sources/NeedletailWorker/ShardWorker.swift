@@ -71,14 +71,19 @@ extension ShardWorkerConfiguration {
 public final class ShardWorker: Service {
     private let configuration: ShardWorkerConfiguration
     private let logger: Logger
+    private let copyRate: CopyRate
     /// Called with the port and the admin port (0 without one) once the worker listens on both.
     private let whenListening: @Sendable (Int, Int) -> Void
 
     public init(configuration: ShardWorkerConfiguration, logger: Logger, whenListening: @escaping @Sendable (Int, Int) -> Void = { _, _ in }) {
         self.configuration = configuration
         self.logger = logger
+        copyRate = CopyRate(bytesPerSecond: configuration.copyBytesPerSecond)
         self.whenListening = whenListening
     }
+
+    /// What copies of replicas and backups may take from now on; 0: no limit.
+    public func setCopyRate(bytesPerSecond: UInt64) { copyRate.change(toBytesPerSecond: bytesPerSecond) }
 
     /// Until the process is asked to stop.
     /// - Throws: `failedPrecondition` when the folder is another process's or the coordinator another cluster's, what the disk and the
@@ -117,7 +122,7 @@ public final class ShardWorker: Service {
         let world = ReplicationWorld(
             node: NodeID(folder.nodeID), settings: ReplicationSettings(), startedAt: WallClock.microseconds(), began: .now, lease: lease,
             peer: { RemotePeer(client: try peers.client($0)) }, leader: coordinators, nudge: { nudges.nudge() },
-            local: node, reopened: { _ in nudges.nudge() }, logger: logger, copyRate: CopyRate(bytesPerSecond: configuration.copyBytesPerSecond))
+            local: node, reopened: { _ in nudges.nudge() }, logger: logger, copyRate: copyRate)
         let replication = ReplicatedNode(node, world: world, backups: BackupPlaces(environment: configuration.environment))
         node.report(to: registry)
         replication.report(to: registry)

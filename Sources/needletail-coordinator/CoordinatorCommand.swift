@@ -63,6 +63,7 @@ struct CoordinatorCommand: AsyncParsableCommand {
     var traceSample = 0.01
     @Option(help: "Log searches that take longer, as 100ms or 2s; none when left out.") var slowQuery: String?
     @OptionGroup(title: "Access") var access: AccessOptions
+    @OptionGroup(title: "Configuration") var configurationFlags: ConfigurationFlags
     @Option(help: "File to write the port and the admin port to once the coordinator listens.") var portFile: String?
     @Flag(help: "Stop when the standard input ends, with whatever started this.") var endWithInput = false
 
@@ -81,20 +82,9 @@ struct CoordinatorCommand: AsyncParsableCommand {
         configuration.leaseLength = .milliseconds(try Flags.check("--leader-lease", leaderLease, in: 500...600_000))
         configuration.dataDirectory = data
         configuration.environment = ProcessInfo.processInfo.environment
-        configuration.moves.limits = MoveLimits(
-            atOnce: try Flags.check("--moves", moves, in: 1...1_024), perNode: try Flags.check("--moves-per-node", movesPerNode, in: 1...1_024))
-        configuration.moves.lostAfter = .seconds(try Flags.check("--lost-after", lostAfter, in: 5...10_000_000))
-        configuration.moves.stableFor = .seconds(try Flags.check("--rebalance-after", rebalanceAfter, in: 0...10_000_000))
-        configuration.moves.rest = .seconds(try Flags.check("--rest", rest, in: 0...10_000_000))
-        configuration.moves.splitAboveBytes = splitAbove
-        // Otherwise what was merged might be split again.
-        if let mergeBelow, let splitAbove, mergeBelow > splitAbove / 2 {
-            throw NeedletailError(.invalidArgument, "--merge-below is at most half of --split-above, \(splitAbove / 2)")
-        }
-        configuration.moves.mergeBelowBytes = mergeBelow
         configuration.drainTime = .seconds(drainSeconds)
         configuration.tracing = try TracingConfiguration(endpoint: otlp, sampleRate: traceSample, authority: security.otlpAuthority)
-        configuration.slowQuery = try slowQuery.map { text throws(NeedletailError) in try Flags.duration("--slow-query", text) }
+        configuration.live = try live()
         configuration.access = try access.configuration()
         if let audit = configuration.access.audit {
             let signals = await UnixSignalsSequence(trapping: .sighup)
@@ -105,6 +95,14 @@ struct CoordinatorCommand: AsyncParsableCommand {
         let service = CoordinatorService(configuration: configuration, logger: logger) { port, adminPort in
             if let portFile { try? "\(port) \(adminPort)\n".write(toFile: portFile, atomically: true, encoding: .utf8) }
         }
+        let following = Task {
+            await Self.program.follow(logger) { settings in
+                let values = try settings.live()
+                try Logs.setLevel(settings.logLevel)
+                service.live.change(to: values)
+            }
+        }
+        defer { following.cancel() }
         let group = ServiceGroup(services: [service], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
         try await group.run()
     }
@@ -114,6 +112,26 @@ struct CoordinatorCommand: AsyncParsableCommand {
         guard etcdAuthority != nil || etcdCertificate != nil || etcdKey != nil else { return nil }
         guard let etcdAuthority else { throw NeedletailError(.invalidArgument, "--etcd-certificate goes with --etcd-authority, the authority of etcd's own") }
         return try TLSCredentials(TLSFiles(prefix: "etcd", certificate: etcdCertificate, key: etcdKey, authority: etcdAuthority), uses: [.client])
+    }
+
+    /// What may change while the coordinator runs.
+    private func live() throws -> LiveSettings.Values {
+        var values = LiveSettings.Values(traceSample: traceSample)
+        values.moves.limits = MoveLimits(
+            atOnce: try Flags.check("--moves", moves, in: 1...1_024), perNode: try Flags.check("--moves-per-node", movesPerNode, in: 1...1_024))
+        values.moves.lostAfter = .seconds(try Flags.check("--lost-after", lostAfter, in: 5...10_000_000))
+        values.moves.stableFor = .seconds(try Flags.check("--rebalance-after", rebalanceAfter, in: 0...10_000_000))
+        values.moves.rest = .seconds(try Flags.check("--rest", rest, in: 0...10_000_000))
+        values.moves.splitAboveBytes = splitAbove
+        // Otherwise what was merged might be split again.
+        if let mergeBelow, let splitAbove, mergeBelow > splitAbove / 2 {
+            throw NeedletailError(.invalidArgument, "--merge-below is at most half of --split-above, \(splitAbove / 2)")
+        }
+        values.moves.mergeBelowBytes = mergeBelow
+        values.slowQuery = try slowQuery.map { text throws(NeedletailError) in try Flags.duration("--slow-query", text) }
+        // The rate is checked as it is at the start.
+        _ = try TracingConfiguration(endpoint: otlp, sampleRate: traceSample)
+        return values
     }
 
     /// nil: in the data folder.
@@ -136,19 +154,11 @@ struct CoordinatorCommand: AsyncParsableCommand {
         return EtcdMetadataStore(address, credentials: credentials)
     }
 
-    /// The library's own `main` would print the code's name and the cause.
-    static func main() async {
-        do {
-            var command = try parseAsRoot()
-            if var asynchronous = command as? any AsyncParsableCommand {
-                try await asynchronous.run()
-            } else {
-                try command.run()
-            }
-        } catch let error as NeedletailError {
-            Failure.exit("needletail-coordinator", error)
-        } catch {
-            exit(withError: error)
-        }
-    }
+    static let program = ConfiguredProgram(
+        "needletail-coordinator", root: CoordinatorCommand.self, settings: CoordinatorCommand.self,
+        live: [
+            "log-level", "moves", "moves-per-node", "lost-after", "rebalance-after", "rest", "split-above", "merge-below", "slow-query", "trace-sample",
+        ])
+
+    static func main() async { await program.main() }
 }

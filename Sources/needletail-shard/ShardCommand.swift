@@ -16,21 +16,9 @@ struct ShardCommand: AsyncParsableCommand {
         version: NeedletailVersion.current,
         subcommands: [Serve.self, Repair.self], defaultSubcommand: Serve.self)
 
-    /// The library's own `main` would print the code's name and the cause.
-    static func main() async {
-        do {
-            var command = try parseAsRoot()
-            if var asynchronous = command as? any AsyncParsableCommand {
-                try await asynchronous.run()
-            } else {
-                try command.run()
-            }
-        } catch let error as NeedletailError {
-            Failure.exit("needletail-shard", error)
-        } catch {
-            exit(withError: error)
-        }
-    }
+    static let program = ConfiguredProgram("needletail-shard", root: ShardCommand.self, settings: Serve.self, live: ["log-level", "copy-rate"])
+
+    static func main() async { await program.main() }
 }
 
 struct Repair: ParsableCommand {
@@ -82,6 +70,7 @@ struct Serve: AsyncParsableCommand {
     @Option(help: "trace, debug, info, notice, warning or error.") var logLevel = "info"
     @Option(help: "text, or json: one object a line.") var logFormat = "text"
     @Option(help: "Send traces to this receiver, by OTLP over gRPC, as http://127.0.0.1:4317; none when left out.") var otlp: String?
+    @OptionGroup(title: "Configuration") var configurationFlags: ConfigurationFlags
     @Option(help: "File to write the port and the admin port (0 without one) to once the worker listens.") var portFile: String?
     @Flag(help: "Stop when the standard input ends, with whatever started this.") var endWithInput = false
 
@@ -97,6 +86,12 @@ struct Serve: AsyncParsableCommand {
             if let value = Double(number), value > 0, value * factor < 1e18 { return UInt64(value * factor) }
         }
         throw ValidationError("\(text) is no size; write 48GiB, 500MB or a number of bytes.")
+    }
+
+    private func copyBytesPerSecond() throws -> UInt64 {
+        let rate = copyRate == "0" ? 0 : try Self.bytes(copyRate)
+        guard rate == 0 || rate >= 256 << 10 else { throw ValidationError("--copy-rate is at least 256KiB, or 0 for no limit.") }
+        return rate
     }
 
     func run() async throws {
@@ -116,10 +111,7 @@ struct Serve: AsyncParsableCommand {
         (configuration.zone, configuration.weight) = (zone, weight)
         configuration.memoryLimitBytes = try memoryLimit.map(Self.bytes)
         configuration.diskLimitBytes = try diskLimit.map(Self.bytes)
-        configuration.copyBytesPerSecond = copyRate == "0" ? 0 : try Self.bytes(copyRate)
-        guard configuration.copyBytesPerSecond == 0 || configuration.copyBytesPerSecond >= 256 << 10 else {
-            throw ValidationError("--copy-rate is at least 256KiB, or 0 for no limit.")
-        }
+        configuration.copyBytesPerSecond = try copyBytesPerSecond()
         configuration.logSegmentBytes = try Flags.check("--log-segment", logSegment, in: 1...65_536) << 20
         if let searchThreads { configuration.searchThreads = try Flags.check("--search-threads", searchThreads, in: 1...1_024) }
         configuration.searchQueue = try Flags.check("--search-queue", searchQueue, in: 1...1_000_000)
@@ -132,6 +124,14 @@ struct Serve: AsyncParsableCommand {
         let worker = ShardWorker(configuration: configuration, logger: logger) { port, adminPort in
             if let portFile { try? "\(port) \(adminPort)\n".write(toFile: portFile, atomically: true, encoding: .utf8) }
         }
+        let following = Task {
+            await ShardCommand.program.follow(logger) { settings in
+                let rate = try settings.copyBytesPerSecond()
+                try Logs.setLevel(settings.logLevel)
+                worker.setCopyRate(bytesPerSecond: rate)
+            }
+        }
+        defer { following.cancel() }
         let group = ServiceGroup(services: [worker], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
         try await group.run()
     }

@@ -105,7 +105,7 @@ struct ScenarioTree {
             let place = shown.isEmpty ? name : "\(shown).\(name)"
             guard names.contains(name), let known = ScenarioKey.byPath[section.isEmpty ? name : "\(section).\(name)"] else {
                 let near =
-                    Self.nearest(name, names).map { "; did you mean \($0)?" } ?? "; there are \(names.joined(separator: ", "))"
+                    NearestName.of(name, among: names).map { "; did you mean \($0)?" } ?? "; there are \(names.joined(separator: ", "))"
                 throw wrong(key, place, "is no key" + near)
             }
             try check(value, known, place)
@@ -155,27 +155,6 @@ struct ScenarioTree {
             return texts.count == items.count ? texts : nil
         }
         return node.string.map { [$0] }
-    }
-
-    /// The name that differs least, if that is little.
-    private static func nearest(_ name: String, _ names: [String]) -> String? {
-        let distances = names.map { ($0, editDistance(name, $0)) }
-        return distances.min { $0.1 < $1.1 }.flatMap { $0.1 <= 2 ? $0.0 : nil }
-    }
-
-    static func editDistance(_ left: String, _ right: String) -> Int {
-        let (left, right) = (Array(left), Array(right))
-        var row = Array(0...right.count)
-        for i in left.indices {
-            var diagonal = row[0]
-            row[0] = i + 1
-            for j in right.indices {
-                let changed = diagonal + (left[i] == right[j] ? 0 : 1)
-                diagonal = row[j + 1]
-                row[j + 1] = min(changed, row[j] + 1, row[j + 1] + 1)
-            }
-        }
-        return row[right.count]
     }
 
     // MARK: Reading what was checked

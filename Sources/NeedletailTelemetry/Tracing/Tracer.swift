@@ -47,7 +47,9 @@ public final class Tracer: Sendable {
     public let service: String
     /// More of the process: `service.instance.id` and so on.
     public let resource: [SpanAttribute]
-    public let sampleRate: Double
+    /// Share of the requests that are traced without their caller's wish, as of now.
+    public var sampleRate: Double { rate() }
+    private let rate: @Sendable () -> Double
     private let limit: Int
     private let queue = Mutex<[FinishedSpan]>([])
     private let exported: Counter
@@ -55,10 +57,13 @@ public final class Tracer: Sendable {
     private let refused: Counter
 
     /// - Parameter limit: spans that wait to be sent; more are dropped, and counted.
-    public init(service: String, resource: [SpanAttribute] = [], sampleRate: Double, limit: Int = 16_384, metrics registry: MetricsRegistry) {
+    public init(
+        service: String, resource: [SpanAttribute] = [], sampleRate: @autoclosure @escaping @Sendable () -> Double, limit: Int = 16_384,
+        metrics registry: MetricsRegistry
+    ) {
         self.service = service
         self.resource = resource
-        self.sampleRate = sampleRate
+        rate = sampleRate
         self.limit = limit
         exported = registry.counter(.spans, ["exported"])
         dropped = registry.counter(.spans, ["dropped"])

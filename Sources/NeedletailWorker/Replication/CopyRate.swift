@@ -7,13 +7,16 @@ final class CopyRate: Sendable {
     private let rate: Mutex<ByteRate>
     private let began = ContinuousClock.now
     /// Pieces of a copy: no more than a moment's worth, so that a slow copy is not taken for a forgotten one.
-    let pieceBytes: Int
+    var pieceBytes: Int {
+        let bytesPerSecond = rate.withLock { $0.bytesPerSecond }
+        return bytesPerSecond == 0 ? 1 << 20 : Int(min(1 << 20, max(16 << 10, bytesPerSecond / 4)))
+    }
 
     /// - Parameter bytesPerSecond: 0: no limit.
-    init(bytesPerSecond: UInt64) {
-        rate = Mutex(ByteRate(bytesPerSecond: bytesPerSecond))
-        pieceBytes = bytesPerSecond == 0 ? 1 << 20 : Int(min(1 << 20, max(16 << 10, bytesPerSecond / 4)))
-    }
+    init(bytesPerSecond: UInt64) { rate = Mutex(ByteRate(bytesPerSecond: bytesPerSecond)) }
+
+    /// From now on.
+    func change(toBytesPerSecond bytesPerSecond: UInt64) { rate.withLock { $0 = ByteRate(bytesPerSecond: bytesPerSecond) } }
 
     /// Waits until these bytes may go.
     func take(_ bytes: Int) async throws {
