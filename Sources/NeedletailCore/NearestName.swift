@@ -5,7 +5,8 @@ public enum NearestName {
         names.map { ($0, distance(name, $0)) }.min { $0.1 < $1.1 }.flatMap { $0.1 <= 2 ? $0.0 : nil }
     }
 
-    static func distance(_ left: String, _ right: String) -> Int {
+    /// Letters to insert, remove or change.
+    package static func distance(_ left: String, _ right: String) -> Int {
         let (left, right) = (Array(left), Array(right))
         var row = Array(0...right.count)
         for i in left.indices {

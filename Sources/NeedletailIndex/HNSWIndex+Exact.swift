@@ -55,6 +55,23 @@ extension HNSWIndex {
         return results
     }
 
+    /// The distances of slots that have been published, in full precision and in their order.
+    /// - Throws: `invalidArgument` for a query that does not fit the field.
+    public func distances(_ vector: DenseVector, to slots: [UInt32], scratch: inout SearchScratch) throws(NeedletailError) -> [Float] {
+        scratch.prepare(slots: 0, queryBytes: distance.scratchBytes)
+        let query = try distance.prepare(vector, field: field.name, scratch: scratch.query.pointer)
+        guard let pointers else { return [] }
+        var result: [Float] = []
+        result.reserveCapacity(slots.count)
+        for start in stride(from: 0, to: slots.count, by: SearchScratch.rowCapacity) {
+            let count = min(SearchScratch.rowCapacity, slots.count - start)
+            for offset in 0..<count { scratch.rows[offset] = slots[start + offset] }
+            distance.distances(query, base: pointers.rows, rows: scratch.rows, count: count, out: scratch.distances)
+            for offset in 0..<count { result.append(scratch.distances[offset]) }
+        }
+        return result
+    }
+
     /// Half of a second-level cache, as small ones are.
     private static let blockBytes = 128 << 10
 }

@@ -265,10 +265,9 @@ extension Replica {
         try failure.check()
     }
 
-    /// Makes the group visible. Of a replaced point first the new version and then the old one away: a search in between may meet
-    /// both and keeps the newer; it never meets neither.
+    /// Makes the group visible, point by point.
     private func publish(_ group: GroupChanges) {
-        for change in group.changes { publication.change { publish(change) } }
+        for change in group.changes { publication.change(to: change.point == nil ? nil : change.slot) { publish(change) } }
     }
 
     private func publish(_ change: GroupChanges.Change) {

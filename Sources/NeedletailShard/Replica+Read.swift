@@ -19,14 +19,49 @@ struct ShardHits: Sendable {
 
 // All of these run in jobs of the search pool: while such a job runs, no slot that it has met is used for another point.
 extension Replica {
-    /// The best points of this shard, sorted, without payloads and vectors.
+    /// Searches one after the other, when points that they found are replaced meanwhile.
+    private static let searchAttempts = 8
+
+    /// The best points of this shard, sorted, without payloads and vectors. Each as it was at some moment of the search, and none left out because it was
+    /// replaced meanwhile.
     /// - Parameter filter: only points that it admits; whoever hands them out looks at their payloads again.
+    /// - Throws: `unavailable` when points are replaced faster than they can be looked at.
     func search(_ query: SearchQuery, within filter: PayloadFilter? = nil, deadline: Deadline?, scratch: inout SearchScratch) throws -> ShardHits {
         guard fields.indices.contains(query.field) else {
             throw NeedletailError(.invalidArgument, "there is no vector field number \(query.field)")
         }
         let graph = fields[query.field].graph
         let plan = plan(query, isFiltered: filter != nil)
+        var surplus = 0
+        for attempt in 1...Self.searchAttempts {
+            let mark = publication.mark
+            let (result, took) = try searchOnce(query, plan, limit: query.limit + surplus, filter, deadline: deadline, scratch: &scratch)
+            var found = result.nearest.map { entry in
+                ScoredPoint(id: points.id(entry.slot), score: graph.field.metric.score(ofDistance: entry.distance), sequence: points.sequence(entry.slot))
+            }
+            if !publication.isUnchanged(since: mark) {
+                guard let published = publication.slots(publishedSince: mark) else { continue }
+                let renewed = try renew(result.nearest, found, published: published, query, filter, scratch: &scratch)
+                // What was beyond the last one found may belong to the answer now.
+                let isShort = renewed.lost > max(0, result.nearest.count - query.limit) && result.nearest.count >= query.limit + surplus
+                if isShort, !result.isTruncated, plan.isExact || attempt < Self.searchAttempts {
+                    surplus = 2 * renewed.lost + 8
+                    continue
+                }
+                found = renewed.points
+            }
+            // One list: puts ties in order of ids.
+            return ShardHits(
+                points: TopMerge.best(of: found, limit: query.limit), work: result.work, isTruncated: result.isTruncated, estimate: plan.estimate,
+                walked: took - result.measured, measured: result.measured, isExact: plan.isExact)
+        }
+        throw NeedletailError(.unavailable, "points of shard \(assignment.shard) are replaced faster than they can be searched; try again")
+    }
+
+    private func searchOnce(
+        _ query: SearchQuery, _ plan: SearchPlan, limit: Int, _ filter: PayloadFilter?, deadline: Deadline?, scratch: inout SearchScratch
+    ) throws -> (result: WalkResult, took: Duration) {
+        let graph = fields[query.field].graph
         var slots: SlotFilter?
         if let filter {
             let admitted = try members(of: filter, deadline: deadline)
@@ -35,19 +70,41 @@ extension Replica {
         let began = scratch.isTimed ? ContinuousClock.now : nil
         let result =
             plan.isExact
-            ? try graph.exactSearch(query.vector, limit: query.limit, filter: slots, deadline: deadline, scratch: &scratch) { points.id($0) < points.id($1) }
+            ? try graph.exactSearch(query.vector, limit: limit, filter: slots, deadline: deadline, scratch: &scratch) { points.id($0) < points.id($1) }
             : try graph.search(
-                query.vector, limit: query.limit, ef: plan.effort.ef, distanceLimit: plan.effort.distanceLimit, filter: slots, deadline: deadline,
+                query.vector, limit: limit, ef: max(plan.effort.ef, limit), distanceLimit: plan.effort.distanceLimit, filter: slots, deadline: deadline,
                 scratch: &scratch)
-        let took = began.map { $0.duration(to: .now) } ?? .zero
-        let metric = graph.field.metric
-        let found = result.nearest.map { entry in
-            ScoredPoint(id: points.id(entry.slot), score: metric.score(ofDistance: entry.distance), sequence: points.sequence(entry.slot))
+        return (result, began.map { $0.duration(to: .now) } ?? .zero)
+    }
+
+    /// What was found, but for points of which something was published since the search began: those as they are now, found or not.
+    /// - Returns: also how many of those found it is not sure of.
+    private func renew(
+        _ nearest: [SlotDistance], _ found: [ScoredPoint], published: [UInt32], _ query: SearchQuery, _ filter: PayloadFilter?, scratch: inout SearchScratch
+    ) throws -> (points: [ScoredPoint], lost: Int) {
+        let graph = fields[query.field].graph
+        let slots = Set(published)
+        var kept: [ScoredPoint] = []
+        var changed = Set(published.map { points.id($0) })
+        for (entry, point) in zip(nearest, found) {
+            if !slots.contains(entry.slot), points.slot(of: point.id) == entry.slot { kept.append(point) } else { changed.insert(point.id) }
         }
-        // One list: puts ties in order of ids, and of a point that was being replaced keeps the newer version.
-        return ShardHits(
-            points: TopMerge.best(of: found, limit: query.limit), work: result.work, isTruncated: result.isTruncated, estimate: plan.estimate,
-            walked: took - result.measured, measured: result.measured, isExact: plan.isExact)
+        let lost = found.count - kept.count
+        var current: [(point: ScoredPoint, slot: UInt32)] = []
+        for id in changed {
+            let now = try publication.read { () throws -> (UInt32, UInt64)? in
+                guard let slot = points.slot(of: id), graph.live[Int(slot)] else { return nil }
+                if let filter, try !filter.matches(encoded: try payloads.get(id.orderedKey) ?? []) { return nil }
+                return (slot, points.sequence(slot))
+            }
+            if let (slot, sequence) = now { current.append((ScoredPoint(id: id, score: 0, sequence: sequence), slot)) }
+        }
+        let distances = try graph.distances(query.vector, to: current.map(\.slot), scratch: &scratch)
+        for (index, distance) in distances.enumerated() {
+            current[index].point.score = graph.field.metric.score(ofDistance: distance)
+            kept.append(current[index].point)
+        }
+        return (kept, lost)
     }
 
     /// The point as it is now; nil when there is none, or the filter does not admit it.

@@ -19,9 +19,4 @@ import Testing
         for _ in 0..<50_000 { counts[choice.next(&random)] += 1 }
         for number in 1..<4 { #expect(abs(counts[0] / counts[number] - Double(number + 1)) < 0.3 * Double(number + 1)) }
     }
-
-    @Test func editDistances() {
-        #expect(ScenarioTree.editDistance("rate", "rat") == 1 && ScenarioTree.editDistance("", "abc") == 3)
-        #expect(ScenarioTree.editDistance("kitten", "sitting") == 3 && ScenarioTree.editDistance("a", "a") == 0)
-    }
 }

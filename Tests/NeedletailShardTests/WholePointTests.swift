@@ -48,4 +48,47 @@ import Testing
         }
         await shard.node.close()
     }
+
+    /// A search goes through many slots, while points move from one to another: it may not pass by where a point will be, and come to where it was.
+    @Test func anExactSearchMissesNoPointThatIsReplaced() async throws {
+        var generator = SeededGenerator.fresh()
+        let directory = TemporaryDirectory()
+        var configuration = TestShard.small()
+        (configuration.checkpointPoints, configuration.groupPoints) = (5_000, 1_000)
+        let shard = try await TestShard.open(directory, configuration: configuration)
+        let near: [PointID] = (1...40).map { .number($0) }
+        func upsert(_ id: PointID, around center: Float) -> PointOperation {
+            let vector = (0..<8).map { _ in center + Float.random(in: -1...1, using: &generator) }
+            return .upsert(Point(id: id, vectors: [FieldVector(field: 0, vector: DenseVector(vector))], payload: []))
+        }
+        // All over the table: what is replaced goes to where another was, far away.
+        for part in 0..<20 {
+            try await shard.write((1000 * part + 1000..<1000 * part + 2000).map { upsert(.number(UInt64($0)), around: 50) })
+            try await shard.write(near[2 * part..<2 * part + 2].map { upsert($0, around: 0) })
+        }
+        let end = End()
+        try await withThrowingTaskGroup(of: Int.self) { group in
+            for _ in 0..<2 {
+                group.addTask {
+                    var searches = 0
+                    while !end.isOver.load(ordering: .relaxed) {
+                        let found = try await shard.search([Float](repeating: 0, count: 8), limit: near.count, exact: true)
+                        let ids = Set(found.map(\.id))
+                        // As one Bool: the lists would fill pages of the report.
+                        let isWhole = found.count == near.count && ids == Set(near)
+                        try #require(isWhole, "\(found.count) found, missing \(Set(near).subtracting(ids))")
+                        searches += 1
+                    }
+                    return searches
+                }
+            }
+            for _ in 1...600 {
+                try await shard.write([upsert(near.randomElement(using: &generator) ?? near[0], around: 0)])
+                if group.isCancelled { break }
+            }
+            end.isOver.store(true, ordering: .relaxed)
+            for try await searches in group { #expect(searches > 0) }
+        }
+        await shard.node.close()
+    }
 }
