@@ -69,7 +69,8 @@ public struct Configuration {
                 guard let match = setting.match(given[index]) else { continue }
                 if !match.isComplete { index += 1 }
                 let value = match.isComplete ? match.value : index < given.count ? given[index] : nil
-                if setting.kind == .values { said[setting.name, default: []] += value.map { [$0] } ?? [] } else { said[setting.name] = value.map { [$0] } ?? [] }
+                let earlier = setting.kind == .values ? said[setting.name] ?? [] : []
+                said[setting.name] = earlier + (value.map { [$0] } ?? [])
                 break
             }
             index += 1
@@ -123,8 +124,9 @@ public struct Configuration {
 
     /// What the command's own refusal of its arguments lacks: that a value is not from the command line.
     public func explanation(of message: String) -> String? {
-        let named = values.filter { message.contains("--\($0.setting.name) ") || message.contains("--\($0.setting.name)=") || message.hasSuffix("--\($0.setting.name)") }
-        return named.lazy.compactMap { value in
+        // As whole names: --moves is in --moves-per-node.
+        let words = Set(message.split { !$0.isLetter && $0 != "-" })
+        return values.filter { words.contains("--\($0.setting.name)") }.lazy.compactMap { value in
             switch value.origin {
             case .file(let place): "--\(value.setting.name) is from \(place)"
             case .environment(let variable): "--\(value.setting.name) is from the variable \(variable)"

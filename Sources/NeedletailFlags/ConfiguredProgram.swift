@@ -73,7 +73,10 @@ public struct ConfiguredProgram<Root: ParsableCommand, Settings: ParsableCommand
     /// - Parameter apply: gets the settings as they are now.
     public func follow(_ logger: Logger, apply: @Sendable (Settings) throws -> Void) async {
         guard var current = try? read() else { return }
-        for await _ in await UnixSignalsSequence(trapping: .sighup) {
+        let signals = await UnixSignalsSequence(trapping: .sighup)
+        // Nothing but the sequence keeps the handler installed, and the loop needs only what comes out of it.
+        defer { withExtendedLifetime(signals) {} }
+        for await _ in signals {
             do {
                 let next = try read()
                 try apply(try Settings.parse(next.arguments))

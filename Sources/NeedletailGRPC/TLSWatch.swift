@@ -89,7 +89,6 @@ public struct TLSWatch: Sendable {
     private static func now() -> Double { Double(WallClock.microseconds()) / 1e6 }
 
     private static func hangUps(_ body: @escaping @Sendable () -> Void) -> any DispatchSourceSignal {
-        signal(SIGHUP, SIG_IGN)  // A dispatch source hears of it all the same.
         let source = DispatchSource.makeSignalSource(signal: SIGHUP)
         source.setEventHandler(handler: body)
         source.resume()
