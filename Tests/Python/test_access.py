@@ -26,6 +26,7 @@ from needletail.v1 import collections_pb2 as c
 from needletail.v1 import common_pb2 as common
 from needletail.v1 import points_pb2 as p
 from needletail.v1 import points_pb2_grpc
+from receiver import Receiver
 
 ADMIN = "the-administrators-key-of-these-tests"
 SECRET = "the-secret-of-tokens-in-these-tests-"
@@ -76,12 +77,19 @@ def rsa(folder):
 
 
 @pytest.fixture(scope="module")
-def cluster(folder, rsa):
+def receiver():
+    with Receiver() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def cluster(folder, rsa, receiver):
     (folder / "admin").write_text(ADMIN + "\n")
     (folder / "secret").write_text(SECRET)
     arguments = ["--admin-key-file", folder / "admin", "--jwt-secret-file", folder / "secret", "--jwt-keys", folder / "jwks.json", "--jwt-issuer", "tests",
-                 "--jwt-audience", "search", "--audit-log", folder / "audit", "--log-level", "trace"]
-    with Cluster(workers=1, coordinator_arguments=[str(word) for word in arguments], key=ADMIN) as running:
+                 "--jwt-audience", "search", "--audit-log", folder / "audit", "--log-level", "trace", "--slow-query", "0ms",
+                 "--otlp", receiver.url, "--trace-sample", "1"]
+    with Cluster(workers=1, worker_arguments=["--log-level", "trace", "--otlp", receiver.url, "--admin", "0"], coordinator_arguments=[str(word) for word in arguments], key=ADMIN) as running:
         field = c.VectorField(name="v", dimensions=DIMENSIONS, metric=c.METRIC_L2)
         running.collections.Create(c.CreateCollectionRequest(name="books", fields=[field], shard_count=1), timeout=30)
         running.wait_until_ready()
@@ -639,8 +647,8 @@ def test_tools_take_keys_from_files_and_the_environment(cluster, tmp_path):
         assert "a grant" in (said := run("access", "keys", "create", "x", "--grant", grant, *by_file, code=1)) or "cluster" in said
 
 
-def test_secrets_are_in_no_log_and_no_argument(cluster, folder):
-    """After all that was done to it, with logs of the finest grain."""
+def test_secrets_are_in_no_log_trace_error_or_argument(cluster, folder, receiver):
+    """After all that was done to it, with logs of the finest grain and a trace of every request."""
     made = make_key(cluster, "read:books", name="secretive")
     tokens = [token(), token(exp=1), token(secret="x")]
     for key in [made.key, made.key + "x", *tokens, "Bearer-less secret of somebody"]:
@@ -650,6 +658,11 @@ def test_secrets_are_in_no_log_and_no_argument(cluster, folder):
     said += "".join(path.read_text() for path in folder.glob("audit*"))
     said += pathlib.Path(f"/proc/{cluster.coordinator.process.pid}/cmdline").read_text()
     said += request(cluster, "GET", "/metrics")[1]
-    assert "coordinator listens" in said
+    refused = f"refused-{time.monotonic_ns()}"
+    with points_of(cluster.coordinator.address, "another wrong one".replace(" ", "-")) as points:
+        outcome(lambda: points.Count(p.CountRequest(collection="books"), timeout=10, metadata=[("x-request-id", refused)]))
+    wait_for(lambda: any(refused in span.attributes.values() for span in receiver.spans()), "the trace of a refused request")
+    said += "".join(f"{span} {span.message} {span.state}" for span in receiver.spans())
+    assert "coordinator listens" in said and "needletail.v1.Points/Count" in said
     for secret in [ADMIN, SECRET, made.key, made.key[17:], "Bearer-less", *[one.rsplit(".", 1)[1] for one in tokens], *[one.split(".")[1] for one in tokens]]:
         assert secret not in said
