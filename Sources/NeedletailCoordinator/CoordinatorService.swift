@@ -151,15 +151,24 @@ public final class CoordinatorService: Service {
     /// - Throws: `failedPrecondition` when there are keys and nobody would ask for them.
     private func makeGate(_ coordinator: Coordinator) async throws -> AccessGate? {
         let access = configuration.access
-        if !access.asksForKeys, coordinator.hasAccessKeys {
-            throw NeedletailError(
-                .failedPrecondition,
-                "this cluster has API keys, and without --admin-key-file (or NEEDLETAIL_ADMIN_KEY) nobody would be asked for one: give it")
-        }
+        if access.asksForKeys { coordinator.askForKeys() }
+        if !access.asksForKeys, coordinator.hasAccessKeys { throw Self.wideOpen }
         guard access.isNeeded else { return nil }
         let authenticator = try await Authenticator(access) { [weak coordinator] in coordinator?.accessKey($0) }
         return AccessGate(
             authenticator: authenticator, audit: access.audit, goesOnWithoutAudit: access.goesOnWithoutAudit, metrics: coordinator.metrics)
+    }
+
+    private static let wideOpen = NeedletailError(
+        .failedPrecondition,
+        "this cluster has API keys, and without --admin-key-file (or NEEDLETAIL_ADMIN_KEY) nobody would be asked for one here: give it")
+
+    /// Until another coordinator, which asks for keys, has made one: this one must not be the door beside that.
+    private func untilThereAreKeys(_ coordinator: Coordinator) async throws {
+        while !Task.isCancelled {
+            if coordinator.hasAccessKeys { throw Self.wideOpen }
+            try? await Task.sleep(for: .milliseconds(100))
+        }
     }
 
     /// Reads key sets again that have changed, and notes which keys are in use.
@@ -234,6 +243,7 @@ public final class CoordinatorService: Service {
     private func serve(_ coordinator: Coordinator, _ health: HealthService, _ admin: AdminServer.Running?) async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
             if let admin { group.addTask { try await admin.untilEnded() } }
+            if !configuration.access.asksForKeys { group.addTask { try await self.untilThereAreKeys(coordinator) } }
             group.addTask { try? await gracefulShutdown() }
             group.addTask { await coordinator.runBackups(logger: self.logger) }
             group.addTask {

@@ -207,6 +207,9 @@ def test_revoked_at_one_coordinator_refused_at_the_other_within_seconds(tmp_path
                     stub = cluster_pb2_grpc.ClusterStub(with_key(channel, key))
                     assert wait_for(lambda stub=stub: (code := outcome(lambda: stub.Pause(cluster_pb2.PauseRequest(), timeout=5))) != Code.UNAVAILABLE
                                     and code, "a leader") == wanted, (number, key is None)
+            # One that would ask nobody does not start beside them.
+            opening = [str(BINARIES / "needletail-coordinator"), *arguments[:4], "--listen", "127.0.0.1:0", "--data", str(tmp_path / "three")]
+            assert "--admin-key-file" in subprocess.run(opening, capture_output=True, text=True, timeout=30).stderr
             admins[1].RevokeKey(a.RevokeKeyRequest(id=made.description.id), timeout=10)
             for caller in callers:
                 wait_for(lambda caller=caller: outcome(lambda: caller.WhoAmI(a.WhoAmIRequest(), timeout=5)) == Code.UNAUTHENTICATED, "refusal", 5)
@@ -243,8 +246,30 @@ def test_a_cluster_with_keys_does_not_open_its_doors_because_a_flag_is_missing(t
         running.wait(30)
 
 
+def test_a_coordinator_that_asks_nobody_ends_when_another_makes_a_key(tmp_path):
+    etcd = Etcd(tmp_path / "etcd").start()
+    (tmp_path / "admin").write_text(ADMIN)
+    arguments = ["--admin", "0", "--metadata", f"etcd://127.0.0.1:{etcd.port}/access"]
+    careless = Process("needletail-coordinator", tmp_path / "careless", arguments).start()
+    careful = Process("needletail-coordinator", tmp_path / "careful", [*arguments, "--admin-key-file", str(tmp_path / "admin")]).start()
+    try:
+        with grpc.insecure_channel(careful.address) as plain:
+            order = a.CreateKeyRequest(name="first", grants=grants("read:*"))
+            stub = access_pb2_grpc.AccessStub(with_key(plain, ADMIN))
+            wait_for(lambda: outcome(lambda: stub.CreateKey(order, timeout=10)) == Code.OK, "the first key")
+        wait_for(lambda: careless.process.poll() is not None, "the end of the careless one", 10)
+        assert careless.process.returncode == 1 and "--admin-key-file" in careless.output()
+    finally:
+        careless.stopped = True
+        if careless.process.poll() is None:
+            careless.kill()
+        careful.stop()
+        etcd.kill()
+
+
 def test_without_a_key_to_ask_for_the_newcomers_commands_work():
     with Cluster() as running:
+        assert outcome(lambda: make_key(running, "read:x")) == Code.FAILED_PRECONDITION
         assert access(running).WhoAmI(a.WhoAmIRequest(), timeout=10).name == "anyone"
         running.collections.List(c.ListCollectionsRequest(), timeout=10)
 
@@ -645,6 +670,25 @@ def test_tools_take_keys_from_files_and_the_environment(cluster, tmp_path):
     assert "revoked" in run("access", "whoami", code=1, NEEDLETAIL_API_KEY=key)
     for grant in ("everything", "read:", "cluster:write"):
         assert "a grant" in (said := run("access", "keys", "create", "x", "--grant", grant, *by_file, code=1)) or "cluster" in said
+
+
+@pytest.mark.parametrize("by_file", [True, False])
+def test_load_is_sent_with_a_key(cluster, tmp_path, by_file):
+    (tmp_path / "key").write_text(make_key(cluster, "write:books").key)
+    (tmp_path / "steady.yaml").write_text(f"""
+name: steady
+target: {{endpoints: "{cluster.coordinator.address}"}}
+data: {{points: 50, dimensions: {DIMENSIONS}, queries: 5, truth: false}}
+collection: {{name: books, create: false, load: false}}
+phases: [{{name: one, seconds: 1, rate: 50, mix: {{search: 1}}}}]
+""")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("NEEDLETAIL_")}
+    command = [str(BINARIES / "needletail-load"), "run", "steady.yaml", "--quiet"]
+    failed = subprocess.run(command, cwd=tmp_path, env=clean, capture_output=True, text=True, timeout=60)
+    assert "searches was answered" in failed.stdout, failed.stdout + failed.stderr
+    words, environment = (["--api-key-file", "key"], clean) if by_file else ([], {**clean, "NEEDLETAIL_API_KEY": (tmp_path / "key").read_text()})
+    ended = subprocess.run([*command, *words], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0 and "searches was answered" not in ended.stdout, ended.stdout + ended.stderr
 
 
 def test_secrets_are_in_no_log_trace_error_or_argument(cluster, folder, receiver):

@@ -1,5 +1,5 @@
 """Callers that are kept to their own points by a filter, all on one collection and over the same ids, at once: each finds exactly its own points,
-whatever the others do, and changes no others. NEEDLETAIL_FILTER_REQUESTS says how many requests are made; 100,000 take a few minutes."""
+whatever the others do, and changes no others. NEEDLETAIL_FILTER_REQUESTS says how many requests are made; 100,000 take some minutes."""
 
 import os
 import random
