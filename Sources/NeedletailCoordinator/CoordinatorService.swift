@@ -65,7 +65,8 @@ public final class CoordinatorService: Service {
         }
         let coordinator = try await open(metadata, threads, CoordinatorMetrics(registry), tracer)
         coordinator.report(to: registry)
-        let gate = try await makeGate(coordinator)
+        let introduction = ConnectGateway.Introduction()
+        let gate = try await makeGate(coordinator, introduction)
         let health = HealthService()
         for service in [Self.overall] + Self.readyWithShards { health.set(.notServing, for: service) }
         for service in Self.readyAtOnce { health.set(.serving, for: service) }
@@ -75,7 +76,7 @@ public final class CoordinatorService: Service {
         logger.info("coordinator listens", metadata: ["port": "\(port)", "cluster": "\(Incarnation(coordinator.clusterID))"])
         let exporter = configuration.tracing.flatMap { tracer?.exporter(to: $0, on: threads) }
         let own = ownClient(port, threads)
-        let gateway = ConnectGateway(own)
+        let gateway = ConnectGateway(own, introduction)
         let door = AdminDoor(configuration.access, host: configuration.host, authenticator: gate?.authenticator)
         let admin = await startAdmin(coordinator, registry, gateway, door) { [whenListening, logger, configuration] adminPort in
             if adminPort > 0 { logger.info("the console is at http://\(configuration.host):\(adminPort)/") }
@@ -149,14 +150,15 @@ public final class CoordinatorService: Service {
 
     /// What stands before the public API; nil when nobody is asked for anything.
     /// - Throws: `failedPrecondition` when there are keys and nobody would ask for them.
-    private func makeGate(_ coordinator: Coordinator) async throws -> AccessGate? {
+    private func makeGate(_ coordinator: Coordinator, _ introduction: ConnectGateway.Introduction) async throws -> AccessGate? {
         let access = configuration.access
         if access.asksForKeys { coordinator.askForKeys() }
         if !access.asksForKeys, coordinator.hasAccessKeys { throw Self.wideOpen }
         guard access.isNeeded else { return nil }
         let authenticator = try await Authenticator(access) { [weak coordinator] in coordinator?.accessKey($0) }
         return AccessGate(
-            authenticator: authenticator, audit: access.audit, goesOnWithoutAudit: access.goesOnWithoutAudit, metrics: coordinator.metrics)
+            authenticator: authenticator, audit: access.audit, goesOnWithoutAudit: access.goesOnWithoutAudit, metrics: coordinator.metrics,
+            introduction: introduction)
     }
 
     private static let wideOpen = NeedletailError(

@@ -533,8 +533,18 @@ def test_changes_and_refusals_are_written_down(cluster, folder):
         outcome(lambda: points_pb2_grpc.PointsStub(with_key(plain, "wrong-key-of-somebody")).Count(
             p.CountRequest(collection="books"), timeout=10, metadata=[("x-request-id", "audit-4")]))
         outcome(lambda: points.Delete(p.DeletePointsRequest(collection="books", ids=[common.PointId()]), timeout=10, metadata=[("x-request-id", "audit-5")]))
+    # By JSON the peer is who asked for it, and not this process, whose word others do not know.
+    path, own = "/needletail.v1.Points/Count", {"x-request-id": "audit-6", "content-type": "application/json"}
+    connection = http.client.HTTPConnection("127.0.0.1", cluster.coordinator.admin_port, timeout=10, source_address=("127.0.0.2", 0))
+    connection.request("POST", path, '{"collection": "books"}', own)
+    assert connection.getresponse().status == 401
+    connection.close()
+    with grpc.insecure_channel(cluster.coordinator.address) as plain:
+        outcome(lambda: points_pb2_grpc.PointsStub(plain).Count(
+            p.CountRequest(collection="books"), timeout=10, metadata=[("x-request-id", "audit-7"), ("needletail-for", "1 2 10.9.8.7:6")]))
     found = {line["request"]: line for line in lines(folder / "audit") if line.get("request", "").startswith("audit-")}
-    assert set(found) == {"audit-1", "audit-3", "audit-4", "audit-5"}, "reads that are allowed are not written down"
+    assert found.pop("audit-6")["peer"].startswith("127.0.0.2:")
+    assert set(found) == {"audit-1", "audit-3", "audit-4", "audit-5", "audit-7"}, "reads that are allowed are not written down"
     assert all(line["peer"].startswith("127.0.0.1") and line["time"].endswith("Z") for line in found.values())
     expected = {"outcome": "OK", "method": "/needletail.v1.Points/Upsert", "collection": "books", "caller": "clerk", "key": made.description.id}
     assert {key: found["audit-1"][key] for key in expected} == expected
