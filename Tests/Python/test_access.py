@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import pathlib
+import re
 import signal
 import stat
 import subprocess
@@ -720,3 +721,18 @@ def test_secrets_are_in_no_log_trace_error_or_argument(cluster, folder, receiver
     assert "coordinator listens" in said and "needletail.v1.Points/Count" in said
     for secret in [ADMIN, SECRET, made.key, made.key[17:], "Bearer-less", *[one.rsplit(".", 1)[1] for one in tokens], *[one.split(".")[1] for one in tokens]]:
         assert secret not in said
+
+
+def test_the_guide_names_tests_that_there_are():
+    """Docs/access.md says of each statement which test shows it."""
+    guide = (ROOT / "Docs" / "access.md").read_text()
+    python = {name for path in (ROOT / "Tests" / "Python").glob("test_*.py") for name in re.findall(r"^def test_(\w+)", path.read_text(), re.MULTILINE)}
+    swift = "\n".join(path.read_text() for path in (ROOT / "Tests").rglob("*Tests.swift"))
+    named = [name for name in re.findall(r"(?<!\*)\*([A-Za-z_][\w.]+)\*(?!\*)", guide) if name != "italics"]
+    assert len(named) > 30
+    for name in named:
+        suite, _, test = name.partition(".")
+        if suite[0].isupper():
+            assert f"struct {suite}" in swift and (not test or f"func {test}(" in swift), name
+        else:
+            assert name in python, name
