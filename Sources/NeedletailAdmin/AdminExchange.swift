@@ -10,9 +10,15 @@ public struct AdminRequest: Sendable {
     /// The first value of a header, by its name in lower case.
     public var header: @Sendable (String) -> String?
     public var body: ByteBuffer
+    /// The client's address; empty when it is not known.
+    public var peer: String
 
-    public init(method: String = "POST", path: String, host: String = "", header: @escaping @Sendable (String) -> String?, body: ByteBuffer) {
+    public init(
+        method: String = "POST", path: String, host: String = "", header: @escaping @Sendable (String) -> String?, body: ByteBuffer,
+        peer: String = ""
+    ) {
         self.method = method
+        self.peer = peer
         self.path = path
         self.host = host
         self.header = header

@@ -100,7 +100,7 @@ public struct AdminServer: Sendable {
     }
 
     private func run(_ whenListening: @escaping @Sendable (Int) -> Void) async throws {
-        let router = Router()
+        let router = Router(context: AdminContext.self)
         if let door { router.add(middleware: Door(refusal: door)) }
         router.get("healthz") { request, _ in
             Self.wantsText(request)
@@ -121,9 +121,9 @@ public struct AdminServer: Sendable {
         }
         for (path, page) in pages { router.get(RouterPath(path)) { _, _ in Self.response(page) } }
         if let methods {
-            router.post("{service}/{method}") { request, _ in
+            router.post("{service}/{method}") { request, context in
                 let body = try await request.body.collect(upTo: Self.bodyLimitBytes)
-                return Self.response(await methods(AdminRequest(request, body: body)))
+                return Self.response(await methods(AdminRequest(request, body: body, peer: context.peer)))
             }
         }
         // Hummingbird calls every stop an error.
@@ -158,14 +158,14 @@ public struct AdminServer: Sendable {
 
     /// Asked of every request, before its body is read.
     private struct Door: RouterMiddleware {
-        typealias Context = BasicRequestContext
+        typealias Context = AdminContext
         let refusal: @Sendable (AdminRequest) async -> AdminAnswer?
 
         @concurrent
         func handle(
             _ request: Request, context: Context, next: @concurrent (Request, Context) async throws -> Response
         ) async throws -> Response {
-            if let answer = await refusal(AdminRequest(request, body: ByteBuffer())) { return AdminServer.response(answer) }
+            if let answer = await refusal(AdminRequest(request, body: ByteBuffer(), peer: context.peer)) { return AdminServer.response(answer) }
             return try await next(request, context)
         }
     }
@@ -205,10 +205,21 @@ public struct AdminServer: Sendable {
 }
 
 extension AdminRequest {
-    fileprivate init(_ request: Request, body: ByteBuffer) {
+    fileprivate init(_ request: Request, body: ByteBuffer, peer: String) {
         let headers = request.headers
         self.init(
             method: request.method.rawValue, path: request.uri.path, host: request.head.authority ?? "",
-            header: { name in HTTPField.Name(name).flatMap { headers[$0] } }, body: body)
+            header: { name in HTTPField.Name(name).flatMap { headers[$0] } }, body: body, peer: peer)
+    }
+}
+
+/// With the client's address, which Hummingbird's own has not.
+struct AdminContext: RequestContext {
+    var coreContext: CoreRequestContextStorage
+    let peer: String
+
+    init(source: ApplicationRequestContextSource) {
+        coreContext = .init(source: source)
+        peer = source.channel.remoteAddress.flatMap { address in address.ipAddress.map { "\($0):\(address.port ?? 0)" } } ?? ""
     }
 }

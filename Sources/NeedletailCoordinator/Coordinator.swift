@@ -57,6 +57,8 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
         var lease: OwnLease?
         /// Why the metadata store did not answer when it was asked last.
         var metadataProblem: String?
+        /// Callers are asked for keys here.
+        var asksForKeys = false
         /// Takes no more requests: the process ends.
         var isDraining = false
         var leaderLink: (leader: CoordinatorEntry, link: CoordinatorLink)?

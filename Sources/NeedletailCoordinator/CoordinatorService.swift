@@ -83,7 +83,8 @@ public final class CoordinatorService: Service {
         }
         let coordinator = try await open(metadata, credentials, threads, CoordinatorMetrics(registry), tracer)
         coordinator.report(to: registry)
-        let gate = try await makeGate(coordinator)
+        let introduction = ConnectGateway.Introduction()
+        let gate = try await makeGate(coordinator, introduction)
         let health = HealthService()
         for service in [Self.overall] + Self.readyWithShards { health.set(.notServing, for: service) }
         for service in Self.readyAtOnce { health.set(.serving, for: service) }
@@ -96,7 +97,7 @@ public final class CoordinatorService: Service {
         logger.info("coordinator listens", metadata: ["port": "\(port)", "cluster": "\(Incarnation(coordinator.clusterID))"])
         let exporter = configuration.tracing.flatMap { tracer?.exporter(to: $0, receiver, on: threads) }
         let own = ownClient(port, credentials, threads)
-        let gateway = ConnectGateway(own)
+        let gateway = ConnectGateway(own, introduction)
         let door = AdminDoor(configuration.access, host: configuration.host, authenticator: gate?.authenticator)
         let admin = await startAdmin(coordinator, registry, gateway, door, credentials, handshakes) { [whenListening, logger, configuration] adminPort in
             if adminPort > 0 { logger.info("the console is at \(credentials == nil ? "http" : "https")://\(configuration.host):\(adminPort)/") }
@@ -173,17 +174,27 @@ public final class CoordinatorService: Service {
 
     /// What stands before the public API; nil when nobody is asked for anything.
     /// - Throws: `failedPrecondition` when there are keys and nobody would ask for them.
-    private func makeGate(_ coordinator: Coordinator) async throws -> AccessGate? {
+    private func makeGate(_ coordinator: Coordinator, _ introduction: ConnectGateway.Introduction) async throws -> AccessGate? {
         let access = configuration.access
-        if !access.asksForKeys, coordinator.hasAccessKeys {
-            throw NeedletailError(
-                .failedPrecondition,
-                "this cluster has API keys, and without --admin-key-file (or NEEDLETAIL_ADMIN_KEY) nobody would be asked for one: give it")
-        }
+        if access.asksForKeys { coordinator.askForKeys() }
+        if !access.asksForKeys, coordinator.hasAccessKeys { throw Self.wideOpen }
         guard access.isNeeded else { return nil }
         let authenticator = try await Authenticator(access) { [weak coordinator] in coordinator?.accessKey($0) }
         return AccessGate(
-            authenticator: authenticator, audit: access.audit, goesOnWithoutAudit: access.goesOnWithoutAudit, metrics: coordinator.metrics)
+            authenticator: authenticator, audit: access.audit, goesOnWithoutAudit: access.goesOnWithoutAudit, metrics: coordinator.metrics,
+            introduction: introduction)
+    }
+
+    private static let wideOpen = NeedletailError(
+        .failedPrecondition,
+        "this cluster has API keys, and without --admin-key-file (or NEEDLETAIL_ADMIN_KEY) nobody would be asked for one here: give it")
+
+    /// Until another coordinator, which asks for keys, has made one: this one must not be the door beside that.
+    private func untilThereAreKeys(_ coordinator: Coordinator) async throws {
+        while !Task.isCancelled {
+            if coordinator.hasAccessKeys { throw Self.wideOpen }
+            try? await Task.sleep(for: .milliseconds(100))
+        }
     }
 
     /// Reads key sets again that have changed, and notes which keys are in use.
@@ -267,6 +278,7 @@ public final class CoordinatorService: Service {
     private func serve(_ coordinator: Coordinator, _ health: HealthService, _ admin: AdminServer.Running?) async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
             if let admin { group.addTask { try await admin.untilEnded() } }
+            if !configuration.access.asksForKeys { group.addTask { try await self.untilThereAreKeys(coordinator) } }
             group.addTask { try? await gracefulShutdown() }
             group.addTask { await coordinator.runBackups(logger: self.logger) }
             group.addTask {

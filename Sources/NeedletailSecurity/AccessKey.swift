@@ -26,13 +26,15 @@ public struct AccessKey: Sendable, Hashable {
         return (text, AccessKey(id: id, hash: hash(of: text), caller: caller, createdMilliseconds: UInt64(WallClock.microseconds() / 1_000)))
     }
 
-    public static func hash(of text: String) -> [UInt8] { Array(SHA256.hash(data: Array(text.utf8))) }
+    public static func hash(of text: String) -> [UInt8] {
+        unsafe SHA256.hash(data: Array(text.utf8)).withUnsafeBytes { unsafe Array($0) }
+    }
 
     /// The id that a key names; nil for what is no key.
     static func id(in text: String) -> String? {
-        guard text.hasPrefix(prefix) else { return nil }
-        let id = text.dropFirst(prefix.count).prefix { $0 != "_" }
-        return id.utf8.count == idLetters ? String(id) : nil
+        guard text.utf8.starts(with: prefix.utf8) else { return nil }
+        let id = text.utf8.dropFirst(prefix.utf8.count).prefix { $0 != UInt8(ascii: "_") }
+        return id.count == idLetters ? String(id) : nil
     }
 
     public init(id: String, hash: [UInt8], caller: CallerInfo, createdMilliseconds: UInt64) {

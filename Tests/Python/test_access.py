@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import pathlib
+import re
 import signal
 import stat
 import subprocess
@@ -26,6 +27,7 @@ from needletail.v1 import collections_pb2 as c
 from needletail.v1 import common_pb2 as common
 from needletail.v1 import points_pb2 as p
 from needletail.v1 import points_pb2_grpc
+from receiver import Receiver
 
 ADMIN = "the-administrators-key-of-these-tests"
 SECRET = "the-secret-of-tokens-in-these-tests-"
@@ -76,12 +78,19 @@ def rsa(folder):
 
 
 @pytest.fixture(scope="module")
-def cluster(folder, rsa):
+def receiver():
+    with Receiver() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def cluster(folder, rsa, receiver):
     (folder / "admin").write_text(ADMIN + "\n")
     (folder / "secret").write_text(SECRET)
     arguments = ["--admin-key-file", folder / "admin", "--jwt-secret-file", folder / "secret", "--jwt-keys", folder / "jwks.json", "--jwt-issuer", "tests",
-                 "--jwt-audience", "search", "--audit-log", folder / "audit", "--log-level", "trace"]
-    with Cluster(workers=1, coordinator_arguments=[str(word) for word in arguments], key=ADMIN) as running:
+                 "--jwt-audience", "search", "--audit-log", folder / "audit", "--log-level", "trace", "--slow-query", "0ms",
+                 "--otlp", receiver.url, "--trace-sample", "1"]
+    with Cluster(workers=1, worker_arguments=["--log-level", "trace", "--otlp", receiver.url, "--admin", "0"], coordinator_arguments=[str(word) for word in arguments], key=ADMIN) as running:
         field = c.VectorField(name="v", dimensions=DIMENSIONS, metric=c.METRIC_L2)
         running.collections.Create(c.CreateCollectionRequest(name="books", fields=[field], shard_count=1), timeout=30)
         running.wait_until_ready()
@@ -199,6 +208,9 @@ def test_revoked_at_one_coordinator_refused_at_the_other_within_seconds(tmp_path
                     stub = cluster_pb2_grpc.ClusterStub(with_key(channel, key))
                     assert wait_for(lambda stub=stub: (code := outcome(lambda: stub.Pause(cluster_pb2.PauseRequest(), timeout=5))) != Code.UNAVAILABLE
                                     and code, "a leader") == wanted, (number, key is None)
+            # One that would ask nobody does not start beside them.
+            opening = [str(BINARIES / "needletail-coordinator"), *arguments[:4], "--listen", "127.0.0.1:0", "--data", str(tmp_path / "three")]
+            assert "--admin-key-file" in subprocess.run(opening, capture_output=True, text=True, timeout=30).stderr
             admins[1].RevokeKey(a.RevokeKeyRequest(id=made.description.id), timeout=10)
             for caller in callers:
                 wait_for(lambda caller=caller: outcome(lambda: caller.WhoAmI(a.WhoAmIRequest(), timeout=5)) == Code.UNAUTHENTICATED, "refusal", 5)
@@ -235,8 +247,30 @@ def test_a_cluster_with_keys_does_not_open_its_doors_because_a_flag_is_missing(t
         running.wait(30)
 
 
+def test_a_coordinator_that_asks_nobody_ends_when_another_makes_a_key(tmp_path):
+    etcd = Etcd(tmp_path / "etcd").start()
+    (tmp_path / "admin").write_text(ADMIN)
+    arguments = ["--admin", "0", "--metadata", f"etcd://127.0.0.1:{etcd.port}/access"]
+    careless = Process("needletail-coordinator", tmp_path / "careless", arguments).start()
+    careful = Process("needletail-coordinator", tmp_path / "careful", [*arguments, "--admin-key-file", str(tmp_path / "admin")]).start()
+    try:
+        with grpc.insecure_channel(careful.address) as plain:
+            order = a.CreateKeyRequest(name="first", grants=grants("read:*"))
+            stub = access_pb2_grpc.AccessStub(with_key(plain, ADMIN))
+            wait_for(lambda: outcome(lambda: stub.CreateKey(order, timeout=10)) == Code.OK, "the first key")
+        wait_for(lambda: careless.process.poll() is not None, "the end of the careless one", 10)
+        assert careless.process.returncode == 1 and "--admin-key-file" in careless.output()
+    finally:
+        careless.stopped = True
+        if careless.process.poll() is None:
+            careless.kill()
+        careful.stop()
+        etcd.kill()
+
+
 def test_without_a_key_to_ask_for_the_newcomers_commands_work():
     with Cluster() as running:
+        assert outcome(lambda: make_key(running, "read:x")) == Code.FAILED_PRECONDITION
         assert access(running).WhoAmI(a.WhoAmIRequest(), timeout=10).name == "anyone"
         running.collections.List(c.ListCollectionsRequest(), timeout=10)
 
@@ -500,8 +534,18 @@ def test_changes_and_refusals_are_written_down(cluster, folder):
         outcome(lambda: points_pb2_grpc.PointsStub(with_key(plain, "wrong-key-of-somebody")).Count(
             p.CountRequest(collection="books"), timeout=10, metadata=[("x-request-id", "audit-4")]))
         outcome(lambda: points.Delete(p.DeletePointsRequest(collection="books", ids=[common.PointId()]), timeout=10, metadata=[("x-request-id", "audit-5")]))
+    # By JSON the peer is who asked for it, and not this process, whose word others do not know.
+    path, own = "/needletail.v1.Points/Count", {"x-request-id": "audit-6", "content-type": "application/json"}
+    connection = http.client.HTTPConnection("127.0.0.1", cluster.coordinator.admin_port, timeout=10, source_address=("127.0.0.2", 0))
+    connection.request("POST", path, '{"collection": "books"}', own)
+    assert connection.getresponse().status == 401
+    connection.close()
+    with grpc.insecure_channel(cluster.coordinator.address) as plain:
+        outcome(lambda: points_pb2_grpc.PointsStub(plain).Count(
+            p.CountRequest(collection="books"), timeout=10, metadata=[("x-request-id", "audit-7"), ("needletail-for", "1 2 10.9.8.7:6")]))
     found = {line["request"]: line for line in lines(folder / "audit") if line.get("request", "").startswith("audit-")}
-    assert set(found) == {"audit-1", "audit-3", "audit-4", "audit-5"}, "reads that are allowed are not written down"
+    assert found.pop("audit-6")["peer"].startswith("127.0.0.2:")
+    assert set(found) == {"audit-1", "audit-3", "audit-4", "audit-5", "audit-7"}, "reads that are allowed are not written down"
     assert all(line["peer"].startswith("127.0.0.1") and line["time"].endswith("Z") for line in found.values())
     expected = {"outcome": "OK", "method": "/needletail.v1.Points/Upsert", "collection": "books", "caller": "clerk", "key": made.description.id}
     assert {key: found["audit-1"][key] for key in expected} == expected
@@ -639,8 +683,27 @@ def test_tools_take_keys_from_files_and_the_environment(cluster, tmp_path):
         assert "a grant" in (said := run("access", "keys", "create", "x", "--grant", grant, *by_file, code=1)) or "cluster" in said
 
 
-def test_secrets_are_in_no_log_and_no_argument(cluster, folder):
-    """After all that was done to it, with logs of the finest grain."""
+@pytest.mark.parametrize("by_file", [True, False])
+def test_load_is_sent_with_a_key(cluster, tmp_path, by_file):
+    (tmp_path / "key").write_text(make_key(cluster, "write:books").key)
+    (tmp_path / "steady.yaml").write_text(f"""
+name: steady
+target: {{endpoints: "{cluster.coordinator.address}"}}
+data: {{points: 50, dimensions: {DIMENSIONS}, queries: 5, truth: false}}
+collection: {{name: books, create: false, load: false}}
+phases: [{{name: one, seconds: 1, rate: 50, mix: {{search: 1}}}}]
+""")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("NEEDLETAIL_")}
+    command = [str(BINARIES / "needletail-load"), "run", "steady.yaml", "--quiet"]
+    failed = subprocess.run(command, cwd=tmp_path, env=clean, capture_output=True, text=True, timeout=60)
+    assert "searches was answered" in failed.stdout, failed.stdout + failed.stderr
+    words, environment = (["--api-key-file", "key"], clean) if by_file else ([], {**clean, "NEEDLETAIL_API_KEY": (tmp_path / "key").read_text()})
+    ended = subprocess.run([*command, *words], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0 and "searches was answered" not in ended.stdout, ended.stdout + ended.stderr
+
+
+def test_secrets_are_in_no_log_trace_error_or_argument(cluster, folder, receiver):
+    """After all that was done to it, with logs of the finest grain and a trace of every request."""
     made = make_key(cluster, "read:books", name="secretive")
     tokens = [token(), token(exp=1), token(secret="x")]
     for key in [made.key, made.key + "x", *tokens, "Bearer-less secret of somebody"]:
@@ -650,6 +713,26 @@ def test_secrets_are_in_no_log_and_no_argument(cluster, folder):
     said += "".join(path.read_text() for path in folder.glob("audit*"))
     said += pathlib.Path(f"/proc/{cluster.coordinator.process.pid}/cmdline").read_text()
     said += request(cluster, "GET", "/metrics")[1]
-    assert "coordinator listens" in said
+    refused = f"refused-{time.monotonic_ns()}"
+    with points_of(cluster.coordinator.address, "another wrong one".replace(" ", "-")) as points:
+        outcome(lambda: points.Count(p.CountRequest(collection="books"), timeout=10, metadata=[("x-request-id", refused)]))
+    wait_for(lambda: any(refused in span.attributes.values() for span in receiver.spans()), "the trace of a refused request")
+    said += "".join(f"{span} {span.message} {span.state}" for span in receiver.spans())
+    assert "coordinator listens" in said and "needletail.v1.Points/Count" in said
     for secret in [ADMIN, SECRET, made.key, made.key[17:], "Bearer-less", *[one.rsplit(".", 1)[1] for one in tokens], *[one.split(".")[1] for one in tokens]]:
         assert secret not in said
+
+
+def test_the_guide_names_tests_that_there_are():
+    """Docs/access.md says of each statement which test shows it."""
+    guide = (ROOT / "Docs" / "access.md").read_text()
+    python = {name for path in (ROOT / "Tests" / "Python").glob("test_*.py") for name in re.findall(r"^def test_(\w+)", path.read_text(), re.MULTILINE)}
+    swift = "\n".join(path.read_text() for path in (ROOT / "Tests").rglob("*Tests.swift"))
+    named = [name for name in re.findall(r"(?<!\*)\*([A-Za-z_][\w.]+)\*(?!\*)", guide) if name != "italics"]
+    assert len(named) > 30
+    for name in named:
+        suite, _, test = name.partition(".")
+        if suite[0].isupper():
+            assert f"struct {suite}" in swift and (not test or f"func {test}(" in swift), name
+        else:
+            assert name in python, name

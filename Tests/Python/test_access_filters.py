@@ -1,5 +1,5 @@
 """Callers that are kept to their own points by a filter, all on one collection and over the same ids, at once: each finds exactly its own points,
-whatever the others do, and changes no others. NEEDLETAIL_FILTER_REQUESTS says how many requests are made; 100,000 take a few minutes."""
+whatever the others do, and changes no others. NEEDLETAIL_FILTER_REQUESTS says how many requests are made; 100,000 take some minutes."""
 
 import os
 import random
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from harness import UNLIMITED, Cluster, wait_for, with_key
 from needletail.v1 import access_pb2 as a
-from needletail.v1 import access_pb2_grpc
+from needletail.v1 import access_pb2_grpc, cluster_pb2
 from needletail.v1 import collections_pb2 as c
 from needletail.v1 import common_pb2 as common
 from needletail.v1 import points_pb2 as p
@@ -248,11 +248,19 @@ class Tenant:
         return made
 
 
-def test_callers_with_filters_find_and_change_their_own_points_only(cluster, seed):
-    tenants = [Tenant(cluster, f"t{n}", seed + n) for n in range(TENANTS)]
+def run_all(cluster, tenants, requests, beside=lambda: None):
+    """All tenants at once, while `beside` does something to the cluster; then what is there is compared with what they know."""
+    earlier = [point.id for page in cluster.points.Scroll(p.ScrollRequest(collection="shared", read=PRIMARY), timeout=60) for point in page.points]
+    if earlier:
+        cluster.points.Delete(p.DeletePointsRequest(collection="shared", ids=earlier), timeout=60)
     stop = threading.Event()
     with ThreadPoolExecutor(TENANTS) as pool:
-        runs = [pool.submit(tenant.run, REQUESTS // TENANTS, stop) for tenant in tenants]
+        runs = [pool.submit(tenant.run, requests // TENANTS, stop) for tenant in tenants]
+        try:
+            beside()
+        except BaseException:
+            stop.set()
+            raise
         made = [run.result() for run in runs]
     total = {name: sum(some[name] for some in made) for name in made[0]}
     print(f"{sum(total.values())} requests: {total}; refused {sum(tenant.refused for tenant in tenants)}; "
@@ -265,6 +273,32 @@ def test_callers_with_filters_find_and_change_their_own_points_only(cluster, see
     for tenant in tenants:
         tenant.check([stored[i] for i in tenant.own])
         tenant.plain.close()
+
+
+def test_callers_with_filters_find_and_change_their_own_points_only(cluster, seed):
+    run_all(cluster, [Tenant(cluster, f"t{n}", seed + n) for n in range(TENANTS)], REQUESTS)
+
+
+def test_filters_hold_while_shards_are_split_and_merged(cluster, seed):
+    """The parts of a shard decide again what its log has, and come to the same."""
+    done = []
+
+    def ended(operation):
+        found = next(one for one in cluster.cluster.Operations(cluster_pb2.ListOperationsRequest(), timeout=10).operations if one.id == operation.id)
+        assert found.step not in ("cancelled", "failed"), found
+        return found.step == "done"
+
+    def reshard():
+        for kind in ("split", "merge", "split"):
+            shards = sorted(cluster.cluster.Shards(cluster_pb2.ListShardsRequest(collection="shared"), timeout=10).shards, key=lambda shard: shard.range_first)
+            first, second = shards[0].shard, shards[1].shard
+            operation = (cluster.cluster.Split(cluster_pb2.SplitRequest(collection="shared", shard=first), timeout=10) if kind == "split"
+                         else cluster.cluster.Merge(cluster_pb2.MergeRequest(collection="shared", shard=first, other=second), timeout=10))
+            wait_for(lambda operation=operation: ended(operation), kind, 120)
+            done.append(kind)
+
+    run_all(cluster, [Tenant(cluster, f"t{n}", seed + n) for n in range(TENANTS)], max(REQUESTS // 2, 6_000), reshard)
+    assert len(done) == 3
 
 
 def test_what_a_filter_kept_is_kept_after_a_crash_and_on_every_replica(cluster, seed):

@@ -94,3 +94,20 @@ def test_writes_go_on_while_the_coordinator_is_started_again(cluster, client, rn
     writer.join()
     assert not failed and client.count("on", read="primary") == 200
     client.delete_collection("on")
+
+
+def test_the_key_comes_from_a_file_or_the_environment(tmp_path, monkeypatch):
+    from harness import Cluster
+
+    admin = "the-administrators-key-for-this-package"
+    (tmp_path / "admin").write_text(admin + "\n")
+    with Cluster(coordinator_arguments=["--admin-key-file", str(tmp_path / "admin")], key=admin) as running:
+        with Client(running.coordinator.address) as client, pytest.raises(NeedletailError) as refused:
+            client.collection("none")
+        assert refused.value.code == grpc.StatusCode.UNAUTHENTICATED
+        with Client(running.coordinator.address, api_key_file=tmp_path / "admin") as client:
+            client.create_collection("kept", {"v": Field(2, "l2")})
+        monkeypatch.setenv("NEEDLETAIL_API_KEY", admin)
+        with Client(running.coordinator.address) as client:
+            assert client.upsert("kept", [1], np.ones((1, 2), "f4")) == 1
+            assert client.collection("kept").name == "kept"

@@ -10,6 +10,7 @@ struct AccessGate: CallGate {
     let audit: AuditLog?
     let goesOnWithoutAudit: Bool
     let metrics: CoordinatorMetrics?
+    let introduction: ConnectGateway.Introduction
 
     private static let publicPrefix = "/needletail.v1."
 
@@ -54,10 +55,11 @@ struct AccessGate: CallGate {
 
     private func note(_ context: ServerContext, _ principal: Principal?, _ collection: String?, _ failure: NeedletailError?) {
         guard let audit else { return }
+        let peer = context.metadata[ConnectGateway.Introduction.key].flatMap(introduction.peer) ?? context.peer
         let isWritten = audit.write(
             AuditLog.Entry(
                 principal: principal, method: context.method.path, collection: collection, outcome: failure?.code.wireName ?? "OK",
-                reason: failure?.message, requestID: RequestScope.current?.requestID, peer: context.peer, isForwarded: Forwarding.isPassedOn(context)))
+                reason: failure?.message, requestID: RequestScope.current?.requestID, peer: peer, isForwarded: Forwarding.isPassedOn(context)))
         if !isWritten { metrics?.auditFailed() }
     }
 }

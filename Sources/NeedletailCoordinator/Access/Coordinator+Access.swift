@@ -7,6 +7,11 @@ internal import Synchronization
 
 extension Coordinator {
     public func createKey(_ order: CallerInfo, deadline: Deadline?) async throws -> (key: String, info: AccessKeyInfo) {
+        // A coordinator that asks nobody for keys does not go on beside keys.
+        guard state.withLock({ $0.asksForKeys }) else {
+            throw NeedletailError(
+                .failedPrecondition, "nobody is asked for a key here, so keys mean nothing; start the coordinators with --admin-key-file first")
+        }
         guard (1...Limits.nameBytes).contains(order.name.utf8.count), order.name.unicodeScalars.allSatisfy({ $0.value >= 0x20 }) else {
             throw NeedletailError(.invalidArgument, "a key's name has 1 to \(Limits.nameBytes) bytes and no control characters")
         }
@@ -56,6 +61,7 @@ extension Coordinator {
     public func whoAmI(deadline: Deadline?) async throws -> CallerInfo { (Caller.current?.principal ?? .anyone).info }
 
     func accessKey(_ id: String) -> AccessKey? { state.withLock { $0.copy.keys.values[id] } }
+    func askForKeys() { state.withLock { $0.asksForKeys = true } }
     var hasAccessKeys: Bool { state.withLock { !$0.copy.keys.values.isEmpty } }
 
     /// How old the note of a key's last use may be.
