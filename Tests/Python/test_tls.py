@@ -359,8 +359,9 @@ def test_plaintext_and_tls_do_not_meet(secure, tmp_path):
         with grpc.insecure_channel(door) as channel, pytest.raises(grpc.RpcError) as error:
             cluster_pb2_grpc.ClusterStub(channel).Status(STATUS, timeout=10)
         assert error.value.code() is grpc.StatusCode.UNAVAILABLE
-        with pytest.raises(OSError):
+        with pytest.raises(urllib.error.HTTPError) as told:
             urllib.request.urlopen(f"http://127.0.0.1:{secure.coordinator.admin_port}/readyz", timeout=10)
+        assert told.value.code == 400 and b"write https://" in told.value.read()
         # A worker without TLS and a coordinator with it.
         worker = Process("needletail-shard", tmp_path / "worker", ["--coordinator", door]).start()
         worker.stop()
