@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """The topology of the compose file as plain processes of this machine: three etcd, two coordinators, three shard workers, Prometheus.
 
-    Deploy/local/cluster.py up            starts what does not run yet, and waits until all of it is ready
+    Deploy/local/cluster.py up            starts what does not run yet, and waits until all of it is ready; with --tls everything is encrypted
+    Deploy/local/cluster.py environment   what a shell has to know to reach it: eval "$(Deploy/local/cluster.py environment)"
     Deploy/local/cluster.py status        what runs, where, and whether it is ready
     Deploy/local/cluster.py down          stops everything; the data stay, and `up` goes on with them
 
@@ -16,8 +17,10 @@ import os
 import pathlib
 import select
 import shutil
+import shlex
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -72,6 +75,7 @@ class Cluster:
     def __init__(self, folder, binaries):
         self.folder, self.binaries, self.file = folder, binaries, folder / "cluster.json"
         self.known = json.loads(self.file.read_text()) if self.file.exists() else {"ports": {}, "processes": {}}
+        self.certificates = folder / "tls"
 
     # State
 
@@ -89,6 +93,48 @@ class Cluster:
         found = self.known["processes"].get(name)
         return found["pid"] if found and found["birth"] and birth(found["pid"]) == found["birth"] else None
 
+    # Encryption: all of it or nothing, as long as the folder is kept.
+
+    @property
+    def is_encrypted(self):
+        return self.known.get("tls", False)
+
+    def scheme(self, name):
+        """Prometheus is asked by its user alone."""
+        return "https" if self.is_encrypted and name != "prometheus" else "http"
+
+    def pair(self, name):
+        return str(self.certificates / f"{name}.pem"), str(self.certificates / f"{name}.key")
+
+    @property
+    def authority(self):
+        return str(self.certificates / "authority.pem")
+
+    def make_certificates(self):
+        """Those that are missing."""
+        def run(*words):
+            made = subprocess.run([self.binaries / "needletail", "certificates", *words, "--folder", self.certificates], capture_output=True, text=True)
+            if made.returncode:
+                raise Failure(made.stderr.strip())
+
+        if not pathlib.Path(self.authority).exists():
+            run("init")
+        for name in [*ETCD, *COORDINATORS, *SHARDS, "prometheus"]:
+            role = "coordinator" if name in COORDINATORS else "shard" if name in SHARDS else None
+            if not pathlib.Path(self.pair(name)[0]).exists():
+                run("node", name, "--host", HOST, "--host", "localhost", *(["--role", role] if role else []))
+
+    def flags(self, name):
+        """Of a coordinator or a worker."""
+        if not self.is_encrypted:
+            return []
+        certificate, key = self.pair(name)
+        flags = ["--tls-certificate", certificate, "--tls-key", key, "--tls-authority", self.authority]
+        if name in COORDINATORS:
+            flags += ["--client-authority", str(self.certificates / "client-authority.pem"),
+                      "--etcd-certificate", certificate, "--etcd-key", key, "--etcd-authority", self.authority]
+        return flags
+
     def log(self, name):
         return self.folder / name / "log"
 
@@ -98,32 +144,49 @@ class Cluster:
         data = str(self.folder / name / "data")
         address, second = f"{HOST}:{self.port(name)}", f"{HOST}:{self.port(name, 1)}"
         if name in ETCD:
-            peers = ",".join(f"{one}=http://{HOST}:{self.port(one, 1)}" for one in ETCD)
-            return ["etcd", "--name", name, "--data-dir", data, "--listen-client-urls", f"http://{address}", "--advertise-client-urls",
-                    f"http://{address}", "--listen-peer-urls", f"http://{second}", "--initial-advertise-peer-urls", f"http://{second}",
-                    "--initial-cluster", peers, "--initial-cluster-token", "needletail-local", "--max-request-bytes", "33554432",
+            scheme, certificates = self.scheme(name), []
+            peers = ",".join(f"{one}={scheme}://{HOST}:{self.port(one, 1)}" for one in ETCD)
+            if self.is_encrypted:
+                certificate, key = self.pair(name)
+                for way in ("", "peer-"):
+                    certificates += [f"--{way}cert-file", certificate, f"--{way}key-file", key, f"--{way}trusted-ca-file", self.authority,
+                                     f"--{way}client-cert-auth"]
+            return ["etcd", "--name", name, "--data-dir", data, "--listen-client-urls", f"{scheme}://{address}", "--advertise-client-urls",
+                    f"{scheme}://{address}", "--listen-peer-urls", f"{scheme}://{second}", "--initial-advertise-peer-urls", f"{scheme}://{second}",
+                    *certificates, "--initial-cluster", peers, "--initial-cluster-token", "needletail-local", "--max-request-bytes", "33554432",
                     "--logger", "zap", "--log-level", "warn"]
         if name in COORDINATORS:
             members = ",".join(f"{HOST}:{self.port(one)}" for one in ETCD)
             return [str(self.binaries / "needletail-coordinator"), "--metadata", f"etcd://{members}/local", "--data", data,
-                    "--listen", address, "--admin", str(self.port(name, 1))]
+                    "--listen", address, "--admin", str(self.port(name, 1)), *self.flags(name)]
         if name in SHARDS:
             doors = ",".join(f"{HOST}:{self.port(one)}" for one in COORDINATORS)
             return [str(self.binaries / "needletail-shard"), "--data", data, "--listen", address, "--coordinator", doors,
-                    "--zone", f"zone-{name[-1]}", "--admin", str(self.port(name, 1))]
+                    "--zone", f"zone-{name[-1]}", "--admin", str(self.port(name, 1)), *self.flags(name)]
         return ["prometheus", f"--config.file={self.folder}/prometheus/prometheus.json", f"--storage.tsdb.path={data}",
                 f"--web.listen-address={address}"]
 
     def probe(self, name):
         """The address that answers 200 once the process is ready."""
+        scheme = self.scheme(name)
         if name in ETCD:
-            return f"http://{HOST}:{self.port(name)}/health"
-        return f"http://{HOST}:{self.port(name)}/-/ready" if name == "prometheus" else f"http://{HOST}:{self.port(name, 1)}/readyz"
+            return f"{scheme}://{HOST}:{self.port(name)}/health"
+        return f"{scheme}://{HOST}:{self.port(name)}/-/ready" if name == "prometheus" else f"{scheme}://{HOST}:{self.port(name, 1)}/readyz"
+
+    def open(self, request):
+        """Asks a process, with a certificate to show: etcd wants one."""
+        context = None
+        if self.is_encrypted:
+            context = ssl.create_default_context(cafile=self.authority)
+            context.load_cert_chain(*self.pair("prometheus"))
+        return urllib.request.urlopen(request, timeout=2, context=context)
 
     def write_prometheus(self):
         """As Deploy/prometheus/prometheus.yml, with the ports of this cluster. JSON is YAML."""
         def job(label, names):
-            return {"job_name": label, "static_configs": [{"targets": [f"{HOST}:{self.port(name, 1)}" for name in names]}]}
+            targets = {"static_configs": [{"targets": [f"{HOST}:{self.port(name, 1)}" for name in names]}]}
+            encryption = {"scheme": "https", "tls_config": {"ca_file": self.authority}} if self.is_encrypted else {}
+            return {"job_name": label, **targets, **encryption}
 
         (self.folder / "prometheus").mkdir(parents=True, exist_ok=True)
         (self.folder / "prometheus" / "prometheus.json").write_text(json.dumps({
@@ -150,7 +213,7 @@ class Cluster:
         """200 when ready, another number when not yet, 0 without an answer; and what it said."""
         try:
             request = urllib.request.Request(self.probe(name), headers={"Accept": "text/plain"})
-            with urllib.request.urlopen(request, timeout=2) as answer:
+            with self.open(request) as answer:
                 return answer.status, ""
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode(errors="replace").strip()
@@ -170,14 +233,14 @@ class Cluster:
     def workers_known(self, name):
         """Whether a coordinator knows all workers that run: a collection made now is spread over them."""
         try:
-            with urllib.request.urlopen(f"http://{HOST}:{self.port(name, 1)}/metrics", timeout=2) as answer:
+            with self.open(f"{self.scheme(name)}://{HOST}:{self.port(name, 1)}/metrics") as answer:
                 lines = answer.read().decode().splitlines()
         except OSError:
             return False
         alive = next((line for line in lines if line.startswith("needletail_nodes{") and 'state="alive"' in line), "0").split()[-1]
         return float(alive) >= sum(self.pid(one) is not None for one in SHARDS)
 
-    def up(self, names, ports):
+    def up(self, names, ports, encrypted):
         for program in ["etcd", *(["prometheus"] if "prometheus" in names else [])]:
             if shutil.which(program) is None:
                 raise Failure(f"{program} is not installed; on Debian: apt-get install etcd-server prometheus"
@@ -185,6 +248,11 @@ class Cluster:
         for program in ["needletail-coordinator", "needletail-shard"]:
             if not (self.binaries / program).exists():
                 raise Failure(f"{self.binaries / program} is missing: run `make build`, or say with --bin where the executables are")
+        if encrypted and self.known["ports"] and not self.is_encrypted:
+            raise Failure("this cluster began without TLS and goes on without; `down --delete` ends it, with all data")
+        self.known["tls"] = encrypted or self.is_encrypted
+        if self.is_encrypted:
+            self.make_certificates()
         # etcd's members know each other by their ports, so a cluster keeps those that it began with.
         self.known["ports"] = self.known["ports"] or (free_ports() if ports == "free" else ports_from(int(ports)))
         self.write_prometheus()
@@ -235,6 +303,17 @@ class Cluster:
         if stubborn:
             raise Failure(f"killed, since SIGTERM did not end them within {STOP_SECONDS} s: {', '.join(stubborn)}")
 
+    def environment(self):
+        """Lines for a shell."""
+        if not self.known["ports"]:
+            raise Failure("there is no cluster yet; `up` starts it")
+        doors = [f"{self.scheme(name)}://{HOST}:{self.port(name, which)}" for name in COORDINATORS[:1] for which in (0, 1)]
+        values = {"NEEDLETAIL_ENDPOINT": doors[0], "NEEDLETAIL_CONSOLE": doors[1]}
+        if self.is_encrypted:
+            values["NEEDLETAIL_TLS_AUTHORITY"] = self.authority
+        for name, value in values.items():
+            print(f"export {name}={shlex.quote(value)}")
+
     def show(self):
         """Prints a line for each process; true when all that were started are ready."""
         is_well = bool(self.known["processes"])
@@ -260,6 +339,8 @@ def main():
     up.add_argument("--ports", default=os.environ.get("NEEDLETAIL_LOCAL_PORTS", "7460"),
                     help="the first of 18 in a row, or `free` for any; kept as long as the folder is ($NEEDLETAIL_LOCAL_PORTS, else 7460)")
     up.add_argument("--without-prometheus", action="store_true")
+    up.add_argument("--tls", action="store_true", help="make certificates in the folder's tls/ and encrypt everything, etcd included")
+    commands.add_parser("environment", help="print what a shell has to know: NEEDLETAIL_ENDPOINT and so on")
     commands.add_parser("status", help="what runs; ends with 1 unless all is ready")
     down = commands.add_parser("down", help="stop everything; the data stay")
     down.add_argument("names", nargs="*", metavar="NAME", help="only these")
@@ -271,7 +352,7 @@ def main():
     if options.command == "up" and not (options.ports == "free" or options.ports.isdigit()):
         parser.error("--ports wants a number or `free`")
     folder = options.state.resolve()
-    if options.command != "status":
+    if options.command in ("up", "down"):
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock = open(folder.with_name(folder.name + ".lock"), "w")  # Beside the folder, which may be removed; held until this program ends.
         try:
@@ -280,7 +361,10 @@ def main():
             raise Failure(f"another up or down is at work in {folder}; wait for it") from None
     cluster = Cluster(folder, getattr(options, "bin", pathlib.Path()).resolve())
     if options.command == "up":
-        cluster.up([name for name in names if not (options.without_prometheus and name == "prometheus")], options.ports)
+        cluster.up([name for name in names if not (options.without_prometheus and name == "prometheus")], options.ports, options.tls)
+    elif options.command == "environment":
+        cluster.environment()
+        return 0
     elif options.command == "down":
         cluster.down(names)
         if options.delete and names is NAMES:

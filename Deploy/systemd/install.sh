@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
 # Puts Needletail on this host, or a new version of it, as systemd services. Run as root.
 #
-#     install.sh --address 10.0.0.1 --hosts 10.0.0.1,10.0.0.2,10.0.0.3 --zone rack-1      on a host that has neither settings nor data yet
-#     install.sh                                                                          a new version: programs and units, no settings
+#     install.sh --address 10.0.0.1 --hosts 10.0.0.1,10.0.0.2,10.0.0.3 --zone rack-1 --certificates tls     on a host that has neither settings nor data yet
+#     install.sh                                                                                            a new version: programs and units, no settings
 #
 #   --address ADDRESS        this host's, at which the others reach it
 #   --hosts ADDRESS,…        the hosts of etcd and of coordinators, the same on every host
 #   --roles ROLE,…           of etcd, coordinator, shard (default: all three)
 #   --zone NAME              what may fail together with this host's worker
 #   --memory-limit SIZE      what the replicas of this host's worker may take, as 48GiB (default: the machine's)
+#   --certificates FOLDER    where `needletail certificates` put authority.pem, client-authority.pem and, for each role, ROLE-ADDRESS.pem and .key:
+#                            everything is encrypted with them, etcd included
+#   --insecure               instead: nothing is encrypted, and everybody on the network can read and write all data
 #   --binaries FOLDER        where the programs are (default: .build/release of the project)
 #
 # Settings that exist are left alone. Services are enabled, not started. With DESTDIR everything goes below that folder, and no service is
@@ -19,16 +22,18 @@ fail() { echo "install.sh: $*" >&2; exit 1; }
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=${DESTDIR:-}
-address="" hosts="" roles=etcd,coordinator,shard zone="" memory="" binaries=${NEEDLETAIL_BIN:-$here/../../.build/release}
+address="" hosts="" certificates="" insecure="" roles=etcd,coordinator,shard zone="" memory="" binaries=${NEEDLETAIL_BIN:-$here/../../.build/release}
 while (($# > 0)); do
     case $1 in
         --help) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; exit 0 ;;
-        --address | --hosts | --roles | --zone | --memory-limit | --binaries) (($# > 1)) || fail "$1 wants a value" ;;&
+        --insecure) insecure=yes; shift; continue ;;
+        --address | --hosts | --roles | --zone | --memory-limit | --certificates | --binaries) (($# > 1)) || fail "$1 wants a value" ;;&
         --address) address=$2 ;;
         --hosts) hosts=$2 ;;
         --roles) roles=$2 ;;
         --zone) zone=$2 ;;
         --memory-limit) memory=$2 ;;
+        --certificates) certificates=$2 ;;
         --binaries) binaries=$2 ;;
         *) fail "what is $1? See --help" ;;
     esac
@@ -43,6 +48,8 @@ done
 for word in "$address" "$hosts" "$zone" "$memory"; do
     [[ $word =~ ^[A-Za-z0-9.,:_-]*$ ]] || fail "letters, digits, dots, commas and dashes only, not: $word"
 done
+
+[[ -z $address || -n $certificates && -z $insecure || -z $certificates && -n $insecure ]] || fail "say --certificates FOLDER, or --insecure"
 
 programs=(needletail needletail-coordinator needletail-shard)
 for program in "${programs[@]}"; do
@@ -85,22 +92,50 @@ for role in coordinator shard; do
     if has $role; then place 644 "$here/needletail-$role.service" "/etc/systemd/system/needletail-$role.service"; fi
 done
 
+scheme=http etcd_lines="" coordinator_flags=--insecure shard_flags=--insecure
+# Where the files of a role go, readable by its user alone.
+at=/etc/needletail/tls etcd_at=/etc/etcd-needletail
+if [[ -n $certificates ]]; then
+    scheme=https
+    # The user of the services; below DESTDIR there is none.
+    owner() { [[ -n $root ]] || chown "$1" "$root$2"; }
+    [[ -n $root ]] || systemd-sysusers "$here/sysusers.conf"
+    for role in ${roles//,/ }; do
+        [[ $role == etcd ]] && folder=$etcd_at user=etcd || folder=$at user=needletail
+        [[ -r $certificates/authority.pem && -r $certificates/$role-$address.pem && -r $certificates/$role-$address.key ]] ||
+            fail "$certificates has no authority.pem, $role-$address.pem or $role-$address.key; needletail certificates makes them"
+        install -d -m 755 "$root$folder"
+        place 644 "$certificates/authority.pem" "$folder/authority.pem"
+        place 644 "$certificates/$role-$address.pem" "$folder/$role.pem"
+        place 400 "$certificates/$role-$address.key" "$folder/$role.key"
+        owner "$user" "$folder/$role.key"
+    done
+    if has coordinator; then place 644 "$certificates/client-authority.pem" "$at/client-authority.pem"; fi
+    coordinator_flags="--tls-certificate $at/coordinator.pem --tls-key $at/coordinator.key --tls-authority $at/authority.pem --client-authority $at/client-authority.pem"
+    coordinator_flags+=" --etcd-authority $at/authority.pem --etcd-certificate $at/coordinator.pem --etcd-key $at/coordinator.key"
+    shard_flags="--tls-certificate $at/shard.pem --tls-key $at/shard.key --tls-authority $at/authority.pem"
+    for way in "" PEER_; do
+        etcd_lines+=$'\n'"Environment=ETCD_${way}CERT_FILE=$etcd_at/etcd.pem ETCD_${way}KEY_FILE=$etcd_at/etcd.key"
+        etcd_lines+=$'\n'"Environment=ETCD_${way}TRUSTED_CA_FILE=$etcd_at/authority.pem ETCD_${way}CLIENT_CERT_AUTH=true"
+    done
+fi
+
 if [[ -n $address ]]; then
     if has etcd; then
         members=""
-        for host in ${hosts//,/ }; do members+=${members:+,}etcd-$host=http://$host:2380; done
+        for host in ${hosts//,/ }; do members+=${members:+,}etcd-$host=$scheme://$host:2380; done
         # The data folder is not that of Debian's service, which begins a cluster of its own as soon as it is installed.
         settle /etc/systemd/system/etcd.service.d/needletail.conf <<END
 [Service]
 Environment=ETCD_NAME=etcd-$address
 Environment=ETCD_DATA_DIR=/var/lib/etcd/needletail
-Environment=ETCD_LISTEN_CLIENT_URLS=http://$address:2379
-Environment=ETCD_ADVERTISE_CLIENT_URLS=http://$address:2379
-Environment=ETCD_LISTEN_PEER_URLS=http://$address:2380
-Environment=ETCD_INITIAL_ADVERTISE_PEER_URLS=http://$address:2380
+Environment=ETCD_LISTEN_CLIENT_URLS=$scheme://$address:2379
+Environment=ETCD_ADVERTISE_CLIENT_URLS=$scheme://$address:2379
+Environment=ETCD_LISTEN_PEER_URLS=$scheme://$address:2380
+Environment=ETCD_INITIAL_ADVERTISE_PEER_URLS=$scheme://$address:2380
 Environment=ETCD_INITIAL_CLUSTER=$members
 Environment=ETCD_INITIAL_CLUSTER_TOKEN=needletail
-Environment=ETCD_MAX_REQUEST_BYTES=33554432
+Environment=ETCD_MAX_REQUEST_BYTES=33554432$etcd_lines
 END
     fi
     if has coordinator; then
@@ -110,7 +145,7 @@ METADATA=etcd://$(at_port 2379)
 LISTEN=$address:7460
 ADMIN=7461
 # More flags, as: --slow-query 100ms --log-format json
-OPTIONS=
+OPTIONS=$coordinator_flags
 END
     fi
     if has shard; then
@@ -120,7 +155,7 @@ LISTEN=$address:7470
 COORDINATORS=$(at_port 7460)
 ADMIN=7471
 # More flags, as: --weight 2 --log-format json
-OPTIONS=${zone:+--zone $zone }${memory:+--memory-limit $memory}
+OPTIONS=${zone:+--zone $zone }${memory:+--memory-limit $memory }$shard_flags
 END
     fi
 fi

@@ -14,18 +14,20 @@ struct GuardedChannel<Base: ServerChildChannel>: ServerChildChannel {
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Base.Value> {
         channel.eventLoop.makeCompletedFuture {
             let session = try tls?.install(in: channel.pipeline, host: "")
-            try channel.pipeline.syncOperations.addHandler(FirstWords(session, handshakeFailed))
+            try channel.pipeline.syncOperations.addHandler(ConnectionGuard(session, handshakeFailed))
         }.flatMap { base.setup(channel: channel, logger: logger) }
     }
 
     func handle(value: Base.Value, logger: Logger) async { await base.handle(value: value, logger: logger) }
 }
 
-/// Closes a connection on which nothing was asked in time.
-private final class FirstWords: ChannelInboundHandler {
+/// Closes a connection on which nothing was asked in time, and one whose client does not close it after the last answer.
+private final class ConnectionGuard: ChannelInboundHandler, ChannelOutboundHandler {
     typealias InboundIn = ByteBuffer
+    typealias OutboundIn = ByteBuffer
 
     private static let patience = TimeAmount.seconds(10)
+    private static let linger = TimeAmount.seconds(10)
 
     private let session: TLSSession?
     private let handshakeFailed: @Sendable (NeedletailError) -> Void
@@ -50,6 +52,16 @@ private final class FirstWords: ChannelInboundHandler {
             timer?.cancel()
         }
         context.fireChannelRead(data)
+    }
+
+    /// Hummingbird ends its own side and waits for the client to do so, too; and when it is stopped it closes the other side, which TLS does not know.
+    func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
+        guard mode != .all else { return context.close(promise: promise) }
+        guard mode == .output else { return context.close(mode: session == nil ? .input : .all, promise: promise) }
+        let channel = context.channel
+        timer?.cancel()
+        timer = context.eventLoop.scheduleTask(in: Self.linger) { channel.close(promise: nil) }
+        context.close(mode: .output, promise: promise)
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {

@@ -166,7 +166,7 @@ public final class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
         let words =
             isServer
             ? "It speaks TLS, and this port does not: start the process with --tls-certificate, or write http:// there."
-            : "It speaks TLS: write https://."
+            : "It speaks TLS: write https://, or name its authority by a flag."
         abort(NeedletailError(.unavailable, "There is no connection with \(peer): \(words)", location: peer))
         return true
     }
@@ -182,7 +182,7 @@ public final class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
         isClosed = true
         ticking?.cancel()
         deadlines.cancel()
-        let advice = hasSettings || isServer || tls != nil ? "Retry." : "It said nothing at all: if it wants TLS, write https://."
+        let advice = hasSettings || isServer || tls != nil ? "Retry." : "It said nothing at all: if it speaks TLS, write https://."
         let reason = closeReason ?? NeedletailError(.unavailable, "The peer closed the connection. \(advice)", location: peer)
         let open = streams
         streams = [:]

@@ -2,6 +2,8 @@
 
 import datetime
 import ipaddress
+import ssl
+import urllib.request
 
 import grpc
 from cryptography import x509
@@ -108,3 +110,19 @@ class Security:
         """For Python's client, which trusts what is in the authority's file now."""
         root = self.nodes.file.read_bytes()
         return grpc.ssl_channel_credentials(root, pair.key_pem, pair.pem) if pair else grpc.ssl_channel_credentials(root)
+
+
+def context(security, pair=None):
+    """For Python's ssl: trusts the nodes' authority, and shows a pair if one is given."""
+    made = ssl.create_default_context(cafile=security.nodes.file)
+    if pair:
+        made.load_cert_chain(pair.file, pair.key_file)
+    return made
+
+
+def scraped(process, security, name, **labels):
+    """A metric's value, by HTTPS."""
+    with urllib.request.urlopen(f"https://127.0.0.1:{process.admin_port}/metrics", context=context(security), timeout=10) as answer:
+        text = answer.read().decode()
+    wanted = name + ("{" + ",".join(f'{key}="{value}"' for key, value in labels.items()) + "}" if labels else "")
+    return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(wanted + " "))

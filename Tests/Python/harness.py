@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -181,19 +182,23 @@ def free_ports(count):
 
 
 class Etcd:
-    """A real etcd of one member, with a data folder that survives restarts."""
+    """A real etcd of one member, with a data folder that survives restarts. With `pair` and `authority` (of `certificates`) it speaks TLS, and to those
+    only who show a certificate of that authority."""
 
-    def __init__(self, folder, host="127.0.0.1", prefix=()):
+    def __init__(self, folder, host="127.0.0.1", prefix=(), pair=None, authority=None):
         self.folder, self.host, self.prefix = pathlib.Path(folder), host, prefix
+        self.pair, self.authority = pair, authority
         self.folder.mkdir(parents=True)
         self.port, self.peer_port = free_ports(2)
         self.process = None
 
     def start(self):
-        client, peer = f"http://{self.host}:{self.port}", f"http://{self.host}:{self.peer_port}"
+        client, peer = f"{'https' if self.pair else 'http'}://{self.host}:{self.port}", f"http://{self.host}:{self.peer_port}"
+        encryption = ["--cert-file", str(self.pair.file), "--key-file", str(self.pair.key_file), "--trusted-ca-file", str(self.authority.file),
+                      "--client-cert-auth"] if self.pair else []
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(
-                [*self.prefix, "/usr/bin/etcd", "--name", "m", "--data-dir", str(self.folder / "data"), "--listen-client-urls", client,
+                [*self.prefix, "/usr/bin/etcd", "--name", "m", "--data-dir", str(self.folder / "data"), *encryption, "--listen-client-urls", client,
                  "--advertise-client-urls", client, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
                  "--initial-cluster", f"m={peer}", "--logger", "zap", "--log-level", "warn"],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL)
@@ -202,7 +207,11 @@ class Etcd:
 
     def answers(self):
         try:
-            with urllib.request.urlopen(f"http://{self.host}:{self.port}/health", timeout=1) as answer:
+            context = None
+            if self.pair:
+                context = ssl.create_default_context(cafile=self.authority.file)
+                context.load_cert_chain(self.pair.file, self.pair.key_file)
+            with urllib.request.urlopen(f"{'https' if self.pair else 'http'}://{self.host}:{self.port}/health", timeout=1, context=context) as answer:
                 return b"true" in answer.read()
         except OSError:
             return False

@@ -60,7 +60,7 @@ def command(root, name):
             words.append(re.sub(r"\$\{(\w+)\}", lambda m: environment[m[1]], word))
 
     def below(text):
-        return re.sub(r"^/(usr/local/bin|var/lib)/", lambda m: f"{root}{m[0]}", text)
+        return re.sub(r"^/(usr/local/bin|var/lib|etc/needletail|etc/etcd-needletail)/", lambda m: f"{root}{m[0]}", text)
 
     return [below(word) for word in words], {key: below(value) for key, value in environment.items()}
 

@@ -24,15 +24,20 @@ class Span:
 
 
 class Receiver(trace_service_pb2_grpc.TraceServiceServicer):
-    """`answer`: a gRPC status to refuse batches with; None takes them."""
+    """`answer`: a gRPC status to refuse batches with; None takes them. `pair`: a certificate (`certificates.Pair`) to speak TLS with."""
 
-    def __init__(self, port=0):
+    def __init__(self, port=0, pair=None):
+        self.pair = pair
         self.port, self.lock, self.received, self.answer, self.asked, self.server = port, threading.Lock(), [], None, 0, None
 
     def start(self):
         self.server = grpc.server(futures.ThreadPoolExecutor(4))
         trace_service_pb2_grpc.add_TraceServiceServicer_to_server(self, self.server)
-        self.port = self.server.add_insecure_port(f"127.0.0.1:{self.port}")
+        if self.pair:
+            credentials = grpc.ssl_server_credentials([(self.pair.key_pem, self.pair.pem)])
+            self.port = self.server.add_secure_port(f"127.0.0.1:{self.port}", credentials)
+        else:
+            self.port = self.server.add_insecure_port(f"127.0.0.1:{self.port}")
         assert self.port, "the port is taken"
         self.server.start()
         return self
@@ -44,7 +49,7 @@ class Receiver(trace_service_pb2_grpc.TraceServiceServicer):
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.pair else 'http'}://127.0.0.1:{self.port}"
 
     def Export(self, request, context):
         with self.lock:

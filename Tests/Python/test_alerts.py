@@ -15,7 +15,8 @@ from needletail.v1 import collections_pb2 as c
 from needletail.v1 import common_pb2 as common
 from needletail.v1 import points_pb2 as p
 
-from harness import Cluster, wait_for
+from certificates import DAY, Security
+from harness import Cluster, Process, wait_for
 
 DEPLOY = pathlib.Path(__file__).resolve().parents[2] / "Deploy" / "prometheus"
 RULES = (DEPLOY / "alerts.yml").read_text()
@@ -32,11 +33,14 @@ def free_port():
 class Prometheus:
     """Asks the processes every second, and fires as soon as an expression holds twice."""
 
-    def __init__(self, folder, targets):
+    def __init__(self, folder, targets, authority=None):
+        """With an authority it asks by HTTPS."""
         self.folder, self.port = folder, free_port()
         folder.mkdir()
         (folder / "alerts.yml").write_text(re.sub(r"for: \w+", "for: 1s", RULES))
         jobs = [{"job_name": "needletail", "static_configs": [{"targets": [f"127.0.0.1:{port}" for port in targets]}]}]
+        if authority:
+            jobs[0] |= {"scheme": "https", "tls_config": {"ca_file": str(authority)}}
         (folder / "prometheus.yml").write_text(json.dumps(
             {"global": {"scrape_interval": "1s", "evaluation_interval": "1s"}, "rule_files": ["alerts.yml"], "scrape_configs": jobs}))
         self.log = open(folder / "log", "ab")
@@ -82,6 +86,23 @@ def test_the_rules_are_sound():
     assert checked.returncode == 0, checked.stdout + checked.stderr
     checked = subprocess.run(["promtool", "check", "config", str(DEPLOY / "prometheus.yml")], capture_output=True, text=True, timeout=60)
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def certificates(folder):
+    """A coordinator whose certificate ends soon, asked by HTTPS, and then one whose new file is rubbish."""
+    security = Security(folder / "tls")
+    coordinator = Process("needletail-coordinator", folder / "encrypted", ["--admin", "0", *security.flags("coordinator")]).start()
+    try:
+        with Prometheus(folder / "by-https", [coordinator.admin_port], security.nodes.file) as prometheus:
+            first = prometheus.evaluations()
+            wait_for(lambda: prometheus.evaluations() != first, "the rules to be evaluated again", 60, prometheus.output)
+            assert not {"NeedletailCertificateExpires", "NeedletailCertificatesBroken"} & prometheus.firing()
+            security.nodes.node("coordinator", end=13 * DAY)
+            prometheus.wait("NeedletailCertificateExpires")
+            security.pairs["coordinator"].file.write_text("rubbish")
+            prometheus.wait("NeedletailCertificatesBroken")
+    finally:
+        coordinator.stop()
 
 
 @pytest.mark.timeout(600)
@@ -154,6 +175,8 @@ def test_each_alert_fires_when_its_cause_is_there(tmp_path):
 
             cluster.coordinator.kill()
             prometheus.wait("NeedletailNoLeader")
+    certificates(tmp_path)
     assert set(ALERTS) == {
         "NeedletailOverload", "NeedletailRecallLow", "NeedletailCheckpointsFail", "NeedletailReplicaReadOnly", "NeedletailWorkerSilent",
-        "NeedletailShardsMissing", "NeedletailReplicasMissing", "NeedletailErrors", "NeedletailNoLeader"}, "an alert that this test does not provoke"
+        "NeedletailShardsMissing", "NeedletailReplicasMissing", "NeedletailErrors", "NeedletailNoLeader",
+        "NeedletailCertificateExpires", "NeedletailCertificatesBroken"}, "an alert that this test does not provoke"

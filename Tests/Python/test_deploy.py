@@ -16,6 +16,7 @@ from functools import cache
 import grpc
 import pytest
 import yaml
+from certificates import Security
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from harness import BINARIES, ROOT, Process, wait_for
 
@@ -247,11 +248,12 @@ def test_the_health_check_asks_the_process(tmp_path):
         thread.join()
         closed = server.server_port
     assert check(closed) != 0
-    coordinator = Process("needletail-coordinator", tmp_path, ["--admin", "0"]).start()
-    try:
-        assert check(coordinator.admin_port) == 0
-    finally:
-        coordinator.stop()
+    for number, flags in enumerate(([], Security(tmp_path / "tls").flags("coordinator"))):
+        coordinator = Process("needletail-coordinator", tmp_path / f"{number}", ["--admin", "0", *flags]).start()
+        try:
+            assert check(coordinator.admin_port) == 0
+        finally:
+            coordinator.stop()
 
 
 @cache
@@ -319,6 +321,8 @@ VALUES = {
     "other etcd": {"etcd": {"enabled": False, "endpoints": "10.0.0.7:2379,10.0.0.8:2379"}, "image": {"pullSecrets": [{"name": "registry"}]}},
     "more": {"shard": {"flags": ["--weight", "2"], "environment": [{"name": "AWS_REGION", "value": "eu-north-1"}], "storage": {"className": "local"}},
              "networkPolicy": {"egress": [{"to": [{"ipBlock": {"cidr": "10.1.0.0/16"}}], "ports": [{"protocol": "TCP", "port": 443}]}]}},
+    "encrypted": {"tls": {"enabled": True, "issuer": {"name": "authority"}, "clientAuthority": "users"}},
+    "encrypted by given secrets": {"tls": {"enabled": True, "secrets": {"coordinator": "mine", "shard": "mine"}}, "etcd": {"enabled": False, "endpoints": "e:2379"}},
 }
 
 
@@ -329,19 +333,51 @@ def test_what_the_chart_makes_is_what_kubernetes_reads(tmp_path, case):
         tool(TOOLS / "check-jsonschema", "--schemafile", schema, file)
     text = rendered(tmp_path, VALUES[case], release="search", namespace="apps")
     file = tmp_path / "all.yaml"
-    file.write_text(text)
+    items = [item for item in yaml.safe_load_all(text) if item]
+    certificates = [item for item in items if item["kind"] == "Certificate"]  # Of cert-manager, which Kubernetes does not know.
+    items = [item for item in items if item["kind"] != "Certificate"]
+    file.write_text(yaml.safe_dump_all(items))
     for version in KUBERNETES:
         tool(TOOLS / "kubernetes-validate", "--strict", "--quiet", "-k", version, file)
-    items = [item for item in yaml.safe_load_all(text) if item]
     check_references(items)
+    check_encryption(items, certificates, case)
     names = {item["metadata"]["name"] for item in items}
-    assert ("search-etcd" in names) == (case != "other etcd")
+    assert ("search-etcd" in names) == (case not in ("other etcd", "encrypted by given secrets"))
     shard = next(item for item in items if item["kind"] == "StatefulSet" and item["metadata"]["name"] == "search-shard")
     words = pods(shard)[0]["command"]
     assert_is_known(words, case)
     doors = words[words.index("--coordinator") + 1]
     assert doors.count("search-coordinator-") == (1 if case == "small" else 2), doors
     assert ("--weight" in words) == (case == "more")
+
+
+def check_encryption(items, certificates, case):
+    """Certificates are for the names by which processes are reached, and of the roles that those have."""
+    sets = {item["metadata"]["name"]: item for item in items if item["kind"] == "StatefulSet"}
+    words = {name: " ".join(pods(item)[0]["command"]).replace("$(POD_NAME)", f"{name}-0") for name, item in sets.items()}
+    if not case.startswith("encrypted"):
+        assert not certificates and all(("--insecure" in text) == ("etcd" not in name) and "--tls" not in text for name, text in words.items())
+        return
+    made = {one["spec"]["secretName"]: one["spec"] for one in certificates}
+    assert len(made) == (3 if case == "encrypted" else 0)
+    for name, item in sets.items():
+        pod = item["spec"]["template"]["spec"]
+        secret = next(volume["secret"]["secretName"] for volume in pod["volumes"] if volume["name"] == "tls")
+        assert secret == (f"{name}-tls" if made else "mine")
+        assert "--insecure" not in words[name] and "http://" not in words[name].replace("http://0.0.0.0:2381", "")
+        for probe in [value["httpGet"] for key, value in pods(item)[0].items() if key.endswith("Probe")]:
+            assert probe["scheme"] == "HTTPS" if probe["port"] == "admin" else probe["port"] == "health"
+        if not made:
+            continue
+        spec = made[secret]
+        assert spec.get("uris", []) == ([] if "etcd" in name else [f"needletail://{name.removeprefix('search-')}"])
+        assert {"server auth", "client auth"} <= set(spec["usages"]) and spec["issuerRef"]["name"] == "authority"
+        # The names at which all others look for it.
+        everywhere = " ".join([*words.values(), *(one["value"] for each in sets.values() for one in pods(each)[0]["env"] if "value" in one)])
+        asked = set(re.findall(rf"(?<![\w.-])({name}-\d+\.[\w.-]+|{name}\.[\w.-]+):\d+", everywhere))
+        assert asked, name
+        for host in asked:
+            assert host in spec["dnsNames"] or f"*.{host.partition('.')[2]}" in spec["dnsNames"], (host, spec["dnsNames"])
 
 
 def check_references(items):
@@ -366,7 +402,8 @@ def check_references(items):
             assert chosen(spec["selector"]) == [item] and spec["serviceName"] in services, name
             container = pods(item)[0]
             claims = {claim["metadata"]["name"] for claim in spec.get("volumeClaimTemplates", [])}
-            assert {mount["name"] for mount in container.get("volumeMounts", [])} == claims, name
+            volumes = {volume["name"] for volume in spec["template"]["spec"].get("volumes", [])}
+            assert {mount["name"] for mount in container.get("volumeMounts", [])} == claims | volumes, name
             for probe in [container[one] for one in container if one.endswith("Probe")]:
                 assert "grpc" in probe and probe["grpc"]["port"] in ports(item).values() or probe["httpGet"]["port"] in ports(item), name
             known = {variable["name"] for variable in container["env"]}

@@ -47,7 +47,7 @@ def is_running(pid):
 
 
 def test_the_guide_to_one_machine(place):
-    first, fault, end = commands("deployment.md", "On one machine")
+    first, fault, end, *_ = commands("deployment.md", "On one machine")
     up, *rest = first.splitlines()
     run(up, place)
     found, code = table(place)
@@ -82,6 +82,43 @@ def test_the_guide_to_one_machine(place):
     pids = [one["pid"] for one in table(place)[0].values()]
     run(delete, place)
     assert not any(is_running(pid) for pid in pids) and not pathlib.Path(place["NEEDLETAIL_LOCAL"]).exists()
+
+
+def test_the_guide_to_encryption(place):
+    """Its second block, in Python, is run by the tests of the package."""
+    block, _ = commands("deployment.md", "Encrypted")
+    *lines, counted = block.splitlines()
+    run(lines[0], place)
+    shown = run("\n".join(lines[1:] + [counted]), place)
+    assert re.search(r'\{"count":"?5000"?', shown.splitlines()[-1]), shown
+    found, code = table(place)
+    assert code == 0 and len(found) == 9 and {one["state"] for one in found.values()} == {"ready"}, found
+
+    def scraped():
+        with urllib.request.urlopen(f"http://{found['prometheus']['address']}/api/v1/query?query=up==1", timeout=10) as asked:
+            return len(json.load(asked)["data"]["result"]) == 5
+
+    wait_for(scraped, "Prometheus to ask all five by HTTPS", 60)
+    # Nothing but Prometheus answers without TLS, and etcd nobody without a certificate.
+    folder = pathlib.Path(place["NEEDLETAIL_LOCAL"])
+    for name, ports in json.loads((folder / "cluster.json").read_text())["ports"].items():
+        for port in ports if name != "prometheus" else []:
+            plain = subprocess.run(["curl", "--silent", "--http0.9", "--max-time", "10", f"http://127.0.0.1:{port}/"], capture_output=True, text=True)
+            assert plain.returncode != 0 or "HTTPS" in plain.stdout or "https://" in plain.stdout, (name, plain)
+    stranger = subprocess.run(["curl", "--silent", "--cacert", folder / "tls" / "authority.pem", f"https://{found['etcd-1']['address']}/health"], capture_output=True)
+    assert stranger.returncode != 0, stranger
+    # It goes on encrypted, without being told again; and one that began without TLS stays so.
+    run(f"{PROGRAM} down", place)
+    run(f"{PROGRAM} up", place)
+    assert table(place)[1] == 0 and endpoint(place) == found["coordinator-1"]["address"]
+    assert "https://" in run(f"{PROGRAM} environment", place)
+
+
+def test_a_cluster_stays_as_it_began(place):
+    run(f"{PROGRAM} up --without-prometheus", place)
+    assert "https://" not in run(f"{PROGRAM} environment", place)
+    refused = subprocess.run([PROGRAM, "up", "--tls"], env={**os.environ, **place}, capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 1 and "began without TLS" in refused.stderr, refused
 
 
 def test_the_guide_to_upgrades(place):

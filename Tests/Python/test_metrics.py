@@ -118,8 +118,8 @@ def test_every_documented_metric_exists(measured):
     for process in [measured.coordinator, *measured.workers]:
         with urllib.request.urlopen(f"http://127.0.0.1:{process.admin_port}/metrics", timeout=10) as answer:
             found |= dict(re.findall(r"^# TYPE (\S+) (\S+)$", answer.read().decode(), re.MULTILINE))
-    # These come with samples of real queries and with what goes wrong.
-    rare = {"needletail_sampled_recall", "needletail_local_intrinsic_dimension", "needletail_events_total", "needletail_trace_spans_total"}
+    # These come with samples of real queries, with what goes wrong, and with TLS (test_tls.py).
+    rare = {"needletail_tls_expiry_timestamp_seconds", "needletail_sampled_recall", "needletail_local_intrinsic_dimension", "needletail_events_total", "needletail_trace_spans_total"}
     assert {name: kind for name, kind in documented.items() if name not in rare} == {k: v for k, v in found.items() if k not in rare}
 
 

@@ -12,5 +12,6 @@
 
 from needletail.client import Client, Field, Hit, Point
 from needletail.retries import NeedletailError
+from needletail.tls import TLS
 
-__all__ = ["Client", "Field", "Hit", "NeedletailError", "Point"]
+__all__ = ["TLS", "Client", "Field", "Hit", "NeedletailError", "Point"]

@@ -11,7 +11,7 @@ from needletail.retries import NeedletailError
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="needletail-py", description=__doc__)
-    parser.add_argument("--endpoint", help="host:port of a coordinator; NEEDLETAIL_ENDPOINT, or 127.0.0.1:7460, if absent")
+    parser.add_argument("--endpoint", help="host:port of a coordinator, with TLS https://host:port; NEEDLETAIL_ENDPOINT, or 127.0.0.1:7460, if absent")
     parser.add_argument("--api-key-file", help="file with the API key or token to send; the one in NEEDLETAIL_API_KEY if absent")
     commands = parser.add_subparsers(dest="command", required=True)
     load = commands.add_parser("import", help="write the rows of Parquet or Arrow files as points")

@@ -15,6 +15,7 @@ import numpy as np
 
 from needletail import packed, values
 from needletail.retries import NeedletailError, calling
+from needletail.tls import TLS, tls_of
 from needletail.v1 import collections_pb2, collections_pb2_grpc, points_pb2, points_pb2_grpc
 
 METRICS = {"l2": collections_pb2.METRIC_L2, "cosine": collections_pb2.METRIC_COSINE, "dot": collections_pb2.METRIC_DOT,
@@ -68,14 +69,16 @@ class Client:
     made again is carried out once. Errors of the cluster are `NeedletailError`.
     """
 
-    def __init__(self, endpoint: str | None = None, *, timeout: float = 30.0, credentials: grpc.ChannelCredentials | None = None,
+    def __init__(self, endpoint: str | None = None, *, timeout: float = 30.0, tls: TLS | None = None, credentials: grpc.ChannelCredentials | None = None,
                  metadata: Sequence[tuple[str, str]] = (), api_key_file: str | os.PathLike[str] | None = None):
-        """`endpoint` is host:port; without it NEEDLETAIL_ENDPOINT, else 127.0.0.1:7460. The API key or token is what `api_key_file` has, or
-        NEEDLETAIL_API_KEY; none where both are absent."""
-        self.endpoint = endpoint or os.environ.get("NEEDLETAIL_ENDPOINT", "127.0.0.1:7460")
+        """`endpoint` is host:port, with TLS https://host:port; without it NEEDLETAIL_ENDPOINT, else 127.0.0.1:7460. Of an address that says
+        neither https:// nor http:// TLS is wanted when `tls` is given, or the environment has a variable of it. `credentials` replaces all that.
+        The API key or token is what `api_key_file` has, or NEEDLETAIL_API_KEY; none where both are absent."""
+        self.endpoint, chosen, options = tls_of(endpoint or os.environ.get("NEEDLETAIL_ENDPOINT", "127.0.0.1:7460"), tls)
+        credentials = credentials or chosen
         self.timeout = timeout
         self.metadata = (*metadata, *_authorization(api_key_file))
-        self.channel = (grpc.secure_channel(self.endpoint, credentials, options=OPTIONS) if credentials
+        self.channel = (grpc.secure_channel(self.endpoint, credentials, options=OPTIONS + options) if credentials
                         else grpc.insecure_channel(self.endpoint, options=OPTIONS))
         self.collections = collections_pb2_grpc.CollectionsStub(self.channel)
         self.points = points_pb2_grpc.PointsStub(self.channel)
