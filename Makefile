@@ -189,6 +189,10 @@ fuzz: deps
 lint:
 	python3 Deploy/lint.py
 
+# The tables of Docs/configuration.md, from what the programs say of themselves.
+reference: build
+	NEEDLETAIL_BIN=$(CURDIR)/$(BUILD) python3 Deploy/reference.py
+
 # Regenerates the protobuf-c code and the descriptors for reflection, which are committed. Of etcd and OTLP we are a client: no reflection.
 proto:
 	@bash Deploy/setup.sh $(DEBIAN) protobuf-c-compiler protobuf-compiler

@@ -93,10 +93,17 @@ public struct Configuration {
 
     private static func checkNames(of environment: [String: String], _ prefix: String, _ settings: [Setting]) throws(NeedletailError) {
         let known = Set(settings.map { variable(of: $0, prefix) }).union([prefix + "CONFIG"])
-        for name in environment.keys.sorted() where name.hasPrefix(prefix) && !known.contains(name) {
+        for name in environment.keys.sorted() where name.hasPrefix(prefix) && !known.contains(name) && !isServiceLink(name.dropFirst(prefix.count)) {
             let near = NearestName.of(name, among: known.sorted()).map { "; did you mean \($0)?" } ?? "; they are named as the flags of --help are"
             throw NeedletailError(.invalidArgument, "the variable \(name) means nothing" + near)
         }
+    }
+
+    /// Kubernetes tells every process about the services of its namespace: one named needletail-shard as NEEDLETAIL_SHARD_SERVICE_HOST, NEEDLETAIL_SHARD_PORT,
+    /// NEEDLETAIL_SHARD_PORT_7470_TCP_ADDR and the like.
+    private static func isServiceLink(_ name: Substring) -> Bool {
+        ["PORT", "SERVICE_HOST"].contains(name) || name.hasPrefix("SERVICE_PORT")
+            || (name.hasPrefix("PORT_") && (name.contains("_TCP") || name.contains("_UDP")))
     }
 
     // MARK: Telling

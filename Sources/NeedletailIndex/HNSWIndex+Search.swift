@@ -62,10 +62,24 @@ extension HNSWIndex {
                 distanceLimit: distanceLimit, deadline: deadline, pointers: pointers, scratch: &scratch, work: &result.work)
         }
         result.nearest = scratch.candidates.answers()
+        if filter == nil, distanceLimit == .max, !result.isTruncated, hasMissed(result.nearest.count, ef: ef) {
+            let all = try exactSearch(vector, limit: limit, deadline: deadline, scratch: &scratch, precedes: <)
+            (result.nearest, result.isTruncated) = (all.nearest, all.isTruncated)
+            result.work += all.work
+            return result
+        }
         try measureNearest(
             &result, query, vector, limit: limit, rescore: least > 0 ? max(least, rescore ?? 0) : rescore, isFiltered: filter != nil,
             pointers: pointers, scratch: &scratch)
         return result
+    }
+
+    /// Whether a walk so broad that it could take in every point did not: what the graph does not lead to, a heap of equal vectors say, is found by
+    /// looking at all, which costs no more than the walk did.
+    private func hasMissed(_ found: Int, ef: Int) -> Bool {
+        let bound = slotBound.load(ordering: .acquiring)
+        guard ef >= bound else { return false }
+        return found < (0..<(bound + 63) / 64).reduce(0) { $0 + live.word($1).nonzeroBitCount }
     }
 
     /// With a codec, replaces estimates by distances in full precision.

@@ -79,6 +79,9 @@ def test_variables_that_mean_nothing_are_refused(tmp_path):
     assert done.returncode != 0 and "--moves is from the variable NEEDLETAIL_COORDINATOR_MOVES" in done.stderr, done.stderr
     done = run(SHARD, "--config", tmp_path / "none.yaml")
     assert done.returncode == 1 and "cannot be read" in done.stderr and "none.yaml" in done.stderr
+    # What Kubernetes says of a service that is named like the program is no setting.
+    links = {"SERVICE_HOST": "10.0.0.1", "SERVICE_PORT_GRPC": "7470", "PORT": "tcp://10.0.0.1:7470", "PORT_7470_TCP_ADDR": "10.0.0.1"}
+    assert shown(SHARD, **{f"NEEDLETAIL_SHARD_{name}": value for name, value in links.items()})["zone"][1] == "default, none"
     # Other things that the program does, and its help, need no configuration.
     assert run(SHARD, "repair", "--help", NEEDLETAIL_SHARD_WIEGHT="2").returncode == 0
 
