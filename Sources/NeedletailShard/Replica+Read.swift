@@ -78,18 +78,18 @@ extension Replica {
     }
 
     /// What was found, but for points of which something was published since the search began: those as they are now, found or not.
-    /// - Returns: also how many of those found it is not sure of.
+    /// - Returns: also how many of those found are gone, or farther than they were found.
     private func renew(
         _ nearest: [SlotDistance], _ found: [ScoredPoint], published: [UInt32], _ query: SearchQuery, _ filter: PayloadFilter?, scratch: inout SearchScratch
     ) throws -> (points: [ScoredPoint], lost: Int) {
         let graph = fields[query.field].graph
         let slots = Set(published)
         var kept: [ScoredPoint] = []
-        var changed = Set(published.map { points.id($0) })
+        var unsure: [(slot: UInt32, point: ScoredPoint)] = []
         for (entry, point) in zip(nearest, found) {
-            if !slots.contains(entry.slot), points.slot(of: point.id) == entry.slot { kept.append(point) } else { changed.insert(point.id) }
+            if !slots.contains(entry.slot), points.slot(of: point.id) == entry.slot { kept.append(point) } else { unsure.append((entry.slot, point)) }
         }
-        let lost = found.count - kept.count
+        let changed = Set(published.map { points.id($0) }).union(unsure.map(\.point.id))
         var current: [(point: ScoredPoint, slot: UInt32)] = []
         for id in changed {
             let now = try publication.read { () throws -> (UInt32, UInt64)? in
@@ -104,7 +104,8 @@ extension Replica {
             current[index].point.score = graph.field.metric.score(ofDistance: distance)
             kept.append(current[index].point)
         }
-        return (kept, lost)
+        let renewed = Dictionary(current.map { ($0.slot, $0.point.score) }) { $1 }
+        return (kept, unsure.count { renewed[$0.slot] != $0.point.score })
     }
 
     /// The point as it is now; nil when there is none, or the filter does not admit it.
