@@ -17,7 +17,7 @@ CLOCKED := Needletail(GRPC|Metadata|Coordinator|Backup)Tests
 # Without it all tests begin at once, and each waits minutes for a processor.
 FEW_AT_ONCE := --experimental-maximum-parallelization-width 4
 
-.PHONY: deps build demo test chaos upgrade load bench bench-load bench-failover bench-backups bench-moves bench-rpc bench-splits bench-tail bench-telemetry bench-restart bench-peers bench-servers bench-cost bench-plan bench-import fuzz proto manifests format lint clean
+.PHONY: deps build demo test chaos upgrade load bench bench-load bench-failover bench-backups bench-moves bench-rpc bench-splits bench-tail bench-telemetry bench-restart bench-peers bench-servers bench-cost bench-plan bench-import fuzz proto reference manifests format lint clean
 
 # Installs the Debian packages that are missing; says plainly when Swift is absent or too old.
 deps:
@@ -189,9 +189,10 @@ fuzz: deps
 lint:
 	python3 Deploy/lint.py
 
-# The tables of Docs/configuration.md, from what the programs say of themselves.
-reference: build
-	NEEDLETAIL_BIN=$(CURDIR)/$(BUILD) python3 Deploy/reference.py
+# The tables of Docs/configuration.md, from what the programs say of themselves, and Docs/reference.md, from Proto/.
+reference: build $(VENV)/ready
+	NEEDLETAIL_BIN=$(CURDIR)/$(BUILD) $(VENV)/bin/python Deploy/reference.py
+	$(VENV)/bin/python Deploy/api_reference.py
 
 # Regenerates the protobuf-c code and the descriptors for reflection, which are committed. Of etcd and OTLP we are a client: no reflection.
 proto:

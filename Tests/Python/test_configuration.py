@@ -86,8 +86,9 @@ def test_variables_that_mean_nothing_are_refused(tmp_path):
     assert run(SHARD, "repair", "--help", NEEDLETAIL_SHARD_WIEGHT="2").returncode == 0
 
 
-def test_the_reference_is_what_the_programs_say():
-    done = subprocess.run([sys.executable, ROOT / "Deploy" / "reference.py", "--check"], capture_output=True, text=True,
+@pytest.mark.parametrize("script", ["reference.py", "api_reference.py"])
+def test_references_are_what_the_programs_and_protos_say(script):
+    done = subprocess.run([sys.executable, ROOT / "Deploy" / script, "--check"], capture_output=True, text=True,
                           env={**os.environ, "NEEDLETAIL_BIN": str(BINARIES)})
     assert done.returncode == 0, done.stderr
 
