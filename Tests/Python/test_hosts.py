@@ -33,6 +33,8 @@ def test_the_units_are_what_systemd_reads(programs):
     install(programs, "--address", "10.0.0.1", "--hosts", ",".join(ADDRESSES), "--insecure")
     # What they refer to: the machine's own targets, and etcd's unit.
     shutil.copytree("/usr/lib/systemd/system", root / "usr/lib/systemd/system", symlinks=True)
+    (root / "bin").mkdir()
+    shutil.copy("/bin/kill", root / "bin/kill")
     for name in ("needletail-coordinator.service", "needletail-shard.service"):
         checked = subprocess.run(["systemd-analyze", "verify", f"--root={root}", "--man=no", name], capture_output=True, text=True, timeout=60)
         complaints = [line for line in checked.stderr.splitlines() if "needletail" in line]
