@@ -21,10 +21,10 @@ def now():
 class Pair:
     """A certificate and its key, and the files they are in."""
 
-    def __init__(self, certificate, key, folder, name):
+    def __init__(self, certificate, key, folder, name, others=()):
         self.certificate, self.key = certificate, key
         self.file, self.key_file = folder / f"{name}.pem", folder / f"{name}.key"
-        self.write()
+        self.write(others)
 
     def write(self, others=()):
         """`others`: further certificates in the same file."""
@@ -51,8 +51,8 @@ class Authority:
         self.folder, self.name = folder, name
         self.renew()
 
-    def renew(self):
-        """Another authority of the same name."""
+    def renew(self, others=()):
+        """Another authority of the same name, with `others` in its file from the first moment: somebody may read that."""
         key = ec.generate_private_key(ec.SECP256R1())
         named = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, self.name)])
         certificate = (
@@ -60,7 +60,7 @@ class Authority:
             .not_valid_before(now() - DAY).not_valid_after(now() + 1000 * DAY)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False).sign(key, hashes.SHA256()))
-        self.pair = Pair(certificate, key, self.folder, self.name)
+        self.pair = Pair(certificate, key, self.folder, self.name, others)
 
     @property
     def file(self):

@@ -250,8 +250,7 @@ def test_all_certificates_and_the_authority_are_replaced_under_load(tmp_path):
         try:
             progress()
             old = security.nodes.pair
-            security.nodes.renew()
-            security.nodes.pair.write([old])
+            security.nodes.renew([old])
             all_loaded("both authorities")
             progress()
             for role in ("coordinator", "shard"):
