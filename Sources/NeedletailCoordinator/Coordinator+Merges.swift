@@ -4,65 +4,46 @@ public import NeedletailCore
 internal import NeedletailMetadata
 internal import Synchronization
 
-/// Makes two neighbouring shards one, on the leader. What is to be done says `Merger`; whoever leads next finds it in the metadata.
+extension Merge: LedResharding {
+    static var kind: OperationKind { .merge }
+    static var copies: any WritableKeyPath<MetadataCopy, MapCopy<Merge>> & Sendable { \.merges }
+
+    var subject: String { "shards \(parents[0].shard.number) and \(parents[1].shard.number) of \(collection) into \(child.number)" }
+
+    var info: MoveInfo {
+        MoveInfo(
+            order: MoveOrder(collection: collection, shard: parents[0].shard.number), bytes: 0, cause: reason,
+            reason: "with \(parents[1].shard.number), into \(child.number)")
+    }
+
+    var traced: TracedOperation { TracedOperation(self) }
+}
+
+/// Makes two neighbouring shards one, on the leader.
 extension Coordinator {
     /// Until cancelled.
-    func runMerges(logger: Logger) async {
-        await withDiscardingTaskGroup { steps in
-            while !Task.isCancelled {
-                for merge in dueMerges() {
-                    steps.addTask {
-                        await self.advance(merge, logger)
-                        self.state.withLock { _ = $0.advancing.remove(merge.id) }
-                    }
-                }
-                await forgetOldMerges()
-                try? await Task.sleep(for: .milliseconds(100))
-            }
-        }
-    }
-
-    /// Those to be gone on with now; each is marked as being so.
-    private func dueMerges() -> [Merge] {
-        guard isLeader else { return [] }
-        return state.withLock { state in
-            state.copy.merges.values.values.filter { merge in
-                // A pause holds what has not begun to be final; what waits with writes, or has files to remove, ends.
-                !merge.step.hasEnded && (merge.step != .preparing || merge.isCancelled || !state.isPaused)
-            }
-            .sorted { $0.id < $1.id }.filter { state.advancing.insert($0.id).inserted }
-        }
-    }
-
-    private func advance(_ merge: Merge, _ logger: Logger) async {
-        var merge = merge
-        while isLeader, !Task.isCancelled, let next = await step(merge, logger) { merge = next }
-    }
+    func runMerges(logger: Logger) async { await run(Merge.self) { await self.step($0, logger) } }
 
     /// The merge as it is after one step; nil when there is nothing more to be done now.
     private func step(_ merge: Merge, _ logger: Logger) async -> Merge? {
-        guard state.withLock({ $0.copy.merges.values[merge.key] }) == merge else { return nil }
+        guard isCurrent(merge) else { return nil }
         do {
             let now = await circumstances(of: merge)
             switch Merger.next(merge, now) {
             case .change(let next, let place):
-                return try await step(of: TracedOperation(merge)) { try await change(merge, to: next, place, now.places, logger) }
+                return try await step(of: merge.traced) { try await change(merge, to: next, place, now.places, logger) }
             case .resign(let place):
                 failover.receive(.resigned(ShardID(incarnation: merge.shard.incarnation, number: place.number), place.primary, epoch: place.epoch))
                 return nil
             case .drop(let nodes):
-                return await step(of: TracedOperation(merge)) {
-                    let done = await drop(merge.dropped, on: nodes)
-                    state.withLock { state in
-                        let known = state.mergeDrops[merge.id].flatMap { $0.step == merge.step ? $0.nodes : nil } ?? []
-                        state.mergeDrops[merge.id] = (merge.step, known.union(done))
-                    }
+                return await step(of: merge.traced) {
+                    await drop(merge, on: nodes)
                     return nil
                 }
             case .close:
                 let closed = await circumstances(of: merge, isClosing: true)
                 if case .change(let next, let place) = Merger.next(merge, closed) {
-                    return try await step(of: TracedOperation(merge)) { try await change(merge, to: next, place, closed.places, logger) }
+                    return try await step(of: merge.traced) { try await change(merge, to: next, place, closed.places, logger) }
                 }
                 try await Task.sleep(for: Self.sealedPause)
                 return merge
@@ -81,7 +62,7 @@ extension Coordinator {
     private func circumstances(of merge: Merge, isClosing: Bool = false) async -> Merger.Circumstances {
         let places = merge.parents.map { place(of: $0.shard)?.1 }
         var now = Merger.Circumstances(places: places)
-        now.age = .milliseconds(max(0, Self.milliseconds() - merge.changedMilliseconds))
+        now.age = age(of: merge)
         if merge.step == .preparing || merge.step == .sealing {
             var order = merge.order
             order.isClosing = isClosing
@@ -90,9 +71,7 @@ extension Coordinator {
             now.progress = await ask(members.filter(merge.nodes.contains).sorted()) { try await $0.merge(request, deadline: .after(.seconds(1))) }
         }
         state.withLock { state in
-            let lost = lostNodes(state)
-            let (step, done) = state.mergeDrops[merge.id] ?? (merge.step, [])
-            now.undropped = merge.nodes.filter { !lost.contains($0) && (step != merge.step || !done.contains($0)) }
+            now.undropped = state.undropped(of: merge, lost: lostNodes(state))
             now.isServed = state.serves([merge.shard], since: merge.epoch)
         }
         return now
@@ -105,30 +84,14 @@ extension Coordinator {
         var next = next
         next.changedMilliseconds = Self.milliseconds()
         guard try await store(next, replacing: merge, place, parents) else { return nil }
-        if let place, let (entry, current) = self.place(of: ShardID(incarnation: merge.shard.incarnation, number: place.number)), current == place {
-            await announce(place, of: entry)
-        }
-        if next.step.hasEnded { state.withLock { $0.mergeDrops[merge.id] = nil } }
-        if next.step == merge.step { return next }
-        var message = Self.account(of: next)
-        if merge.step == .sealing, next.step == .dropping { message += "; writes waited for \(next.changedMilliseconds - merge.changedMilliseconds) ms" }
-        logger.info("\(message)", metadata: ["operation": "\(next.key)"])
-        if next.step.hasEnded || next.step == .dropping || next.step == .unsealing { await note("merge", message) }
-        return next.step.hasEnded ? nil : next
+        await announce(place.map { [$0] } ?? [], of: merge.shard.incarnation)
+        return await report(next, after: merge, logger)
     }
 
     /// - Parameter parents: their places as the decision knew them.
     /// - Returns: false when the merge or a place were no longer as they are named.
     private func store(_ merge: Merge, replacing old: Merge, _ place: ShardPlace?, _ parents: [ShardPlace?]) async throws -> Bool {
-        let path = MetadataCopy.operationsPrefix + merge.key
-        guard let revision = state.withLock({ $0.copy.merges.values[old.key] == old ? $0.copy.merges.revision(old.key) : nil }) else { return false }
-        guard let place else {
-            let outcome = try await transactAsLeader(if: [.revision(path, revision)], [.put(path, merge.encoded)])
-            guard outcome.succeeded else { return false }
-            state.withLock { $0.copy.merges.change(merge.key, to: merge, revision: outcome.revision) }
-            ended(TracedOperation(merge))
-            return true
-        }
+        guard let place else { return try await store(merge, replacing: old) }
         // The transaction names the revision of the entry in which both places are as they were when it was decided.
         guard let entry = self.place(of: merge.parents[0].shard)?.0,
             parents == merge.parents.map({ parent in entry.shards.first { $0.number == parent.shard.number } })
@@ -139,26 +102,10 @@ extension Coordinator {
         guard let first = changed.shards.firstIndex(where: { replaced.contains($0.number) }) else { return false }
         changed.shards.removeAll { replaced.contains($0.number) }
         changed.shards.insert(place, at: first)
-        guard let outcome = try await store(changed, replacing: entry, with: path, merge.encoded, if: .revision(path, revision)) else { return false }
-        state.withLock { $0.copy.merges.change(merge.key, to: merge, revision: outcome) }
+        guard try await store(merge, replacing: old, changed, replacing: entry) else { return false }
         if isCutOver { for parent in merge.parents { failover.receive(.removed(parent.shard)) } }
         tellFailover(changed)
         return true
-    }
-
-    private func forgetOldMerges() async {
-        guard isLeader else { return }
-        let ended = state.withLock { $0.copy.merges.values.values.filter(\.step.hasEnded) }
-        guard ended.count > Self.keptSplits else { return }
-        for merge in ended.sorted(by: { ($0.changedMilliseconds, $0.id) < ($1.changedMilliseconds, $1.id) }).prefix(ended.count - Self.keptSplits) {
-            guard let outcome = try? await transactAsLeader(if: [], [.delete(MetadataCopy.operationsPrefix + merge.key)]), outcome.succeeded else { return }
-            state.withLock { $0.copy.merges.change(merge.key, to: nil, revision: outcome.revision) }
-        }
-    }
-
-    static func account(of merge: Merge) -> String {
-        "shards \(merge.parents[0].shard.number) and \(merge.parents[1].shard.number) of \(merge.collection) into \(merge.child.number): "
-            + "\(merge.step.name) (\(merge.problem.isEmpty ? merge.reason : merge.problem))"
     }
 
     // MARK: What operators ask for, and what is done unasked
@@ -186,15 +133,7 @@ extension Coordinator {
         let merge = Merge(
             id: .random(in: 1...UInt64.max), collection: order.collection, incarnation: entry.incarnation, places: places, number: entry.nextNumber,
             reason: reason, nowMilliseconds: Self.milliseconds())
-        var changed = entry
-        changed.nextNumber += 1
-        let path = MetadataCopy.operationsPrefix + merge.key
-        guard let revision = try await store(changed, replacing: entry, with: path, merge.encoded, if: .absent(path)) else {
-            throw NeedletailError(.aborted, "the cluster has changed meanwhile; see `needletail cluster operations`, then try again")
-        }
-        state.withLock { $0.copy.merges.change(merge.key, to: merge, revision: revision) }
-        await note("merge", Self.account(of: merge))
-        return merge
+        return try await begin(merge, of: entry)
     }
 
     /// - Throws: `failedPrecondition` when the same nodes do not hold both, with the moves that help.
@@ -226,31 +165,6 @@ extension Coordinator {
     }
 
     static func mergeReason(_ limit: UInt64) -> String { "together they are smaller than \(limit) bytes" }
-
-    /// nil when there is no merge of this id.
-    func cancelMerge(_ id: UInt64) async throws -> OperationInfo? {
-        for _ in 0..<20 {
-            guard let merge = state.withLock({ $0.copy.merges.values[Incarnation(id).description] }) else { return nil }
-            if merge.isCancelled, !merge.step.hasEnded { return Self.info(merge) }
-            guard merge.step.holdsParent else {
-                throw NeedletailError(.failedPrecondition, "operation \(Incarnation(id)) is \(merge.step.name): it cannot be undone")
-            }
-            var cancelled = merge
-            (cancelled.isCancelled, cancelled.problem) = (true, "cancelled by the operator")
-            if try await store(cancelled, replacing: merge, nil, []) { return Self.info(cancelled) }
-            try await Task.sleep(for: .milliseconds(20))
-        }
-        throw NeedletailError(.aborted, "operation \(Incarnation(id)) goes on too quickly to be cancelled; try again")
-    }
-
-    static func info(_ merge: Merge) -> OperationInfo {
-        let info = MoveInfo(
-            order: MoveOrder(collection: merge.collection, shard: merge.parents[0].shard.number), bytes: 0, cause: merge.reason,
-            reason: "with \(merge.parents[1].shard.number), into \(merge.child.number)")
-        return OperationInfo(
-            id: merge.id, kind: "merge", move: info, step: merge.step.name, problem: merge.problem, createdMilliseconds: merge.createdMilliseconds,
-            changedMilliseconds: merge.changedMilliseconds)
-    }
 }
 
 extension Coordinator.State {

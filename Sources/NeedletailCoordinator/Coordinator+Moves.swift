@@ -206,13 +206,12 @@ extension Coordinator.State {
 
     /// Replicas whose files a node may remove.
     func dropped(on node: NodeID) -> [ShardID] {
-        let split = copy.splits.values.values.filter { $0.nodes.contains(node) }.flatMap(\.dropped)
-        let merged = copy.merges.values.values.filter { $0.nodes.contains(node) }.flatMap(\.dropped)
+        let resharded = reshardings.filter { $0.nodes.contains(node) }.flatMap(\.dropped)
         // Before the request to remove it comes, which a node that is away never gets.
         let deleted = collections.values.filter { $0.state == .deleting }.flatMap { entry in
             entry.shards.filter { $0.replicas.contains(node) }.map(entry.shardID)
         }
-        return (copy.operations.values.values.filter { $0.dropped == node }.map(\.shard) + split + merged + deleted).sorted()
+        return (copy.operations.values.values.filter { $0.dropped == node }.map(\.shard) + resharded + deleted).sorted()
     }
 }
 

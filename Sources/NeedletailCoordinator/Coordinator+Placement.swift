@@ -171,8 +171,8 @@ extension Coordinator {
 
     public func cancelMove(_ id: UInt64, deadline: Deadline?) async throws -> OperationInfo {
         if let leader = try leaderElsewhere() { return try await leader.cancelMove(id, deadline: deadline) }
-        if let split = try await cancelSplit(id) { return split }
-        if let merge = try await cancelMerge(id) { return merge }
+        if let split = try await cancel(Split.self, id) { return split }
+        if let merge = try await cancel(Merge.self, id) { return merge }
         // It may take a step at the same time.
         for _ in 0..<20 {
             guard let move = state.withLock({ $0.copy.operations.values[Incarnation(id).description] }) else {
@@ -225,7 +225,7 @@ extension Coordinator {
 
     public func operations(deadline: Deadline?) async throws -> OperationList {
         state.withLock { state in
-            let resharding = state.copy.splits.values.values.map(Self.info) + state.copy.merges.values.values.map(Self.info)
+            let resharding = state.copy.splits.values.values.map { Self.info($0) } + state.copy.merges.values.values.map { Self.info($0) }
             let all = state.copy.operations.values.values.map(Self.info) + resharding
             return OperationList(
                 isPaused: state.isPaused, operations: all.sorted { ($0.createdMilliseconds, $0.id) < ($1.createdMilliseconds, $1.id) })

@@ -81,8 +81,7 @@ public final class Coordinator: ClusterOperations, MembershipOperations {
         var advancing: Set<UInt64> = []
         var handOvers: [UInt64: ContinuousClock.Instant] = [:]
         /// Nodes that have removed what a step of a split or a merge wants removed.
-        var splitDrops: [UInt64: (step: Split.Step, nodes: Set<NodeID>)] = [:]
-        var mergeDrops: [UInt64: (step: Split.Step, nodes: Set<NodeID>)] = [:]
+        var reshardingDrops: [UInt64: (step: ReshardingStep, nodes: Set<NodeID>)] = [:]
         var lastEvent: UInt64 = 0
         /// Since when every shard is as it should be; nil while one is not.
         var healthySince: ContinuousClock.Instant?

@@ -15,7 +15,7 @@ final class SimulatedCoordinator {
     private(set) var merge: Merge?
     private var revision = 0
     /// Nodes that removed files in the split's or the merge's step.
-    var dropped: (step: Split.Step, nodes: Set<NodeID>) = (.preparing, [])
+    var dropped: (step: ReshardingStep, nodes: Set<NodeID>) = (.preparing, [])
     var isSplitting = false
     private var granted: [Int: ([ShardID: UInt64]) -> Void] = [:]
     private var grants = 0

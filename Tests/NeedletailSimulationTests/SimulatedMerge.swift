@@ -20,7 +20,7 @@ extension Simulation {
 
     private func cancelMerge(after delay: Microseconds) {
         after(delay) { [self] in
-            guard let merge = metadata.merge, merge.step.holdsParent else { return }
+            guard let merge = metadata.merge, merge.step.holdsReplaced else { return }
             var cancelled = merge
             cancelled.isCancelled = true
             _ = metadata.change(merge, to: cancelled, parents: [])

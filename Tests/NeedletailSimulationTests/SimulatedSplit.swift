@@ -19,7 +19,7 @@ extension Simulation {
 
     private func cancelSplit(after delay: Microseconds) {
         after(delay) { [self] in
-            guard let split = metadata.split, split.step.holdsParent else { return }
+            guard let split = metadata.split, split.step.holdsReplaced else { return }
             var cancelled = split
             cancelled.isCancelled = true
             _ = metadata.change(split, to: cancelled, version: 0)
@@ -129,7 +129,7 @@ extension SimulatedCoordinator {
         }
     }
 
-    func drop(_ shards: [ShardID], in step: Split.Step, on nodes: [NodeID]) {
+    func drop(_ shards: [ShardID], in step: ReshardingStep, on nodes: [NodeID]) {
         let life = life
         for node in nodes {
             let worker = simulation.workers[Int(node.value) - 1]

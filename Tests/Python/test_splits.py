@@ -20,7 +20,6 @@ def split(door, name, shard, **order):
     return door.cluster.Split(cluster_pb2.SplitRequest(collection=name, shard=shard, **order), timeout=10)
 
 
-
 def await_step(door, id, step, seconds=60, describe=lambda: ""):
     wait_for(lambda: (lambda one: one is not None and one.step == step)(operation(door, id)), f"the split being {step}", seconds,
              lambda: f"{operations(door)} {describe()}")
@@ -155,6 +154,39 @@ def settled(cluster, folders):
     assert not list(cluster.folder.glob("shard-*/data/orphaned/*"))
 
 
+class Unharmed:
+    """What searches find of a collection, to be found again after its shards were replaced, and after a restart of everything."""
+
+    def __init__(self, cluster, name, stable):
+        self.cluster, self.name, self.stable = cluster, name, stable
+        self.queries = rows(range(50_000, 50_050))
+        self.recall = recall(cluster, name, self.queries)
+        self.exact = [nearest(cluster, name, query) for query in self.queries[:10]]
+
+    def check(self, traffic, replicas, folders, loss):
+        """`folders`: of replicas, in all; `loss`: of recall, at most."""
+        cluster, name = self.cluster, self.name
+        traffic.check(cluster)
+        assert all(len(s.replicas) == replicas and all(r.in_sync for r in s.replicas) for s in shards(cluster, name))
+        settled(cluster, folders)
+        for query, hits in zip(self.queries, self.exact):
+            found = [hit for hit in nearest(cluster, name, query) if hit[0] in self.stable]
+            assert found == hits[:len(found)]
+        assert recall(cluster, name, self.queries) >= self.recall - loss
+        assert any("done" in message for message in events(cluster))
+        total = count(cluster, name)
+        for process in [*cluster.workers, cluster.coordinator]:
+            process.stop()
+        for process in [cluster.coordinator, *cluster.workers]:
+            process.start()
+        wait_for(lambda: cluster.status().nodes_alive == len(cluster.workers), "the workers", 30)
+        cluster.wait_until_ready()
+        assert count(cluster, name) == total
+        traffic.check(cluster)
+        write(cluster, name, range(7000, 7010))
+        assert count(cluster, name) == total + 10
+
+
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_a_shard_is_split_under_reads_and_writes(replicas):
     with Cluster(workers=3, coordinator_arguments=CALM) as cluster:
@@ -162,9 +194,7 @@ def test_a_shard_is_split_under_reads_and_writes(replicas):
         stable = set(range(6000))
         for start in range(0, 6000, 2000):
             write(cluster, "split", range(start, start + 2000))
-        queries = rows(range(50_000, 50_050))
-        before = recall(cluster, "split", queries)
-        exact = [nearest(cluster, "split", query) for query in queries[:10]]
+        unharmed = Unharmed(cluster, "split", stable)
         with Traffic([cluster], "split", stable) as traffic:
             for number, children in [(0, {1, 2}), (1, {2, 3, 4})]:
                 began = time.monotonic()
@@ -175,27 +205,7 @@ def test_a_shard_is_split_under_reads_and_writes(replicas):
                 assert {s.shard for s in shards(cluster, "split")} == children
             reads = traffic.reads
             wait_for(lambda: traffic.reads > reads + 5, "reads of the parts", 20)
-        traffic.check(cluster)
-        after = shards(cluster, "split")
-        assert all(len(s.replicas) == replicas and all(r.in_sync for r in s.replicas) for s in after)
-        settled(cluster, 3 * replicas)
-        for query, hits in zip(queries, exact):
-            found = [hit for hit in nearest(cluster, "split", query) if hit[0] in stable]
-            assert found == hits[:len(found)]
-        assert recall(cluster, "split", queries) >= before - 0.01
-        assert any("done" in message for message in events(cluster))
-        # Everything is there after a restart of everything.
-        total = count(cluster, "split")
-        for process in [*cluster.workers, cluster.coordinator]:
-            process.stop()
-        for process in [cluster.coordinator, *cluster.workers]:
-            process.start()
-        wait_for(lambda: cluster.status().nodes_alive == 3, "the workers", 30)
-        cluster.wait_until_ready()
-        assert count(cluster, "split") == total
-        traffic.check(cluster)
-        write(cluster, "split", range(7000, 7010))
-        assert count(cluster, "split") == total + 10
+        unharmed.check(traffic, replicas, 3 * replicas, loss=0.01)
 
 
 def test_what_cannot_be_split_is_refused():

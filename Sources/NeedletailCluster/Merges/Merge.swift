@@ -1,8 +1,7 @@
 public import NeedletailCore
 
-/// Two neighbouring shards being made one, as the metadata keep it under `operations/ID`: whoever leads goes on with it. Its steps are those of a
-/// split, with the parents' parts changed for the one shard that both are merged into.
-public struct Merge: Sendable, Hashable {
+/// Two neighbouring shards being made one. Its steps are those of a split, with the parents' parts changed for the one shard that both are merged into.
+public struct Merge: Resharding {
     public var id: UInt64
     public var collection: String
     /// In the order of their ranges, which touch each other.
@@ -10,7 +9,7 @@ public struct Merge: Sendable, Hashable {
     public var child: SplitOrder.Child
     /// Nodes with files of the parents, and maybe of the child.
     public var nodes: [NodeID]
-    public var step: Split.Step
+    public var step: ReshardingStep
     public var isCancelled: Bool
     public var reason: String
     /// Why it failed, was undone, or began to seal once more.
@@ -34,7 +33,8 @@ public struct Merge: Sendable, Hashable {
         (createdMilliseconds, changedMilliseconds) = (nowMilliseconds, nowMilliseconds)
     }
 
-    public var key: String { Incarnation(id).description }
+    public var replaced: [ShardID] { parents.map(\.shard) }
+    public var made: [ShardID] { [shard] }
 
     public var shard: ShardID { ShardID(incarnation: parents[0].shard.incarnation, number: child.number) }
 
@@ -47,18 +47,6 @@ public struct Merge: Sendable, Hashable {
         if step != .sealing { for index in parents.indices { order.parents[index].sealEpoch = 0 } }
         return order
     }
-
-    /// Shards whose files the nodes may remove.
-    public var dropped: [ShardID] {
-        switch step {
-        case .dropping: parents.map(\.shard)
-        case .undropping: [shard]
-        default: []
-        }
-    }
-
-    /// Shards that belong to no collection yet, and whose files stay.
-    public var kept: [ShardID] { step.holdsParent ? [shard] : [] }
 }
 
 extension Merge {
@@ -112,7 +100,7 @@ extension Merge {
         child = SplitOrder.Child(number: try reader.u32(), range: HashRange(first: parents[0].range.first, last: parents[1].range.last))
         nodes = []
         for _ in 0..<(try reader.count(minimumItemBytes: 8)) { nodes.append(NodeID(try reader.u64())) }
-        guard let step = Split.Step(rawValue: try reader.u8()) else { throw NeedletailError(.dataLoss, "a merge is damaged: unknown step") }
+        guard let step = ReshardingStep(rawValue: try reader.u8()) else { throw NeedletailError(.dataLoss, "a merge is damaged: unknown step") }
         self.step = step
         isCancelled = try reader.u8() != 0
         reason = try reader.string()

@@ -47,7 +47,7 @@ public enum Merger {
         }
     }
 
-    private static func at(_ merge: Merge, _ step: Split.Step, _ problem: String? = nil) -> Order {
+    private static func at(_ merge: Merge, _ step: ReshardingStep, _ problem: String? = nil) -> Order {
         var next = merge
         next.step = step
         if let problem { next.problem = problem }
@@ -119,7 +119,7 @@ public enum Merger {
     /// Whether or not a primary heard of its seal: an epoch that is not before it undoes it.
     private static func unseal(_ merge: Merge, _ now: Circumstances) -> Order {
         guard let places = places(now) else { return at(merge, .undropping, "a shard is gone") }
-        let next = merge.isCancelled ? Split.Step.undropping : .preparing
+        let next = merge.isCancelled ? ReshardingStep.undropping : .preparing
         guard let index = places.indices.first(where: { places[$0].epoch < merge.parents[$0].sealEpoch }) else { return at(merge, next) }
         guard places[index].replicas.count == 1 else { return .resign(places[index]) }
         // A replica alone needs nobody's promise: nobody else can have led it.

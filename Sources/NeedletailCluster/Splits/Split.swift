@@ -1,34 +1,14 @@
 public import NeedletailCore
 
-/// A shard being cut in two, as the metadata keep it under `operations/ID` from its beginning on: whoever leads goes on with it.
-public struct Split: Sendable, Hashable {
-    public enum Step: UInt8, Sendable, CaseIterable {
-        /// The children are made beside every replica in sync, and follow it.
-        case preparing = 1
-        /// The parent takes no writes; the children take in the last ones.
-        case sealing = 2
-        /// The children are in the parent's place; its replicas' files go.
-        case dropping = 3
-        case done = 4
-        /// The seal is given up: the parent begins another epoch.
-        case unsealing = 5
-        /// Cancelled: the children's files go.
-        case undropping = 6
-        case cancelled = 7
-        case failed = 8
-
-        public var hasEnded: Bool { self == .done || self == .cancelled || self == .failed }
-        /// Whether nothing else may be done to the parent.
-        public var holdsParent: Bool { self == .preparing || self == .sealing || self == .unsealing }
-    }
-
+/// A shard being cut in two.
+public struct Split: Resharding {
     public var id: UInt64
     public var collection: String
     public var parent: ShardID
     public var children: [SplitOrder.Child]
     /// Nodes with files of the parent, and maybe of the children.
     public var nodes: [NodeID]
-    public var step: Step
+    public var step: ReshardingStep
     /// The epoch before which the parent was sealed last; 0: never. The children begin with an epoch that is no smaller.
     public var sealEpoch: UInt64
     public var isCancelled: Bool
@@ -56,24 +36,13 @@ public struct Split: Sendable, Hashable {
         (createdMilliseconds, changedMilliseconds) = (nowMilliseconds, nowMilliseconds)
     }
 
-    public var key: String { Incarnation(id).description }
+    public var replaced: [ShardID] { [parent] }
+    public var made: [ShardID] { children.map(shard) }
 
     public func shard(_ child: SplitOrder.Child) -> ShardID { ShardID(incarnation: parent.incarnation, number: child.number) }
 
     /// What the nodes are asked.
     public var order: SplitOrder { SplitOrder(parent: parent, children: children, sealEpoch: step == .sealing ? sealEpoch : 0) }
-
-    /// Shards whose files the nodes may remove.
-    public var dropped: [ShardID] {
-        switch step {
-        case .dropping: [parent]
-        case .undropping: children.map(shard)
-        default: []
-        }
-    }
-
-    /// Shards that belong to no collection yet, and whose files stay.
-    public var kept: [ShardID] { step.holdsParent ? children.map(shard) : [] }
 }
 
 extension Split {
@@ -124,7 +93,7 @@ extension Split {
         }
         nodes = []
         for _ in 0..<(try reader.count(minimumItemBytes: 8)) { nodes.append(NodeID(try reader.u64())) }
-        guard let step = Step(rawValue: try reader.u8()) else { throw NeedletailError(.dataLoss, "a split is damaged: unknown step") }
+        guard let step = ReshardingStep(rawValue: try reader.u8()) else { throw NeedletailError(.dataLoss, "a split is damaged: unknown step") }
         self.step = step
         sealEpoch = try reader.u64()
         isCancelled = try reader.u8() != 0

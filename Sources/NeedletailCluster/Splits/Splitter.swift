@@ -59,14 +59,14 @@ public enum Splitter {
         }
     }
 
-    private static func at(_ split: Split, _ step: Split.Step, _ problem: String? = nil) -> Order {
+    private static func at(_ split: Split, _ step: ReshardingStep, _ problem: String? = nil) -> Order {
         var next = split
         next.step = step
         if let problem { next.problem = problem }
         return .change(next, places: [])
     }
 
-    private static func end(_ split: Split, _ step: Split.Step, _ problem: String) -> Order { at(split, step, problem) }
+    private static func end(_ split: Split, _ step: ReshardingStep, _ problem: String) -> Order { at(split, step, problem) }
 
     private static func prepare(_ split: Split, _ now: Circumstances) -> Order {
         guard let place = now.place else { return at(split, .undropping, "the shard is gone") }

@@ -154,7 +154,7 @@ private func sealing(_ places: [ShardPlace]) -> Merge {
             continue
         }
         for index in parents.indices { live(index, isQuiet: isQuiet) }
-        if !isQuiet, random.next() % 300 == 0 { one.isCancelled = one.step.holdsParent }
+        if !isQuiet, random.next() % 300 == 0 { one.isCancelled = one.step.holdsReplaced }
         var now = Merger.Circumstances(places: parents)
         age += .milliseconds(Int(random.next() % 100))
         now.age = age

@@ -130,7 +130,7 @@ private func split(_ place: ShardPlace) -> Split {
             parent.version += 1
             parent.primary = parent.inSync.max { (logs[$0] ?? 0) < (logs[$1] ?? 0) } ?? primary
         }
-        if !isQuiet, random.next() % 300 == 0 { one.isCancelled = one.step.holdsParent }
+        if !isQuiet, random.next() % 300 == 0 { one.isCancelled = one.step.holdsReplaced }
         var now = Splitter.Circumstances(place: parent)
         age += .milliseconds(Int(random.next() % 100))
         now.age = age
