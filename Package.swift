@@ -103,7 +103,7 @@ let package = Package(
             swiftSettings: strict),
 
         .target(
-            name: "NeedletailSecurity", dependencies: ["NeedletailCore", "NeedletailJSON", "NeedletailTelemetry", crypto, jwt], swiftSettings: pointerFree),
+            name: "NeedletailSecurity", dependencies: ["NeedletailCore", "NeedletailTelemetry", crypto, jwt], swiftSettings: pointerFree),
 
         // Layer 4.
         .target(
@@ -138,7 +138,7 @@ let package = Package(
             dependencies: [
                 "NeedletailAdmin", "NeedletailBackup", "NeedletailSecurity",
                 "NeedletailCore", "NeedletailAPI", "NeedletailGRPC", "NeedletailHTTP2", "NeedletailCluster", "NeedletailQuery", "NeedletailMetadata",
-                "NeedletailTelemetry", "NeedletailJSON", nio, lifecycle, logging, metrics,
+                "NeedletailTelemetry", nio, lifecycle, logging, metrics,
             ],
             resources: ["index.html", "console.css", "console.js", "api.js", "dom.js", "projection.js"].map { .embedInCode("Console/\($0)") },
             swiftSettings: strict),

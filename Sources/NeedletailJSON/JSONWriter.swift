@@ -17,7 +17,7 @@ public enum JSONWriter {
         case .integer(let integer): text += String(integer)
         // JSON has no infinities; null is what JavaScript writes for them.
         case .double(let double): text += double.isFinite ? "\(double)" : "null"
-        case .string(let string): write(string, to: &text)
+        case .string(let string): JSONText.append(string, to: &text)
         case .list(let values):
             text += "["
             for (index, value) in values.enumerated() {
@@ -29,29 +29,11 @@ public enum JSONWriter {
             text += "{"
             for (index, (key, value)) in entries.sorted(by: { $0.key < $1.key }).enumerated() {
                 if index > 0 { text += "," }
-                write(key, to: &text)
+                JSONText.append(key, to: &text)
                 text += ":"
                 write(value, to: &text)
             }
             text += "}"
         }
-    }
-
-    public static func write(_ string: String, to text: inout String) {
-        text += "\""
-        for scalar in string.unicodeScalars {
-            switch scalar {
-            case "\"": text += "\\\""
-            case "\\": text += "\\\\"
-            case "\n": text += "\\n"
-            case "\r": text += "\\r"
-            case "\t": text += "\\t"
-            case _ where scalar.value < 0x20:
-                let digits = String(scalar.value, radix: 16)
-                text += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-            default: text.unicodeScalars.append(scalar)
-            }
-        }
-        text += "\""
     }
 }

@@ -1,6 +1,5 @@
 internal import Glibc
 public import NeedletailCore
-internal import NeedletailJSON
 internal import NeedletailTelemetry
 internal import Synchronization
 
@@ -103,9 +102,9 @@ public final class AuditLog: Sendable {
         func field(_ name: String, _ value: String?) {
             guard let value else { return }
             text += text.count > 1 ? "," : ""
-            JSONWriter.write(name, to: &text)
+            JSONText.append(name, to: &text)
             text += ":"
-            JSONWriter.write(value, to: &text)
+            JSONText.append(value, to: &text)
         }
         field("time", WallClock.text(microseconds))
         field("outcome", entry.outcome)

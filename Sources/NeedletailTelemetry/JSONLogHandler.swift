@@ -1,5 +1,6 @@
 internal import Foundation
 internal import Logging
+internal import NeedletailCore
 internal import Synchronization
 
 /// Writes each event as one JSON object on one line of standard error: `time`, `level`, `logger`, `message`, and beside them what the event is
@@ -72,35 +73,13 @@ struct JSONLogHandler: LogHandler {
         }
     }
 
-    /// RFC 3339, in UTC.
 }
 
 extension WallClock {
-    /// 2026-11-22T01:02:03.456789Z.
+    /// RFC 3339, in UTC: 2026-11-22T01:02:03.456789Z.
     public static func text(_ microseconds: Int64) -> String {
         let seconds = Date(timeIntervalSince1970: Double(microseconds / 1_000_000))
         let fraction = String(1_000_000 + microseconds % 1_000_000).dropFirst()
         return seconds.formatted(.iso8601.dateSeparator(.dash).dateTimeSeparator(.standard).timeSeparator(.colon)).dropLast() + ".\(fraction)Z"
-    }
-}
-
-/// Text as a JSON string.
-public enum JSONText {
-    public static func append(_ value: String, to text: inout String) {
-        text += "\""
-        for scalar in value.unicodeScalars {
-            switch scalar {
-            case "\"": text += "\\\""
-            case "\\": text += "\\\\"
-            case "\n": text += "\\n"
-            case "\r": text += "\\r"
-            case "\t": text += "\\t"
-            case _ where scalar.value < 0x20 || scalar.value == 0x2028 || scalar.value == 0x2029:
-                let digits = String(scalar.value, radix: 16)
-                text += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-            default: text.unicodeScalars.append(scalar)
-            }
-        }
-        text += "\""
     }
 }

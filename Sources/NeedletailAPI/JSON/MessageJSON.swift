@@ -242,7 +242,7 @@ extension MessageJSON {
             if !field.isRepeated, field.oneof == nil, field.kind != .message, Self.isDefault(values[values.count - 1]) { continue }
             if !isFirst { text += "," }
             isFirst = false
-            JSONWriter.write(field.jsonName, to: &text)
+            JSONText.append(field.jsonName, to: &text)
             text += ":"
             try write(field, values, to: &text, depth: depth)
         }
@@ -313,7 +313,7 @@ extension MessageJSON {
         case (.message, .bytes(let content)):
             guard let type = schema.messages[field.typeName] else { throw Self.unknown(field.typeName) }
             try write(type, content, to: &text, depth: depth + 1)
-        case (.string, .bytes(let content)): JSONWriter.write(String(decoding: content, as: UTF8.self), to: &text)
+        case (.string, .bytes(let content)): JSONText.append(String(decoding: content, as: UTF8.self), to: &text)
         case (.bytes, .bytes(let content)): text += "\"" + Data(content).base64EncodedString() + "\""
         case (.bool, .varint(let bits)): text += bits == 0 ? "false" : "true"
         case (.enumeration, .varint(let bits)):

@@ -1,6 +1,5 @@
 internal import NeedletailAPI
 internal import NeedletailCore
-internal import NeedletailJSON
 internal import NIOCore
 
 /// How messages of a Connect request are written, by its content type.
@@ -38,7 +37,7 @@ extension NeedletailError {
     /// `{"code": "not_found", "message": "..."}`.
     var connectJSON: String {
         var quoted = ""
-        JSONWriter.write(message, to: &quoted)
+        JSONText.append(message, to: &quoted)
         return "{\"code\":\"\(code.wireName.lowercased() == "cancelled" ? "canceled" : code.wireName.lowercased())\",\"message\":\(quoted)}"
     }
 }

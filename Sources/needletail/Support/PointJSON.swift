@@ -59,7 +59,7 @@ enum PointJSON {
             text += ",\"vectors\":{"
             for (index, named) in vectors.enumerated() {
                 if index > 0 { text += "," }
-                JSONWriter.write(named.field, to: &text)
+                JSONText.append(named.field, to: &text)
                 text += ":" + named.vector.json(dimensions: fields.first { $0.name == named.field }?.dimensions)
             }
             text += "}"
