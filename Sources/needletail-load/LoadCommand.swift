@@ -1,7 +1,7 @@
 import ArgumentParser
 import NeedletailCore
+import NeedletailFlags
 import NeedletailLoad
-import NeedletailTelemetry
 
 @main
 struct LoadCommand: AsyncParsableCommand {
@@ -16,19 +16,5 @@ struct LoadCommand: AsyncParsableCommand {
         version: NeedletailVersion.current,
         subcommands: [RunCommand.self, AgentCommand.self, CompareCommand.self, ReportCommand.self, KeysCommand.self])
 
-    static func main() async {
-        do {
-            var command = try parseAsRoot()
-            if var asynchronous = command as? any AsyncParsableCommand {
-                try await asynchronous.run()
-            } else {
-                try command.run()
-            }
-            try StandardStreams.finish()
-        } catch let error as NeedletailError {
-            Failure.exit("needletail-load", error)
-        } catch {
-            exit(withError: error)
-        }
-    }
+    static func main() async { await runAsProgram() }
 }

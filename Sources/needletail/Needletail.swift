@@ -1,6 +1,6 @@
 import ArgumentParser
 import NeedletailClient
-import NeedletailTelemetry
+import NeedletailFlags
 
 @main
 struct Needletail: AsyncParsableCommand {
@@ -26,20 +26,5 @@ struct Needletail: AsyncParsableCommand {
             BackupCommand.self, AccessCommand.self, CertificatesCommand.self, TuneCommand.self, PlanCommand.self,
         ])
 
-    /// The library's own `main` would print the code's name and the cause; here the message alone says what to do.
-    static func main() async {
-        do {
-            var command = try parseAsRoot()
-            if var asynchronous = command as? any AsyncParsableCommand {
-                try await asynchronous.run()
-            } else {
-                try command.run()
-            }
-            try StandardStreams.finish()
-        } catch let error as NeedletailError {
-            Failure.exit("needletail", error)
-        } catch {
-            exit(withError: error)
-        }
-    }
+    static func main() async { await runAsProgram() }
 }
