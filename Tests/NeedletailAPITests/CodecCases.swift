@@ -293,9 +293,13 @@ struct CodecCase: Sendable, CustomStringConvertible {
         CodecCase("copyPiece", InternalMessages.copyPiece) {
             CopyPiece(offset: $0.number(), bytes: $0.bytes($0.below(200)), checksum: $0.small())
         },
-        CodecCase("digestRequest", InternalMessages.digestRequest) { (shard: $0.shard(), mark: $0.number(), queries: $0.below(1_000)) },
+        CodecCase("digestRequest", InternalMessages.digestRequest) { generator in
+            let queries = 1 + generator.below(999)
+            let scopes: [ReplicaDigest.Scope] = [.contents, .answers(queries), .recall(queries)]
+            return (shard: generator.shard(), mark: generator.number(), scope: scopes[generator.below(3)])
+        },
         CodecCase("digest", InternalMessages.digest) { generator in
-            ReplicaDigest(sums: generator.some(9) { $0.next() }, recall: Double(generator.below(1_000)) / 1_000)
+            ReplicaDigest(sums: generator.some(9) { $0.next() }, recall: Double(generator.below(1_000)) / 1_000, answers: generator.next())
         },
         CodecCase("endCopy", InternalMessages.endCopy) { $0.next() },
         CodecCase("followRequest", InternalMessages.followRequest) {

@@ -11,6 +11,6 @@ struct NoFellows: ReplicationOperations {
     func merge(_ order: MergeOrder, deadline: Deadline?) async throws -> MergeProgress { throw Self.notAsked }
     func beginCopy(_ shard: ShardID, deadline: Deadline?) async throws -> CopyDescription { throw Self.notAsked }
     func readCopy(_ id: UInt64, _ name: String, from offset: UInt64, _ body: (CopyPiece) async throws -> Void) async throws { throw Self.notAsked }
-    func digest(_ shard: ShardID, at mark: UInt64, queries: Int, deadline: Deadline?) async throws -> ReplicaDigest { throw Self.notAsked }
+    func digest(_ shard: ShardID, at mark: UInt64, _ scope: ReplicaDigest.Scope, deadline: Deadline?) async throws -> ReplicaDigest { throw Self.notAsked }
     func endCopy(_ id: UInt64) async throws { throw Self.notAsked }
 }

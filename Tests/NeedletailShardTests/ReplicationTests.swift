@@ -140,7 +140,10 @@ private final class Witness: ReplicationObserver {
             async let mark = hosted.mark()
             try await eventually { hosted.logEnd.durable == UInt64(batches.count + 1) }
             hosted.commit(through: .max)
-            let digest = try await hosted.digest(at: mark, queries: 20, deadline: nil)
+            var digest = try await hosted.digest(at: mark, .recall(20), deadline: nil)
+            #expect(digest.answers == 0 && !digest.answers(like: digest), "they were not asked for")
+            digest.answers = try await hosted.digest(at: mark, .answers(20), deadline: nil).answers
+            #expect(try await hosted.digest(at: mark, .answers(20), deadline: nil).answers(like: digest))
             await shard.node.close()
             return digest
         }
@@ -154,7 +157,13 @@ private final class Witness: ReplicationObserver {
         other[39].append(Self.point(1_000, &generator))
         let changed = try await digest(other, restarting: false)
         #expect(zip(changed.sums, plain.sums).count { $0 != $1 } == 1, "one point lies in one part")
-        #expect(!changed.agrees(with: plain))
+        #expect(!changed.agrees(with: plain) && !changed.answers(like: plain))
+        // The same content, of which something else is found.
+        var lame = plain
+        lame.answers ^= 1
+        #expect(!lame.answers(like: plain) && lame.agrees(with: plain))
+        lame.recall -= 0.02
+        #expect(!lame.agrees(with: plain))
     }
 
     /// A copy of a checkpoint, put where an empty replica was, answers as its source and goes on from there.

@@ -6312,7 +6312,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__resignation__descript
   (ProtobufCMessageInit) needletail__internal__v1__resignation__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__digest_request__field_descriptors[3] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__digest_request__field_descriptors[4] =
 {
   {
     "shard",
@@ -6350,8 +6350,21 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__digest_request__
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "answers_only",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__DigestRequest, answers_only),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__internal__v1__digest_request__field_indices_by_name[] = {
+  3,   /* field[3] = answers_only */
   1,   /* field[1] = mark */
   2,   /* field[2] = queries */
   0,   /* field[0] = shard */
@@ -6359,7 +6372,7 @@ static const unsigned needletail__internal__v1__digest_request__field_indices_by
 static const ProtobufCIntRange needletail__internal__v1__digest_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__digest_request__descriptor =
 {
@@ -6369,14 +6382,14 @@ const ProtobufCMessageDescriptor needletail__internal__v1__digest_request__descr
   "Needletail__Internal__V1__DigestRequest",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__DigestRequest),
-  3,
+  4,
   needletail__internal__v1__digest_request__field_descriptors,
   needletail__internal__v1__digest_request__field_indices_by_name,
   1,  needletail__internal__v1__digest_request__number_ranges,
   (ProtobufCMessageInit) needletail__internal__v1__digest_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__digest_reply__field_descriptors[2] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__digest_reply__field_descriptors[3] =
 {
   {
     "sums",
@@ -6402,15 +6415,28 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__digest_reply__fi
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "answers",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__DigestReply, answers),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__internal__v1__digest_reply__field_indices_by_name[] = {
+  2,   /* field[2] = answers */
   1,   /* field[1] = recall */
   0,   /* field[0] = sums */
 };
 static const ProtobufCIntRange needletail__internal__v1__digest_reply__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 3 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__digest_reply__descriptor =
 {
@@ -6420,7 +6446,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__digest_reply__descrip
   "Needletail__Internal__V1__DigestReply",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__DigestReply),
-  2,
+  3,
   needletail__internal__v1__digest_reply__field_descriptors,
   needletail__internal__v1__digest_reply__field_indices_by_name,
   1,  needletail__internal__v1__digest_reply__number_ranges,

@@ -58,16 +58,23 @@ extension InternalMessages {
         },
         read: { (message: UnsafePointer<Needletail__Internal__V1__EndCopyRequest>) in message.pointee.id })
 
-    public static let digestRequest = MessageCodec<(shard: ShardID, mark: UInt64, queries: Int)>(
+    public static let digestRequest = MessageCodec<(shard: ShardID, mark: UInt64, scope: ReplicaDigest.Scope)>(
         write: { request, arena throws(NeedletailError) in
             let message = try arena.make(Needletail__Internal__V1__DigestRequest.self)
             message.pointee.shard = try arena.shardID(request.shard)
             message.pointee.mark = request.mark
-            message.pointee.queries = UInt32(clamping: request.queries)
+            switch request.scope {
+            case .contents: break
+            case .answers(let queries): (message.pointee.queries, message.pointee.answers_only) = (UInt32(clamping: queries), 1)
+            case .recall(let queries): message.pointee.queries = UInt32(clamping: queries)
+            }
             return message
         },
         read: { (message: UnsafePointer<Needletail__Internal__V1__DigestRequest>) throws(NeedletailError) in
-            (shard: try ShardID(message.pointee.shard), mark: message.pointee.mark, queries: min(Int(message.pointee.queries), 1_000))
+            let request = message.pointee
+            let queries = min(Int(request.queries), 1_000)
+            let scope: ReplicaDigest.Scope = queries == 0 ? .contents : request.answers_only != 0 ? .answers(queries) : .recall(queries)
+            return (shard: try ShardID(request.shard), mark: request.mark, scope: scope)
         })
 
     public static let digest = MessageCodec<ReplicaDigest>(
@@ -76,10 +83,11 @@ extension InternalMessages {
             let sums = try arena.array(digest.sums.count, of: UInt64.self)
             for (index, sum) in digest.sums.enumerated() { sums[index] = sum }
             (message.pointee.n_sums, message.pointee.sums) = (digest.sums.count, sums)
-            message.pointee.recall = digest.recall
+            (message.pointee.recall, message.pointee.answers) = (digest.recall, digest.answers)
             return message
         },
         read: { (message: UnsafePointer<Needletail__Internal__V1__DigestReply>) in
-            ReplicaDigest(sums: (0..<message.pointee.n_sums).map { message.pointee.sums[$0] }, recall: message.pointee.recall)
+            let digest = message.pointee
+            return ReplicaDigest(sums: (0..<digest.n_sums).map { digest.sums[$0] }, recall: digest.recall, answers: digest.answers)
         })
 }

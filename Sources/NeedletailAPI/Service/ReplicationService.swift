@@ -31,7 +31,7 @@ extension GRPCRouter {
             }
         }
         serve(InternalMethods.digest, InternalMessages.digestRequest, InternalMessages.digest) { request, deadline in
-            try await operations.digest(request.shard, at: request.mark, queries: request.queries, deadline: deadline)
+            try await operations.digest(request.shard, at: request.mark, request.scope, deadline: deadline)
         }
         serve(InternalMethods.endCopy, InternalMessages.endCopy, InternalMessages.empty) { id, _ in try await operations.endCopy(id) }
         bidirectional(InternalMethods.follow) { requests, writer, _ in
@@ -112,9 +112,9 @@ public struct RemoteReplication: ReplicationOperations {
         }
     }
 
-    public func digest(_ shard: ShardID, at mark: UInt64, queries: Int, deadline: Deadline?) async throws -> ReplicaDigest {
+    public func digest(_ shard: ShardID, at mark: UInt64, _ scope: ReplicaDigest.Scope, deadline: Deadline?) async throws -> ReplicaDigest {
         try await client.call(
-            InternalMethods.digest, InternalMessages.digestRequest, (shard: shard, mark: mark, queries: queries), InternalMessages.digest,
+            InternalMethods.digest, InternalMessages.digestRequest, (shard: shard, mark: mark, scope: scope), InternalMessages.digest,
             deadline: deadline)
     }
 

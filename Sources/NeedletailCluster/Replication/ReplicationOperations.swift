@@ -16,7 +16,7 @@ public protocol ReplicationOperations: Sendable {
     func readCopy(_ id: UInt64, _ name: String, from offset: UInt64, _ body: (CopyPiece) async throws -> Void) async throws
     func endCopy(_ id: UInt64) async throws
     /// What the replica holds after a mark in the log.
-    func digest(_ shard: ShardID, at mark: UInt64, queries: Int, deadline: Deadline?) async throws -> ReplicaDigest
+    func digest(_ shard: ShardID, at mark: UInt64, _ scope: ReplicaDigest.Scope, deadline: Deadline?) async throws -> ReplicaDigest
 }
 
 /// What primaries ask of the leader.

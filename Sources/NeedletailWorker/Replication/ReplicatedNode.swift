@@ -168,8 +168,8 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
 
     func endCopy(_ id: UInt64) async throws { copies.end(id) }
 
-    func digest(_ shard: ShardID, at mark: UInt64, queries: Int, deadline: Deadline?) async throws -> ReplicaDigest {
-        try await local.hosted(shard).digest(at: mark, queries: queries, deadline: deadline)
+    func digest(_ shard: ShardID, at mark: UInt64, _ scope: ReplicaDigest.Scope, deadline: Deadline?) async throws -> ReplicaDigest {
+        try await local.hosted(shard).digest(at: mark, scope, deadline: deadline)
     }
 
     /// Serves a backup until its stream ends.

@@ -824,10 +824,14 @@ struct  Needletail__Internal__V1__DigestRequest
    * Points to look for, to measure recall; 0: it is not measured.
    */
   uint32_t queries;
+  /*
+   * Only what is found of them is wanted, not the recall of it.
+   */
+  protobuf_c_boolean answers_only;
 };
 #define NEEDLETAIL__INTERNAL__V1__DIGEST_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__digest_request__descriptor) \
-    , NULL, 0, 0 }
+    , NULL, 0, 0, 0 }
 
 
 struct  Needletail__Internal__V1__DigestReply
@@ -839,10 +843,14 @@ struct  Needletail__Internal__V1__DigestReply
   size_t n_sums;
   uint64_t *sums;
   double recall;
+  /*
+   * A hash of what was found, when only that was wanted; a worker that does not know how sends 0, and the recall.
+   */
+  uint64_t answers;
 };
 #define NEEDLETAIL__INTERNAL__V1__DIGEST_REPLY__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__digest_reply__descriptor) \
-    , 0,NULL, 0 }
+    , 0,NULL, 0, 0 }
 
 
 struct  Needletail__Internal__V1__CopyDescription
