@@ -32,16 +32,6 @@ extension Replica {
         begin { $0.models.append(trained) }
     }
 
-    /// Changes what the applier has to do, and starts it if it rests.
-    private func begin(_ change: (inout ApplyQueue) -> Void) {
-        let mustStart = queue.withLock { queue in
-            change(&queue)
-            defer { queue.isRunning = true }
-            return !queue.isRunning
-        }
-        if mustStart { startApplier() }
-    }
-
     /// Called on the clock: there may be memory now for codes that there was none for.
     func offerRefusedModels() {
         guard applier.failure == nil, !isClosing, queue.withLock({ !$0.refused.isEmpty && $0.models.isEmpty }) else { return }

@@ -81,6 +81,8 @@ final class Replica: @unchecked Sendable {
         var isRunning = false
         /// A checkpoint was asked for by the clock or by `close`.
         var wantsCheckpoint = false
+        /// The replica is closed: the next one has its files, and nothing more is done to them.
+        var isOver = false
         /// Whoever waits until nothing is queued or running.
         var idleWaiters: [CheckedContinuation<Void, Never>] = []
         var lastWrite = ContinuousClock.now
@@ -146,9 +148,7 @@ final class Replica: @unchecked Sendable {
     /// Appends through a committer that is made with the first write: an idle replica has no thread.
     func withCommitter<Value>(_ body: (GroupCommitter) throws -> Value) throws -> Value {
         let committer = try committer.withLock { committer in
-            guard !isClosed.load(ordering: .acquiring) else {
-                throw NeedletailError(.unavailable, "shard \(assignment.shard) is closing; ask again")
-            }
+            if isClosing { throw closing }
             if let existing = committer { return existing }
             let made = GroupCommitter(log: log, recentLimitBytes: recentLogBytes) { [metrics = resources.metrics] in
                 metrics?.logged(records: $0, bytes: $1, took: $2)
@@ -170,21 +170,38 @@ final class Replica: @unchecked Sendable {
     /// Hands batches to the applier, in sequence order.
     func enqueue(_ batches: [DurableBatch]) {
         if batches.isEmpty { return }
-        let mustStart = queue.withLock { queue in
+        // Of a closed replica the log has them, and nobody waits for them any more.
+        begin { queue in
             queue.batches += batches
             queue.lastWrite = .now
+        }
+    }
+
+    /// Changes what the applier has to do, and starts it if it rests. Nothing when the replica is closed: whoever still knows it, as its driver does
+    /// for a moment, may come late.
+    func begin(_ change: (inout ApplyQueue) -> Void) {
+        let mustStart = queue.withLock { queue in
+            if queue.isOver { return false }
+            change(&queue)
             defer { queue.isRunning = true }
             return !queue.isRunning
         }
         if mustStart { startApplier() }
     }
 
+    /// - Throws: `unavailable` once it is closed: its files are the next one's.
+    func checkFilesAreOurs() throws(NeedletailError) {
+        if queue.withLock({ $0.isOver }) { throw closing }
+    }
+
+    private var closing: NeedletailError { NeedletailError(.unavailable, "shard \(assignment.shard) is closing; ask again") }
+
     /// Called on the clock: checkpoints what has been idle.
     func tick(now: ContinuousClock.Instant) {
         let configuration = resources.configuration
         offerRefusedModels()
         let mustStart = queue.withLock { queue in
-            guard !queue.isRunning, applier.isDirty, queue.lastWrite.duration(to: now) >= configuration.checkpointIdle else { return false }
+            guard !queue.isRunning, !queue.isOver, applier.isDirty, queue.lastWrite.duration(to: now) >= configuration.checkpointIdle else { return false }
             queue.wantsCheckpoint = true
             queue.isRunning = true
             return true
@@ -223,17 +240,22 @@ final class Replica: @unchecked Sendable {
             await untilIdle()
             await applier.untilCheckpointEnds()
         }
+        while !endIfIdle() {
+            await untilIdle()
+            await applier.untilCheckpointEnds()
+        }
         payloads.store.close()
     }
 
-    func requestCheckpoint() {
-        let mustStart = queue.withLock { queue in
-            queue.wantsCheckpoint = true
-            defer { queue.isRunning = true }
-            return !queue.isRunning
+    /// Checkpoints begin in the applier only, so where that rests and none is being written none comes any more.
+    private func endIfIdle() -> Bool {
+        queue.withLock { queue in
+            queue.isOver = !queue.isRunning && !applier.isCheckpointing.load(ordering: .acquiring)
+            return queue.isOver
         }
-        if mustStart { startApplier() }
     }
+
+    func requestCheckpoint() { begin { $0.wantsCheckpoint = true } }
 
     func untilIdle() async {
         await withCheckedContinuation { continuation in

@@ -16,6 +16,8 @@ public final class ReplicaCopy: Sendable {
     /// - Parameter mayBeEmpty: without a checkpoint there are no files, and the log has everything.
     fileprivate init(_ replica: Replica, id: UInt64, mayBeEmpty: Bool) throws {
         let disk = replica.resources.disk
+        // The next one opens on this very thread, so the files stay what the manifest in memory says until this is done.
+        try replica.checkFilesAreOurs()
         folder = "\(replica.directory)/copy-\(id)"
         (self.replica, self.id) = (replica, id)
         // First of all the log, since what comes after the checkpoint is needed as well.

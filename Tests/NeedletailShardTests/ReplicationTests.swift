@@ -1,5 +1,5 @@
 import NeedletailCore
-import NeedletailShard
+@testable import NeedletailShard
 import NeedletailStorage
 import NeedletailTestSupport
 import Synchronization
@@ -233,5 +233,25 @@ extension ReplicationTests {
         try await node.hosted(TestShard.id).noteFilled()
         #expect(try await node.count(TestShard.id, condition: ReadCondition(), deadline: nil).count == 0)
         await node.close()
+    }
+
+    /// Its driver may hear of commits when the replica has been opened anew: two that write checkpoints into one folder would remove each other's files.
+    @Test func aClosedReplicaLeavesItsFilesAlone() async throws {
+        var generator = SeededGenerator.fresh()
+        let directory = TemporaryDirectory()
+        let shard = try await Self.open(directory)
+        let former = try shard.node.hosted(TestShard.id)
+        former.observe(Witness())
+        let written = Self.write(shard, (0..<50).map { Self.point($0, &generator) })
+        try await eventually { former.logEnd.durable == 1 }
+        try await shard.node.reopen(TestShard.id)
+        await #expect(throws: NeedletailError.self) { try await written.value }
+        former.commit(through: 1)
+        former.replica.requestCheckpoint()
+        await former.replica.untilIdle()
+        await former.replica.applier.untilCheckpointEnds()
+        #expect(former.appliedSequence == 0 && former.replica.checkpoints.manifest == nil)
+        await #expect(throws: NeedletailError.self) { try await former.copy() }
+        await shard.node.close()
     }
 }
