@@ -2,7 +2,7 @@
 /// microseconds of one core.
 public struct MachineProfile: Codable, Sendable, Equatable {
     /// Of the file; another one is refused.
-    public static let format = 2
+    public static let format = 3
 
     public var format = MachineProfile.format
     /// The processor, in words.
@@ -44,7 +44,7 @@ public struct MachineProfile: Codable, Sendable, Equatable {
         }
     }
 
-    /// What requests cost beside the walks.
+    /// What requests cost beside the walks and the turns of event loops.
     public struct RPCCost: Codable, Sendable, Equatable {
         /// A search in a coordinator, and what each node that it asks adds.
         public var coordinator: Double
@@ -56,17 +56,20 @@ public struct MachineProfile: Codable, Sendable, Equatable {
         public var client: Double
         /// A turn of an event loop, whatever it does in it: messages that wait together share one.
         public var turn: Double
+        /// Of a turn, what comes after its messages have left.
+        public var rest: Double
         /// Until a core runs that was idle when its work came. It does nothing else meanwhile.
         public var wake: Double
         /// What a search that is alone takes longer than the shortest half do.
         public var jitter: Quantiles
 
         public init(
-            coordinator: Double, coordinatorNode: Double, worker: Double, workerShard: Double, client: Double, turn: Double, wake: Double,
-            jitter: Quantiles
+            coordinator: Double = 0, coordinatorNode: Double = 0, worker: Double = 0, workerShard: Double = 0, client: Double = 0, turn: Double = 0,
+            rest: Double = 0, wake: Double = 0, jitter: Quantiles = Quantiles(constant: 0)
         ) {
             (self.coordinator, self.coordinatorNode, self.worker) = (coordinator, coordinatorNode, worker)
-            (self.workerShard, self.client, self.turn, self.wake, self.jitter) = (workerShard, client, turn, wake, jitter)
+            (self.workerShard, self.client, self.turn, self.rest) = (workerShard, client, turn, rest)
+            (self.wake, self.jitter) = (wake, jitter)
         }
     }
 }

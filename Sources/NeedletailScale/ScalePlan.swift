@@ -94,12 +94,14 @@ public struct ScalePlan: Sendable, Equatable {
         let size = max(1, workload.vectors / Double(shards))
         let walk = profile.walk.cost.microseconds(size: size)
         let rpc = profile.rpc
-        let perNode = rpc.worker + Double(shardsPerNode) * (rpc.workerShard + walk)
-        let workers = Double(asked) * perNode
-        let coordinator = rpc.coordinator + Double(asked) * rpc.coordinatorNode
+        // Each message has a turn of its own unless loops are nearly full, which they are not planned to be.
+        let request = rpc.worker + rpc.turn
+        let workers = Double(asked) * (request + Double(shardsPerNode) * (rpc.workerShard + walk))
+        let coordinator = rpc.coordinator + 2 * rpc.turn + Double(asked) * rpc.coordinatorNode
         let inserts = workload.writes * workload.vectorsPerPoint * Double(workload.replicas) * profile.insert.microseconds(size: size)
         let coreUse = (workload.searches * workers + inserts) / Double(nodes) / Double(workload.cores) / 1e6
-        let coordinators = max(2, Int((workload.searches * coordinator / 1e6 / Double(workload.cores) / workload.coreShare).rounded(.up)))
+        // Each has one event loop, whatever cores there are.
+        let coordinators = max(2, Int((workload.searches * coordinator / 1e6 / workload.coreShare).rounded(.up)))
         let scale = walk / 1000
         let walks = Quantiles(of: (0...200).map { profile.walk.spread.value(at: Double($0) / 200) * scale })
         // Into the coordinator, into the worker, back to the coordinator, back to the client.
@@ -107,7 +109,7 @@ public struct ScalePlan: Sendable, Equatable {
         // Searching threads take turns with everything else that the node's cores do.
         let inParallel = min(shardsPerNode, workload.cores)
         let constant =
-            (coordinator + rpc.worker + Double(shardsPerNode) * rpc.workerShard + hops * (rpc.turn + rpc.wake)) / 1000 + 2 * workload.roundTripMilliseconds
+            (coordinator + request + Double(shardsPerNode) * rpc.workerShard + hops * rpc.wake - 3 * rpc.rest) / 1000 + 2 * workload.roundTripMilliseconds
             + scale * (Double(shardsPerNode) / Double(inParallel) - 1)
         let tail = FanOutTail(walk: walks, cores: workload.cores, utilisation: coreUse, constant: constant)
         let vectorBytes = Double(4 * profile.dimensions) * workload.vectorsPerPoint + workload.payloadBytes
@@ -137,8 +139,8 @@ extension MachineProfile {
             throw NeedletailError(.invalidArgument, "the profile has format \(format), and this program reads \(Self.format); calibrate again")
         }
         let costs = [
-            walk.cost.least, insert.least, rpc.coordinator, rpc.coordinatorNode, rpc.worker, rpc.workerShard, rpc.client, rpc.turn, rpc.wake, memoryBytes,
-            diskBytes,
+            walk.cost.least, insert.least, rpc.coordinator, rpc.coordinatorNode, rpc.worker, rpc.workerShard, rpc.client, rpc.turn, rpc.rest, rpc.wake,
+            memoryBytes, diskBytes,
         ]
         guard costs.allSatisfy({ $0.isFinite && $0 >= 0 }), walk.spread.isSound, rpc.jitter.isSound, sync.isSound, dimensions > 0, limit > 0 else {
             throw NeedletailError(.invalidArgument, "the profile is damaged; calibrate again")

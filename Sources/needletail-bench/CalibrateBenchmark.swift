@@ -42,11 +42,12 @@ struct CalibrateBenchmark: AsyncParsableCommand {
         let graph = try await GraphCosts.measure(data, queries, field: field, limit: limit, recall: recall, ef: ef)
         say("requests: a coordinator and two workers")
         let walk = GrowingCost(fitting: graph.walks)
-        let cluster = try await RequestCosts.measure(data, queries, field: field, limit: limit, ef: graph.ef, walk: walk)
-        let profile = MachineProfile(
+        let cluster = try await RequestCosts.measure(data, queries, field: field, limit: limit, ef: graph.ef)
+        let measured = MachineProfile(
             machine: Self.machine, dimensions: data.dimensions, spec: "\(field.index)", limit: limit, ef: graph.ef, recall: graph.recall,
             walk: MachineProfile.Walk(cost: walk, spread: graph.spread), insert: GrowingCost(fitting: graph.inserts),
-            rpc: cluster.rpc, sync: try syncs(), memoryBytes: cluster.memoryBytes, diskBytes: cluster.diskBytes)
+            rpc: MachineProfile.RPCCost(), sync: try syncs(), memoryBytes: cluster.memoryBytes, diskBytes: cluster.diskBytes)
+        let profile = try cluster.fit.fitted(measured)
         try profile.validate()
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys]

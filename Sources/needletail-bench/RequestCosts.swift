@@ -7,7 +7,7 @@ import NeedletailVectors
 
 /// What requests cost beside walks, from collections that differ in shards and nodes; and what a point takes of memory and disk.
 struct RequestCosts {
-    var rpc: MachineProfile.RPCCost
+    var fit: RequestCostFit
     var memoryBytes: Double
     var diskBytes: Double
 
@@ -16,7 +16,7 @@ struct RequestCosts {
     private static let streams = 32
 
     static func measure(
-        _ data: VectorFile, _ queries: [DenseVector], field: VectorField, limit: Int, ef: Int, walk: GrowingCost
+        _ data: VectorFile, _ queries: [DenseVector], field: VectorField, limit: Int, ef: Int
     ) async throws -> RequestCosts {
         let local = try LocalCluster()
         defer { local.stop() }
@@ -32,50 +32,41 @@ struct RequestCosts {
         }
         guard let one = costs[1], let two = costs[2], let four = costs[4] else { preconditionFailure("each was measured") }
         await cluster.close()
-        let node = max(0, two.coordinator - one.coordinator)
-        // A shard more in the same request is its walk and what is done for it.
-        let shard = max(0, (four.workers - two.workers) / 2)
-        let worker = max(0, two.workers / 2 - shard)
-        let walked = walk.microseconds(size: Double(smallRows))
-        // A search of one shard that is alone wakes a core for each of five turns: client, coordinator, worker, coordinator, client.
-        let turns = 5.0
-        let turn = max(0, (one.aloneCost - one.coordinator - one.workers - one.client) / turns)
-        let wake = max(0, (one.alone.value(at: 0.5) - one.aloneCost) / turns)
-        return RequestCosts(
-            rpc: MachineProfile.RPCCost(
-                coordinator: max(0, one.coordinator - node), coordinatorNode: node, worker: worker, workerShard: max(0, shard - walked),
-                client: (one.client + two.client) / 2, turn: turn, wake: wake,
-                jitter: one.alone.above(one.alone.value(at: 0.5))),
-            memoryBytes: bytes.memory, diskBytes: bytes.disk)
+        let fit = RequestCostFit(
+            one: one.full, two: two.full, four: four.full, alone: one.alone, latency: one.latency, vectorsPerShard: Double(smallRows), underWay: streams,
+            cores: ProcessInfo.processInfo.activeProcessorCount)
+        return RequestCosts(fit: fit, memoryBytes: bytes.memory, diskBytes: bytes.disk)
     }
 
-    /// Microseconds of processor time for one search, in each part of the cluster, when there are many; of one that is alone all in all; and what
-    /// that takes from end to end.
+    /// What a search takes when there are many and when it is alone, and how long the latter takes from end to end, in microseconds.
     private struct Sample {
-        var coordinator: Double
-        var workers: Double
-        var client: Double
-        var aloneCost: Double
-        var alone: Quantiles
+        var full: RequestCostFit.Spent
+        var alone: RequestCostFit.Spent
+        var latency: Quantiles
     }
 
     private static func sample(
         _ name: String, _ queries: [DenseVector], limit: Int, ef: Int, _ local: LocalCluster, _ cluster: NeedletailCluster
     ) async throws -> Sample {
         let requests = queries.map { PointsSearch(collection: name, queries: [NamedQuery(vector: $0, limit: limit, ef: ef)]) }
-        func spent() -> (coordinator: Double, workers: Double, client: Double) {
+        func spent() -> RequestCostFit.Spent {
             func of(_ name: String) -> Double { local.processID(of: name).flatMap { CPUTime.process($0) } ?? 0 }
-            return (of("coordinator"), of("shard-1") + of("shard-2"), CPUTime.process)
+            return RequestCostFit.Spent(coordinator: of("coordinator"), workers: of("shard-1") + of("shard-2"), client: CPUTime.process)
         }
-        var alone: [Double] = []
+        func each(of count: Int, from earlier: RequestCostFit.Spent, to later: RequestCostFit.Spent) -> RequestCostFit.Spent {
+            func each(_ difference: Double) -> Double { difference * 1e6 / Double(count) }
+            return RequestCostFit.Spent(
+                coordinator: each(later.coordinator - earlier.coordinator), workers: each(later.workers - earlier.workers),
+                client: each(later.client - earlier.client))
+        }
+        var latency: [Double] = []
         let quiet = spent()
         for request in Array(repeating: requests, count: max(1, 4_000 / requests.count)).joined() {
             let begin = ContinuousClock.now
             _ = try await cluster.operations.search(request)
-            alone.append(begin.duration(to: .now).milliseconds * 1000)
+            latency.append(begin.duration(to: .now).milliseconds * 1000)
         }
         let before = spent()
-        let aloneCost = (before.coordinator + before.workers + before.client - quiet.coordinator - quiet.workers - quiet.client) * 1e6 / Double(alone.count)
         let end = ContinuousClock.now.advanced(by: .seconds(seconds))
         let count = try await withThrowingTaskGroup(of: Int.self) { group in
             for stream in 0..<streams {
@@ -90,11 +81,8 @@ struct RequestCosts {
             }
             return try await group.reduce(0, +)
         }
-        let after = spent()
-        let scale = 1e6 / Double(count)
         return Sample(
-            coordinator: (after.coordinator - before.coordinator) * scale, workers: (after.workers - before.workers) * scale,
-            client: (after.client - before.client) * scale, aloneCost: aloneCost, alone: Quantiles(of: alone))
+            full: each(of: count, from: before, to: spent()), alone: each(of: latency.count, from: quiet, to: before), latency: Quantiles(of: latency))
     }
 
     /// Bytes of a replica for each vector, once all is encoded and a checkpoint written.

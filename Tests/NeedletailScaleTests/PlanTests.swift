@@ -10,7 +10,7 @@ extension MachineProfile {
             machine: "a test", dimensions: 100, spec: "lvq8", limit: 10, ef: 50, recall: 0.95,
             walk: Walk(cost: GrowingCost(base: walk, slope: 0, least: 1, from: 1, to: 1e9), spread: spread),
             insert: GrowingCost(base: 200, slope: 0, least: 1, from: 1, to: 1e9),
-            rpc: RPCCost(coordinator: 40, coordinatorNode: 10, worker: 50, workerShard: 0, client: 30, turn: 0, wake: 0, jitter: Quantiles(constant: 0)),
+            rpc: RPCCost(coordinator: 40, coordinatorNode: 10, worker: 50, workerShard: 0, client: 30),
             sync: Quantiles(constant: 1), memoryBytes: 500, diskBytes: 1000)
     }
 }

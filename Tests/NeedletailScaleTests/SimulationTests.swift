@@ -18,7 +18,7 @@ import Testing
     /// Messages that wait together share a turn, so a full loop does more a second than an idle one would.
     @Test func turnsAreShared() throws {
         var profile = MachineProfile.simple(walk: 1)
-        profile.rpc = .init(coordinator: 10, coordinatorNode: 0, worker: 0, workerShard: 0, client: 0, turn: 90, wake: 0, jitter: Quantiles(constant: 0))
+        profile.rpc = .init(coordinator: 10, turn: 90)
         var one = layout(groups: 1, cores: 8, coordinators: 1)
         one.roundTripMilliseconds = 0
         var idle = try ClusterSimulation(one, on: profile, seed: 1)
@@ -30,7 +30,7 @@ import Testing
     /// One core, random arrivals, walks of one length: M/D/1.
     @Test func aLineIsAsLongAsQueueingTheorySays() throws {
         var profile = MachineProfile.simple(walk: 1000)
-        profile.rpc = .init(coordinator: 0, coordinatorNode: 0, worker: 0, workerShard: 0, client: 0, turn: 0, wake: 0, jitter: Quantiles(constant: 0))
+        profile.rpc = .init()
         var one = layout(groups: 1, cores: 1, coordinators: 1)
         one.roundTripMilliseconds = 0
         let seed = UInt64.random(in: 0..<1 << 32)
@@ -87,5 +87,43 @@ import Testing
             return simulation.run(searches: 500, rate: 5_000)
         }
         #expect(outcomes[0] == outcomes[1] && outcomes[0] != outcomes[2])
+    }
+
+    /// What is measured of one machine is explained by its own costs again: taken apart, they predict another layout.
+    @Test func costsAreFoundFromWhatClustersTake() throws {
+        var truth = MachineProfile.simple(walk: 15)
+        truth.rpc = .init(coordinator: 9, coordinatorNode: 12, worker: 11, workerShard: 4, client: 10, turn: 30, rest: 6)
+        func layout(_ groups: Int, _ shards: Int, replicas: Int = 1) -> ClusterSimulation.Layout {
+            var layout = ClusterSimulation.Layout(
+                groups: groups, replicas: replicas, shardsPerNode: shards, vectorsPerShard: 2000, coordinators: 1, cores: 2, roundTripMilliseconds: 0)
+            layout.isOneMachine = true
+            return layout
+        }
+        func spent(_ groups: Int, _ shards: Int, underWay: Int) throws -> (RequestCostFit.Spent, ClusterSimulation.Outcome) {
+            var simulation = try ClusterSimulation(layout(groups, shards), on: truth, seed: 5)
+            let outcome = simulation.run(searches: 20_000, underWay: underWay)
+            let (rpc, turns) = (truth.rpc, outcome.turns)
+            return (
+                .init(
+                    coordinator: rpc.coordinator + Double(groups) * rpc.coordinatorNode + turns.coordinators * rpc.turn,
+                    workers: Double(groups) * (rpc.worker + Double(shards) * (rpc.workerShard + 15)) + turns.workers * rpc.turn,
+                    client: rpc.client + turns.client * rpc.turn), outcome
+            )
+        }
+        let (alone, lonely) = try spent(1, 1, underWay: 1)
+        let fit = RequestCostFit(
+            one: try spent(1, 1, underWay: 32).0, two: try spent(2, 1, underWay: 32).0, four: try spent(2, 2, underWay: 32).0, alone: alone,
+            latency: Quantiles(constant: lonely.median * 1000), vectorsPerShard: 2000, underWay: 32, cores: 2)
+        var blank = truth
+        blank.rpc = .init()
+        let found = try fit.fitted(blank)
+        #expect(abs(found.rpc.turn - 30) < 2 && abs(found.rpc.rest - 6) < 1)
+        for (underWay, groups, replicas) in [(1, 2, 2), (32, 1, 2), (32, 4, 1)] {
+            let rates = try [truth, found].map { profile in
+                var simulation = try ClusterSimulation(layout(groups, 2, replicas: replicas), on: profile, seed: 6)
+                return simulation.run(searches: 20_000, underWay: underWay).rate
+            }
+            #expect(abs(rates[1] / rates[0] - 1) < 0.05, "\(underWay) under way, \(groups) groups: \(rates)")
+        }
     }
 }

@@ -1,3 +1,4 @@
+internal import DequeModule
 internal import HeapModule
 internal import NeedletailCluster
 public import NeedletailCore
@@ -5,7 +6,8 @@ public import NeedletailCore
 /// A cluster under load as a discrete-event simulation: machines with cores and lines before them, processes with event loops, a network, walks that
 /// take as long as they were measured to; and the cluster's own rules for choosing replicas and hedging (`NodeLoad`, `Hedging`).
 ///
-/// An event loop takes all messages that wait in one turn, so work costs less where there is much of it; a core that was idle takes a while to wake.
+/// Threads take turns on the cores (`SimulatedMachine`). An event loop takes all messages that wait in one turn, so work costs less where there is much
+/// of it; a core that was idle takes a while to wake.
 /// One request a node, as the coordinators send them; here every node of a shard's replicas holds the same shards, in groups, so a search asks
 /// one node of each group. Nothing is lost and nothing is retried. The same seed gives the same run.
 public struct ClusterSimulation: Sendable {
@@ -55,6 +57,14 @@ public struct ClusterSimulation: Sendable {
         public var hedged: Double
         /// Of the busiest machine.
         public var coreUse: Double
+        /// Turns of event loops for each search.
+        public var turns: Turns
+    }
+
+    public struct Turns: Sendable, Equatable {
+        public var client: Double
+        public var coordinators: Double
+        public var workers: Double
     }
 
     private struct Query {
@@ -78,8 +88,11 @@ public struct ClusterSimulation: Sendable {
     private struct Event: Comparable {
         enum Kind {
             case step(SimulatedStep)
-            case turned(loop: Int, [SimulatedLoop.Message])
+            /// The messages of a turn are dealt with; the turn itself ends a little later.
+            case turned([SimulatedThread.Message])
             case walked(part: Int)
+            /// A thread has done a turn or a walk.
+            case ended(thread: Int)
         }
 
         var time: Double
@@ -99,8 +112,9 @@ public struct ClusterSimulation: Sendable {
     private var order = 0
     private var events = Heap<Event>()
     private var machines: [SimulatedMachine]
-    /// Of the load generator, the coordinators, the nodes.
-    private var loops: [SimulatedLoop]
+    /// The event loops of the load generator, the coordinators and the nodes, then the threads that walk.
+    private var threads: [SimulatedThread]
+    private var pools: [SimulatedPool]
     /// Searches that may still begin as others end; for a closed loop.
     private var waiting = 0
     private var queries: [Query] = []
@@ -124,7 +138,15 @@ public struct ClusterSimulation: Sendable {
         let nodes = layout.groups * layout.replicas
         let processes = 1 + layout.coordinators + nodes
         machines = Array(repeating: SimulatedMachine(cores: layout.cores), count: layout.isOneMachine ? 1 : processes)
-        loops = (0..<processes).map { SimulatedLoop(machine: layout.isOneMachine ? 0 : $0) }
+        let machine = { process in layout.isOneMachine ? 0 : process }
+        let walkers = layout.cores
+        threads = (0..<processes).map { SimulatedThread(machine: machine($0), walksFor: nil) }
+        pools = []
+        for node in 0..<nodes {
+            let thread = SimulatedThread(machine: machine(1 + layout.coordinators + node), walksFor: node)
+            pools.append(SimulatedPool(threads: threads.count..<threads.count + walkers))
+            threads += Array(repeating: thread, count: walkers)
+        }
         loads = Array(repeating: Array(repeating: NodeLoad(), count: nodes), count: layout.coordinators)
         hedging = Array(repeating: Hedging(), count: layout.coordinators)
         guard !layout.isOneMachine, layout.slowShare > 0 else { return }
@@ -160,16 +182,13 @@ public struct ClusterSimulation: Sendable {
             now = event.time
             switch event.kind {
             case .step(let step): take(step)
-            case .turned(let loop, let messages):
+            case .turned(let messages):
                 for message in messages { take(message.then) }
-                let machine = loops[loop].machine
-                let goesOn = loops[loop].end()
-                free(machine)
-                if goesOn { want(.turn(loop: loop), machine) }
             case .walked(let part):
                 parts[part].walksLeft -= 1
+                pools[parts[part].node].underWay -= 1
                 if parts[part].walksLeft == 0 { tell(nodeLoop(parts[part].node), profile.rpc.worker * Self.answerShare, .answered(part: part)) }
-                free(loops[nodeLoop(parts[part].node)].machine)
+            case .ended(let thread): goOn(thread)
             }
         }
         return outcome()
@@ -177,6 +196,10 @@ public struct ClusterSimulation: Sendable {
 
     /// Of what a worker does for a request, what it does with the result.
     private static let answerShare = 0.4
+    /// Microseconds, as in `WorkerPool`.
+    private static let (quietTime, shortTime) = (150.0, 100.0)
+
+    private mutating func nextWalk() -> Double { profile.rpc.workerShard + walk * profile.walk.spread.value(at: generator.fraction()) }
 
     private mutating func take(_ step: SimulatedStep) {
         let rpc = profile.rpc
@@ -190,9 +213,19 @@ public struct ClusterSimulation: Sendable {
         case .scattered(let query):
             for group in 0..<layout.groups { ask(query, group) }
         case .reached(let part):
-            tell(nodeLoop(parts[part].node), rpc.worker * (1 - Self.answerShare), .opened(part: part))
+            let node = parts[part].node
+            // One that is alone is walked where it arrived, as in `WorkerPool.runHere`.
+            let isAlone = layout.shardsPerNode == 1 && pools[node].underWay == 0 && now - pools[node].latest > Self.quietTime && walk < Self.shortTime
+            pools[node].latest = now
+            if isAlone {
+                tell(nodeLoop(node), rpc.worker + nextWalk(), .answered(part: part))
+            } else {
+                tell(nodeLoop(node), rpc.worker * (1 - Self.answerShare), .opened(part: part))
+            }
         case .opened(let part):
-            for _ in 0..<layout.shardsPerNode { want(.walk(part: part), loops[nodeLoop(parts[part].node)].machine) }
+            pools[parts[part].node].underWay += layout.shardsPerNode
+            for _ in 0..<layout.shardsPerNode { pools[parts[part].node].waiting.append(part) }
+            for thread in pools[parts[part].node].threads.filter({ !threads[$0].isAwake }).prefix(layout.shardsPerNode) { wake(thread) }
         case .answered(let part): after(now + network, .returned(part: part))
         case .returned(let part): tell(coordinatorLoop(parts[part].query), rpc.coordinatorNode / 2, .gathered(part: part))
         case .gathered(let part): gathered(part)
@@ -256,10 +289,13 @@ public struct ClusterSimulation: Sendable {
         latencies.sort()
         func at(_ share: Double) -> Double { latencies[min(latencies.count - 1, Int(share * Double(latencies.count)))] }
         let length = now / 1e6
+        func turns(_ loops: Range<Int>) -> Double { Double(threads[loops].reduce(0) { $0 + $1.turns }) / Double(latencies.count) }
+        let (firstNode, firstWalker) = (nodeLoop(0), pools[0].threads.lowerBound)
         return Outcome(
             searches: latencies.count, median: at(0.5), p95: at(0.95), p99: at(0.99), p999: at(0.999), rate: Double(latencies.count) / length,
             hedged: firstRequests == 0 ? 0 : Double(hedges) / Double(firstRequests),
-            coreUse: machines.map { $0.busyTime / 1e6 / length / Double($0.cores) }.max() ?? 0)
+            coreUse: machines.map { $0.busyTime / 1e6 / length / Double($0.cores) }.max() ?? 0,
+            turns: Turns(client: turns(0..<1), coordinators: turns(1..<firstNode), workers: turns(firstNode..<firstWalker)))
     }
 
     // MARK: Time and place
@@ -274,35 +310,54 @@ public struct ClusterSimulation: Sendable {
     private func nodeLoop(_ node: Int) -> Int { 1 + layout.coordinators + node }
 
     private mutating func tell(_ loop: Int, _ cost: Double, _ then: SimulatedStep) {
-        if loops[loop].receive(SimulatedLoop.Message(cost: cost, then: then)) { want(.turn(loop: loop), loops[loop].machine) }
+        threads[loop].inbox.append(SimulatedThread.Message(cost: cost, then: then))
+        if !threads[loop].isAwake { wake(loop) }
     }
 
-    /// A core begins at once if one is idle, after it has woken.
-    private mutating func want(_ work: SimulatedMachine.Work, _ machine: Int) {
-        if machines[machine].admit(work) { begin(work, machine, delay: profile.rpc.wake) }
+    /// It begins at once if a core is idle, after that has woken.
+    private mutating func wake(_ thread: Int) {
+        threads[thread].isAwake = true
+        if machines[threads[thread].machine].admit(thread) { run(thread, delay: profile.rpc.wake) }
     }
 
-    /// A core of this machine has ended its work, and goes on with what waits.
-    private mutating func free(_ machine: Int) {
-        if let next = machines[machine].release() { begin(next, machine, delay: 0) }
+    /// A thread that has done something does more in its slice, and then lets others go first.
+    private mutating func goOn(_ thread: Int) {
+        let machine = threads[thread].machine
+        let hasWork = hasWork(thread)
+        if hasWork, now - threads[thread].since < machines[machine].slice || !machines[machine].hasReadyThreads { return step(thread, delay: 0) }
+        let next = machines[machine].release()
+        threads[thread].isAwake = hasWork
+        if let next { run(next, delay: 0) }
+        if hasWork, machines[machine].admit(thread) { run(thread, delay: 0) }
     }
 
-    private mutating func begin(_ work: SimulatedMachine.Work, _ machine: Int, delay: Double) {
-        let slowness = machines[machine].slowness
-        var length: Double
-        let kind: Event.Kind
-        switch work {
-        case .turn(let loop):
-            let messages = loops[loop].take()
+    private func hasWork(_ thread: Int) -> Bool {
+        threads[thread].walksFor.map { !pools[$0].waiting.isEmpty } ?? !threads[thread].inbox.isEmpty
+    }
+
+    /// It has a core from now on.
+    private mutating func run(_ thread: Int, delay: Double) {
+        threads[thread].since = now
+        step(thread, delay: delay)
+    }
+
+    /// One turn of a loop, or one walk. Somebody else may have done what a walking thread was woken for.
+    private mutating func step(_ thread: Int, delay: Double) {
+        let slowness = machines[threads[thread].machine].slowness
+        var length = 0.0
+        if let node = threads[thread].walksFor {
+            if let part = pools[node].waiting.popFirst() {
+                length = nextWalk() * slowness
+                schedule(now + delay + length, .walked(part: part))
+            }
+        } else {
+            threads[thread].turns += 1
+            let messages = threads[thread].take()
             length = (messages.reduce(profile.rpc.turn) { $0 + $1.cost }) * slowness
-            kind = .turned(loop: loop, messages)
-        case .walk(let part):
-            length = (profile.rpc.workerShard + walk * profile.walk.spread.value(at: generator.fraction())) * slowness
-            kind = .walked(part: part)
+            schedule(now + delay + length - min(length, profile.rpc.rest * slowness), .turned(messages))
         }
-        machines[machine].busyTime += length
-        length += delay
-        schedule(now + length, kind)
+        machines[threads[thread].machine].busyTime += length
+        schedule(now + delay + length, .ended(thread: thread))
     }
 
     private mutating func after(_ time: Double, _ step: SimulatedStep) { schedule(time, .step(step)) }

@@ -1,81 +1,72 @@
 internal import DequeModule
 
-/// Some cores, and two lines of work that wait for one: an operating system lets threads that have slept go before those that walk, so requests
-/// are read and answered between two walks.
+/// Some cores, and threads that want one: those that are ready run in the order in which they became so, each until it has nothing to do, or its
+/// slice is over and another one waits (as Linux's scheduler has it since 6.6, where a thread that wakes does not interrupt one within its slice).
 struct SimulatedMachine {
-    enum Work {
-        /// An event loop has messages.
-        case turn(loop: Int)
-        /// A shard is searched for a request.
-        case walk(part: Int)
-    }
-
     let cores: Int
     /// How much longer everything takes than on a healthy machine.
     var slowness = 1.0
     var busyTime = 0.0
     private var busy = 0
-    private var turns = Deque<Int>()
-    private var walks = Deque<Int>()
+    private var ready = Deque<Int>()
 
     init(cores: Int) { self.cores = cores }
 
-    /// Whether a core is idle, which then is taken; otherwise the work waits.
-    mutating func admit(_ work: Work) -> Bool {
+    var hasReadyThreads: Bool { !ready.isEmpty }
+
+    /// Microseconds that a thread runs before others go first: Linux's `base_slice`, 0.7 ms × (1 + ⌊log₂ cores⌋), of eight cores at most.
+    var slice: Double { 700 * Double(Int.bitWidth - min(cores, 8).leadingZeroBitCount) }
+
+    /// Whether a core is idle, which then is the thread's; otherwise it waits.
+    mutating func admit(_ thread: Int) -> Bool {
         guard busy < cores else {
-            switch work {
-            case .turn(let loop): turns.append(loop)
-            case .walk(let part): walks.append(part)
-            }
+            ready.append(thread)
             return false
         }
         busy += 1
         return true
     }
 
-    /// A core has ended what it did: what it does next, if anything waits.
-    mutating func release() -> Work? {
-        if let loop = turns.popFirst() { return .turn(loop: loop) }
-        if let part = walks.popFirst() { return .walk(part: part) }
+    /// A thread gives up its core: who gets it, if anybody waits.
+    mutating func release() -> Int? {
+        if let next = ready.popFirst() { return next }
         busy -= 1
         return nil
     }
 }
 
-/// The event loop of a process: takes all messages that have come in one turn.
-struct SimulatedLoop {
+/// A thread: an event loop, which takes all messages that have come in one turn, or one that walks for its node.
+struct SimulatedThread {
     struct Message {
         /// Microseconds of work for it.
         var cost: Double
         var then: SimulatedStep
     }
 
-    var machine: Int
-    private(set) var inbox: [Message] = []
+    let machine: Int
+    /// Nil: an event loop.
+    let walksFor: Int?
+    var inbox: [Message] = []
     /// Waits for a core, or has one.
-    private var isScheduled = false
-
-    init(machine: Int) { self.machine = machine }
-
-    /// Whether the loop was idle and wants a core.
-    mutating func receive(_ message: Message) -> Bool {
-        inbox.append(message)
-        if isScheduled { return false }
-        isScheduled = true
-        return true
-    }
+    var isAwake = false
+    /// When it got its core.
+    var since = 0.0
+    var turns = 0
 
     /// What there is when the turn begins.
     mutating func take() -> [Message] {
         defer { inbox = [] }
         return inbox
     }
+}
 
-    /// The turn has ended: whether there is more.
-    mutating func end() -> Bool {
-        isScheduled = !inbox.isEmpty
-        return isScheduled
-    }
+/// The walks of a node that wait for one of its threads.
+struct SimulatedPool {
+    let threads: Range<Int>
+    var waiting = Deque<Int>()
+    var underWay = 0
+    /// When a request last came.
+    var latest = -Double.infinity
 }
 
 /// What happens next to a search.

@@ -4,12 +4,15 @@ internal import Synchronization
 
 /// What copies of replicas and backups, from here and to here, may take of the network and the disks, all together.
 final class CopyRate: Sendable {
+    /// The event loop that sends a piece, or takes it, has searches to answer as well.
+    private static let longest = 256 << 10
+
     private let rate: Mutex<ByteRate>
     private let began = ContinuousClock.now
     /// Pieces of a copy: no more than a moment's worth, so that a slow copy is not taken for a forgotten one.
     var pieceBytes: Int {
         let bytesPerSecond = rate.withLock { $0.bytesPerSecond }
-        return bytesPerSecond == 0 ? 1 << 20 : Int(min(1 << 20, max(16 << 10, bytesPerSecond / 4)))
+        return bytesPerSecond == 0 ? Self.longest : Int(min(UInt64(Self.longest), max(16 << 10, bytesPerSecond / 4)))
     }
 
     /// - Parameter bytesPerSecond: 0: no limit.
