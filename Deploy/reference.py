@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -20,19 +21,23 @@ def output(*command):
 def described(program):
     """The arguments of a program's command that serves."""
     command = json.loads(output(BINARIES / program, "--experimental-dump-help"))["command"]
-    serve = [one for one in command.get("subcommands", []) if one["commandName"] == command.get("defaultSubcommand")]
+    serve = [one for one in command.get("subcommands", []) if one["commandName"] == "serve"]
     return (serve or [command])[0]["arguments"]
 
 
 def table(program):
-    live = {line.split(":")[0] for line in output(BINARIES / program, "--print-config").splitlines() if line.endswith(", live")}
+    shown = output(BINARIES / program, "--print-config")
+    live = {line.split(":")[0] for line in shown.splitlines() if line.endswith(", live")}
     prefix = program.upper().replace("-", "_") + "_"
     rows = ["| setting | variable | default | |", "| --- | --- | --- | --- |"]
+    settings = re.findall(r"^([\w-]+):", shown, re.M)
     for argument in described(program):
         names = [one["name"] for one in argument.get("names", []) if one["kind"] == "long"]
-        if not names or names[0] in ("help", "version", "config", "print-config"):
+        # Not --help and the like; of a flag and its opposite the one that is a setting.
+        if not names or names[0] not in settings:
             continue
         default = argument.get("defaultValue", "false" if argument["kind"] == "flag" else "")
+        default = {f"--{names[0]}": "true", f"--no-{names[0]}": "false"}.get(default, default)
         text = " ".join(" ".join(argument.get(part, "") for part in ("abstract", "discussion")).split()).replace("|", "\\|")
         mark = " ⟳" if names[0] in live else ""
         rows.append(f"| `{names[0]}`{mark} | `{prefix}{names[0].upper().replace('-', '_')}` | {f'`{default}`' if default else ''} | {text} |")
