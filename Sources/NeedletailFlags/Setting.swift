@@ -24,17 +24,21 @@ struct Setting: Equatable {
             preconditionFailure("the description of \(command) has another form; ArgumentParser changed it")
         }
         let undescribed: Set = ["help", "version", "config", "print-config"]
-        return (description.command.arguments ?? []).filter { $0.shouldDisplay }.compactMap { argument in
-            let names = (argument.names ?? []).filter { $0.kind == "long" }.map(\.name)
-            guard let name = names.first, !undescribed.contains(name) else { return nil }
-            return Setting(name: name, kind: kind(argument, names), defaultValue: argument.defaultValue)
+        let arguments = (description.command.arguments ?? []).filter(\.shouldDisplay)
+        // A flag and the one that undoes it are described as two.
+        let names = Set(arguments.compactMap(\.name))
+        return arguments.compactMap { argument in
+            guard let name = argument.name, !undescribed.contains(name) else { return nil }
+            if name.hasPrefix(off), names.contains(String(name.dropFirst(off.count))) { return nil }
+            if argument.kind == "option" {
+                return Setting(name: name, kind: argument.isRepeating ? .values : .value, defaultValue: argument.defaultValue)
+            }
+            guard names.contains(off + name) else { return Setting(name: name, kind: .flag, defaultValue: argument.defaultValue) }
+            return Setting(name: name, kind: .invertible(off: off + name), defaultValue: argument.defaultValue == "--\(name)" ? "true" : "false")
         }
     }
 
-    private static func kind(_ argument: Description.Argument, _ names: [String]) -> Kind {
-        if argument.kind == "option" { return argument.isRepeating ? .values : .value }
-        return names.first { $0.hasPrefix("no-") }.map { .invertible(off: $0) } ?? .flag
-    }
+    private static let off = "no-"
 
     private struct Description: Decodable {
         struct Name: Decodable {
@@ -48,6 +52,9 @@ struct Setting: Equatable {
             var isRepeating: Bool
             var shouldDisplay: Bool
             var defaultValue: String?
+
+            /// The long one.
+            var name: String? { names?.first { $0.kind == "long" }?.name }
         }
 
         struct Command: Decodable { var arguments: [Argument]? }
