@@ -342,7 +342,7 @@ def test_compose_encrypts_everything_with_what_it_makes(tmp_path):
         return "\n".join(file.read_text(errors="replace")[-2000:] for file in tmp_path.glob("*.log"))
 
     def asked(*command):
-        environment = {**os.environ, **told("shard-1", made), **told("etcd-1", made), "ETCDCTL_API": "3"}
+        environment = {**os.environ, **told("shard-1", made), **told("etcd-1", made), "ETCDCTL_API": "3", "ETCDCTL_ENDPOINTS": f"https://localhost:{client}"}
         return subprocess.run([str(word) for word in command], env=environment, capture_output=True, text=True, timeout=60)
 
     def status():
@@ -355,7 +355,7 @@ def test_compose_encrypts_everything_with_what_it_makes(tmp_path):
     try:
         start("etcd-1")
         health = [word for word in services["etcd-1"]["healthcheck"]["test"] if word != "CMD"]
-        wait_for(lambda: asked(*health, "--endpoints", f"https://localhost:{client}").returncode == 0, "etcd to be well", 30, logs)
+        wait_for(lambda: asked(*health).returncode == 0, "etcd to be well", 30, logs)
         start("coordinator-1", metadata=f"etcd://localhost:{client}", listen="127.0.0.1:0", advertise="localhost:0", admin=0)
         start("shard-1", data=tmp_path / "shard", listen="127.0.0.1:0", advertise="localhost:0", coordinator=f"localhost:{ports['coordinator-1'][0]}", admin=0)
         wait_for(lambda: "1 of 1 nodes alive" in status(), "the worker to join", 30, logs)
