@@ -1,5 +1,6 @@
 """The guides for newcomers and for those in trouble: their commands are run, what they say is to be seen is looked for, and what they quote is in the sources."""
 
+import json
 import os
 import re
 import shlex
@@ -9,7 +10,7 @@ import subprocess
 import pytest
 import yaml
 from guides import commands, fences, follow, missing, run, steps
-from harness import ROOT, Etcd, Process, wait_for
+from harness import BINARIES, ROOT, Etcd, Process, wait_for
 from messages import printed
 
 DOCS = ROOT / "Docs"
@@ -208,6 +209,57 @@ def test_etcd_comes_back_from_a_snapshot(tmp_path):
         for one in [*workers, *doors]:
             one.kill()
         etcd.kill()
+
+
+@pytest.mark.timeout(300)
+def test_what_an_older_copy_of_the_metadata_is_good_for(tmp_path):
+    door = Process("needletail-coordinator", tmp_path / "c", ["--admin", "0"]).start()
+    workers = [Process("needletail-shard", tmp_path / f"s{number}", ["--coordinator", door.address]).start() for number in (1, 2, 3)]
+    place = {"NEEDLETAIL_ENDPOINT": door.address}
+
+    def shows(*words):
+        return all(word in run("needletail status", place) for word in words)
+
+    try:
+        wait_for(lambda: shows("3 of 3 nodes alive"), "the workers")
+        run("needletail collection create notes --field text:384:cosine --shards 3 --replicas 2", place)
+        run("needletail import notes Sources/needletail/Resources/sample/vectors.f16bin", place)
+        door.stop()
+        shutil.copytree(door.folder / "data", tmp_path / "copy")
+        door.start()
+        # After the copy: another primary somewhere, and a collection.
+        workers[0].kill()
+        wait_for(lambda: "failover" in run("needletail cluster events", place), "another primary")
+        workers[0].start()
+        run("Deploy/wait-in-sync.sh 60", place)
+        run("needletail collection create later --field v:4:l2 --shards 1", place)
+        later = json.loads(run("needletail collection show later --json", place))["incarnation"]
+
+        for one in [*workers, door]:
+            one.stop()
+        shutil.move(door.folder / "data", tmp_path / "lost")
+        # With an empty folder it is another cluster, and workers end without touching anything.
+        door.start()
+        workers[0].start()
+        wait_for(lambda: workers[0].process.poll() is not None, "the worker to end")
+        assert "belongs to cluster" in workers[0].output() and (workers[0].folder / "data" / "replicas").exists()
+        door.stop()
+        shutil.rmtree(door.folder / "data")
+        shutil.copytree(tmp_path / "copy", door.folder / "data")
+        for one in [door, *workers]:
+            one.start()
+        wait_for(lambda: list(tmp_path.glob(f"s*/data/orphaned/{later}-0")), "the later collection's replica to be set aside")
+        wait_for(lambda: shows("3 of 3 nodes alive, 3 of 3 shards ready"), "searches")
+        assert re.search(r"^1 +42 ", run("needletail search notes --id 42 --limit 3", place), re.M)
+        run(f"needletail export notes {tmp_path}/notes.jsonl", place)
+        assert sum(1 for _ in open(tmp_path / "notes.jsonl")) == 5000
+        refused = subprocess.run([BINARIES / "needletail", "backup", "create", "notes", f"file://{tmp_path}/backups"], env={**os.environ, **place},
+                                 capture_output=True, text=True, timeout=120)
+        assert refused.returncode == 1 and "epoch" in refused.stderr, refused
+    finally:
+        for one in [*workers, door]:
+            if one.process.poll() is None:
+                one.kill()
 
 
 # Tuning
