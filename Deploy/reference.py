@@ -3,7 +3,6 @@
 import json
 import os
 import pathlib
-import re
 import subprocess
 import sys
 
@@ -25,22 +24,27 @@ def described(program):
     return (serve or [command])[0]["arguments"]
 
 
+def long_name(argument):
+    """Without dashes; none for what has a place instead, and for what is no setting."""
+    names = [one["name"] for one in argument.get("names", []) if one["kind"] == "long"]
+    return names[0] if names and names[0] not in ("help", "version", "config", "print-config") else None
+
+
 def table(program):
-    shown = output(BINARIES / program, "--print-config")
-    live = {line.split(":")[0] for line in shown.splitlines() if line.endswith(", live")}
+    live = {line.split(":")[0] for line in output(BINARIES / program, "--print-config").splitlines() if line.endswith(", live")}
     prefix = program.upper().replace("-", "_") + "_"
     rows = ["| setting | variable | default | |", "| --- | --- | --- | --- |"]
-    settings = re.findall(r"^([\w-]+):", shown, re.M)
-    for argument in described(program):
-        names = [one["name"] for one in argument.get("names", []) if one["kind"] == "long"]
-        # Not --help and the like; of a flag and its opposite the one that is a setting.
-        if not names or names[0] not in settings:
+    arguments = {long_name(argument): argument for argument in described(program) if long_name(argument)}
+    for name, argument in arguments.items():
+        if name.removeprefix("no-") != name and name.removeprefix("no-") in arguments:
             continue
         default = argument.get("defaultValue", "false" if argument["kind"] == "flag" else "")
-        default = {f"--{names[0]}": "true", f"--no-{names[0]}": "false"}.get(default, default)
+        if argument["kind"] == "flag" and default.startswith("--"):
+            default = "false" if default.startswith("--no-") else "true"
         text = " ".join(" ".join(argument.get(part, "") for part in ("abstract", "discussion")).split()).replace("|", "\\|")
-        mark = " ⟳" if names[0] in live else ""
-        rows.append(f"| `{names[0]}`{mark} | `{prefix}{names[0].upper().replace('-', '_')}` | {f'`{default}`' if default else ''} | {text} |")
+        mark = " ⟳" if name in live else ""
+        rows.append(f"| `{name}`{mark} | `{prefix}{name.upper().replace('-', '_')}` | {f'`{default}`' if default else ''} | {text} |")
+    assert len(rows) > 10, f"{program} describes itself in another way"
     return "\n".join(rows) + "\n"
 
 

@@ -24,21 +24,19 @@ struct Setting: Equatable {
             preconditionFailure("the description of \(command) has another form; ArgumentParser changed it")
         }
         let undescribed: Set = ["help", "version", "config", "print-config"]
-        let arguments = (description.command.arguments ?? []).filter(\.shouldDisplay)
-        // A flag and the one that undoes it are described as two.
-        let names = Set(arguments.compactMap(\.name))
+        let arguments = (description.command.arguments ?? []).filter { $0.shouldDisplay }
+        // A flag that can be undone is described as two flags.
+        let flags = Set(arguments.filter { $0.kind == "flag" }.compactMap(\.longName))
         return arguments.compactMap { argument in
-            guard let name = argument.name, !undescribed.contains(name) else { return nil }
-            if name.hasPrefix(off), names.contains(String(name.dropFirst(off.count))) { return nil }
-            if argument.kind == "option" {
+            guard let name = argument.longName, !undescribed.contains(name) else { return nil }
+            guard argument.kind == "flag" else {
                 return Setting(name: name, kind: argument.isRepeating ? .values : .value, defaultValue: argument.defaultValue)
             }
-            guard names.contains(off + name) else { return Setting(name: name, kind: .flag, defaultValue: argument.defaultValue) }
-            return Setting(name: name, kind: .invertible(off: off + name), defaultValue: argument.defaultValue == "--\(name)" ? "true" : "false")
+            if name.hasPrefix("no-"), flags.contains(String(name.dropFirst(3))) { return nil }
+            guard flags.contains("no-\(name)") else { return Setting(name: name, kind: .flag, defaultValue: argument.defaultValue) }
+            return Setting(name: name, kind: .invertible(off: "no-\(name)"), defaultValue: argument.defaultValue == "--\(name)" ? "true" : "false")
         }
     }
-
-    private static let off = "no-"
 
     private struct Description: Decodable {
         struct Name: Decodable {
@@ -53,8 +51,7 @@ struct Setting: Equatable {
             var shouldDisplay: Bool
             var defaultValue: String?
 
-            /// The long one.
-            var name: String? { names?.first { $0.kind == "long" }?.name }
+            var longName: String? { names?.first { $0.kind == "long" }?.name }
         }
 
         struct Command: Decodable { var arguments: [Argument]? }
