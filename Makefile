@@ -11,7 +11,7 @@ DEBIAN := libnghttp2-dev libprotobuf-c-dev liblmdb-dev zlib1g-dev pkg-config pyt
 # What Helm is made of; it is not in Debian itself.
 CHART_NEEDS := golang-go golang-github-masterminds-sprig-dev golang-gopkg-yaml.v3-dev
 # For tests only: real metadata stores to run against, and tools that read what Deploy/ has.
-TESTS_NEED := chromium curl etcd-server iproute2 procps util-linux prometheus systemd $(CHART_NEEDS)
+TESTS_NEED := chromium curl etcd-client etcd-server iproute2 procps util-linux prometheus systemd $(CHART_NEEDS)
 RENDER := GO111MODULE=off GOPATH=/usr/share/gocode go run Tests/Chart/render.go
 CLOCKED := Needletail(GRPC|Metadata|Coordinator|Backup)Tests
 # Without it all tests begin at once, and each waits minutes for a processor.

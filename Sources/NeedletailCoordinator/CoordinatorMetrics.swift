@@ -69,10 +69,12 @@ extension Coordinator {
 extension Coordinator.State {
     fileprivate func report(to report: inout MetricsReport) {
         let now = ContinuousClock.now
-        let alive = membership.nodes.values.count { $0.isAlive(at: now, lease: Coordinator.lease) }
-        report.add(.nodes, ["alive"], alive)
-        report.add(.nodes, ["silent"], membership.nodes.count - alive + unheardNodes.count)
-        report.add(.nodes, ["drained"], drainedNodes.count)
+        let (alive, drained) = (membership.nodes.values.filter { $0.isAlive(at: now, lease: Coordinator.lease) }, drainedNodes)
+        let silent = Set(membership.nodes.keys).union(unheardNodes.map(\.id)).subtracting(alive.map(\.id))
+        report.add(.nodes, ["alive"], alive.count)
+        // Of those that were drained nobody waits for a sign of life: they were taken away.
+        report.add(.nodes, ["silent"], silent.subtracting(drained).count)
+        report.add(.nodes, ["drained"], drained.count)
         let active = collections.values.filter { $0.state == .active }
         report.add(.collections, [], active.count)
         report.add(.shards, ["ready"], readyShards)

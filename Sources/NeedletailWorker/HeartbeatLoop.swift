@@ -172,7 +172,11 @@ struct HeartbeatLoop: Sendable {
     private func follow(_ answer: HeartbeatAnswer, reported replicas: [ReplicaStatus]) async throws {
         // First of all: what takes long comes after it, and by then a replica may have been moved back here.
         for shard in answer.dropped where replicas.contains(where: { $0.shard == shard }) { try await replication.dropReplica(shard, deadline: nil) }
-        for assignment in answer.assignments { try await take(assignment) }
+        // What cannot be done for one shard says nothing about the others.
+        var problem: (any Error)?
+        for assignment in answer.assignments {
+            do { try await take(assignment) } catch { problem = problem ?? error }
+        }
         await replication.reconcile()
         for model in answer.models {
             do {
@@ -190,6 +194,7 @@ struct HeartbeatLoop: Sendable {
                 "the cluster does not know this replica; it no longer serves. Remove its files if its collection was deleted",
                 metadata: ["shard": "\(replica.shard)", "files": "\(folder)"])
         }
+        if let problem { throw problem }
     }
 
     private func take(_ assignment: ReplicaAssignment) async throws {

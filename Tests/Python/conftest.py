@@ -3,6 +3,7 @@
 import os
 import pathlib
 import random
+import subprocess
 import sys
 
 import grpc_tools
@@ -44,3 +45,11 @@ def cluster():
 
     with Cluster(workers=2) as running:
         yield running
+
+
+@pytest.fixture
+def place(tmp_path):
+    """The environment of a cluster of `Deploy/local` in a folder of its own, on free ports; ended whatever happens."""
+    environment = {"NEEDLETAIL_LOCAL": str(tmp_path / "local"), "NEEDLETAIL_LOCAL_PORTS": "free"}
+    yield environment
+    subprocess.run([ROOT / "Deploy" / "local" / "cluster.py", "down", "--delete"], env={**os.environ, **environment}, timeout=120, check=True, capture_output=True)

@@ -39,6 +39,10 @@ def test_flag_before_environment_before_file_before_default(tmp_path):
     assert found["coordinator"] == ('["10.0.0.2:7460", "10.0.0.3:7460"]', f"{file}:5")
     assert found["recall-sampling"] == ("false", f"{file}:6")
     assert found["search-queue"] == ("4096", "default") and found["otlp"] == ("", "default, none")
+    # A flag that is on by default, and the one that undoes it, are one setting.
+    assert "no-recall-sampling" not in found and shown(SHARD)["recall-sampling"] == ("true", "default")
+    assert shown(SHARD, "--config", file, "--recall-sampling")["recall-sampling"] == ("true", "command line")
+    assert shown(SHARD, "--no-recall-sampling")["recall-sampling"] == ("false", "command line")
     # The file may be named by the environment, and lists be written with commas there.
     found = shown(SHARD, NEEDLETAIL_SHARD_CONFIG=str(file), NEEDLETAIL_SHARD_COORDINATOR="a:1,b:2")
     assert found["zone"][0] == "file" and found["coordinator"][0] == '["a:1", "b:2"]'

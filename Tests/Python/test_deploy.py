@@ -18,7 +18,7 @@ import pytest
 import yaml
 from certificates import Security
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from harness import BINARIES, ROOT, Process, wait_for
+from harness import BINARIES, ROOT, Process, free_ports, wait_for
 
 DEPLOY = ROOT / "Deploy"
 DOCKER, CHART, PLAIN = DEPLOY / "docker", DEPLOY / "helm" / "needletail", DEPLOY / "kubernetes"
@@ -106,6 +106,9 @@ def test_etcd_and_prometheus_know_their_flags():
         shown = subprocess.run([words[0], "--help"], capture_output=True, text=True, timeout=60)
         known = set(re.findall(r"--[a-z][\w.-]*", shown.stdout + shown.stderr))
         asked = {word.partition("=")[0] for word in words[1:]}
+        # What etcd is told by its environment are flags, too.
+        told = compose()["services"].get(where, {}).get("environment", {}) if words[0] == "etcd" else {}
+        asked |= {"--" + name.removeprefix("ETCD_").lower().replace("_", "-") for name in told if name.startswith("ETCD_")}
         assert asked <= known, (where, asked - known)
 
 
@@ -119,13 +122,28 @@ def test_every_command_is_one_that_the_programs_know(found):
         assert_is_known([*ours[0][1], "--colour"], "here")
 
 
-def started_as(words, folder, values):
+def certificates(folder):
+    """What the compose file's first service makes, in a folder of this machine."""
+    made, authority = folder / "tls", folder / "authority"
+    for one in (made, authority):
+        one.mkdir(exist_ok=True)
+    tool(DOCKER / "certificates.sh", authority, made, f"{os.getuid()}:{os.getgid()}", env={**os.environ, "PATH": f"{BINARIES}:{os.environ['PATH']}"})
+    return made
+
+
+def told(service, made):
+    """The environment of a service, with the certificates where they are here."""
+    return {name: str(value).replace("/tls/", f"{made}/") for name, value in compose()["services"][service]["environment"].items()}
+
+
+def started_as(words, folder, values, environment=None):
     """Starts a worker of the compose file or the manifests with its own flags, but for the ports, and ends it."""
     words = [re.sub(r"\$\((\w+)\)", lambda match: values[match[1]], word) for word in words]
     words[words.index("--listen") + 1], words[words.index("--admin") + 1] = "127.0.0.1:0", "0"
     words[words.index("--data") + 1] = str(folder)
     port_file = folder.with_suffix(".port")
-    process = subprocess.Popen([BINARIES / words[0], *words[1:], "--port-file", port_file], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([BINARIES / words[0], *words[1:], "--port-file", port_file], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                               env={**os.environ, **(environment or {})})
     try:
         wait_for(lambda: port_file.exists() or process.poll() is not None, "listening")
         assert process.poll() is None, process.stderr.read()
@@ -137,7 +155,7 @@ def started_as(words, folder, values):
 
 
 def test_workers_start_with_the_values_that_they_are_given(tmp_path):
-    started_as(compose()["services"]["shard-1"]["command"], tmp_path / "compose", {})
+    started_as(compose()["services"]["shard-1"]["command"], tmp_path / "compose", {}, told("shard-1", certificates(tmp_path)))
     shard = next(words for where, words in in_manifests() if where.endswith(" shard"))
     started_as(shard, tmp_path / "pod", {"POD_NAME": "needletail-shard-0", "MEMORY_LIMIT": "8589934592", "ZONE": ""})
 
@@ -272,7 +290,7 @@ def test_the_compose_file_is_whole(tmp_path):
     services = compose()["services"]
     from test_local import PROGRAM
     local = re.search(r"\{etcd-1,.*?\}|only these: (.*)", tool(PROGRAM, "up", "--help").replace("\n", " "))
-    assert all(name in local[0] for name in services if name != "grafana"), "Deploy/local has the same processes"
+    assert all(name in local[0] for name in services if name not in ("grafana", "certificates")), "Deploy/local has the same processes"
     for name, service in services.items():
         assert service["read_only"] and service["cap_drop"] == ["ALL"], name
         assert set(service.get("depends_on", [])) <= set(services), name
@@ -286,6 +304,73 @@ def test_the_compose_file_is_whole(tmp_path):
     tool("promtool", "check", "config", tmp_path / "prometheus.yml")
     asked = [target for job in yaml.safe_load((DOCKER / "prometheus.yml").read_text())["scrape_configs"] for target in job["static_configs"][0]["targets"]]
     assert sorted(asked) == sorted(f"{name}:7461" for name in services if name.startswith(("coordinator", "shard")))
+
+
+def test_compose_encrypts_everything_with_what_it_makes(tmp_path):
+    """Its command lines and variables, one process of each kind, on this machine."""
+    services = compose()["services"]
+    holders = [name for name, one in services.items() if any(str(volume).startswith("authority:") for volume in one.get("volumes", []))]
+    assert holders == ["certificates"] and services["certificates"]["command"][0] == "needletail-certificates"
+    assert "/usr/local/bin/needletail-certificates" in (DOCKER / "Dockerfile").read_text()
+    text = (DOCKER / "compose.yaml").read_text()
+    assert "--insecure" not in text and set(re.findall(r"http://\S+", text)) == set()
+    made = certificates(tmp_path)
+    assert {file.name for file in made.iterdir()} == {
+        "authority.pem", "client-authority.pem", *(f"{name}.{ending}" for name in ("etcd", "coordinator", "shard") for ending in ("pem", "key"))}
+    assert all(file.stat().st_mode & 0o777 == (0o600 if file.suffix == ".key" else 0o644) for file in made.iterdir())
+
+    client, peer = free_ports(2)
+    words = {name: list(services[name]["command"]) for name in ("etcd-1", "coordinator-1", "shard-1")}
+    addresses = {"--data-dir": tmp_path / "etcd", "--listen-client-urls": f"https://127.0.0.1:{client}", "--advertise-client-urls": f"https://127.0.0.1:{client}",
+                 "--listen-peer-urls": f"https://127.0.0.1:{peer}", "--initial-advertise-peer-urls": f"https://127.0.0.1:{peer}",
+                 "--initial-cluster": f"etcd-1=https://127.0.0.1:{peer}"}
+    words["etcd-1"] = [f"{word.partition('=')[0]}={addresses.get(word.partition('=')[0], word.partition('=')[2])}" if "=" in word else word for word in words["etcd-1"]]
+    ports, running = {}, {}
+
+    def start(name, **flags):
+        for flag, value in flags.items():
+            words[name][words[name].index(f"--{flag}") + 1] = str(value)
+        command = words[name] if name == "etcd-1" else [BINARIES / words[name][0], *words[name][1:], "--port-file", tmp_path / f"{name}.port"]
+        with open(tmp_path / f"{name}.log", "ab") as log:
+            running[name] = subprocess.Popen(command, env={**os.environ, **told(name, made)}, cwd=tmp_path, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        if name != "etcd-1":
+            wait_for(lambda: (tmp_path / f"{name}.port").exists() or running[name].poll() is not None, f"{name} listening", 30, logs)
+            assert running[name].poll() is None, logs()
+            ports[name] = (tmp_path / f"{name}.port").read_text().split()
+
+    def logs():
+        return "\n".join(file.read_text(errors="replace")[-2000:] for file in tmp_path.glob("*.log"))
+
+    def asked(*command):
+        environment = {**os.environ, **told("shard-1", made), **told("etcd-1", made), "ETCDCTL_API": "3", "ETCDCTL_ENDPOINTS": f"https://localhost:{client}"}
+        return subprocess.run([str(word) for word in command], env=environment, capture_output=True, text=True, timeout=60)
+
+    def status():
+        return asked(BINARIES / "needletail", "status", "--endpoint", f"localhost:{ports['coordinator-1'][0]}").stdout
+
+    def reloads():
+        shown = asked("curl", "--silent", "--cacert", made / "authority.pem", f"https://localhost:{ports['shard-1'][1]}/metrics").stdout
+        return {result: float(re.search(rf'needletail_tls_reloads_total{{result="{result}"}} (\S+)', shown)[1]) for result in ("loaded", "failed")}
+
+    try:
+        start("etcd-1")
+        health = [word for word in services["etcd-1"]["healthcheck"]["test"] if word != "CMD"]
+        wait_for(lambda: asked(*health).returncode == 0, "etcd to be well", 30, logs)
+        start("coordinator-1", metadata=f"etcd://localhost:{client}", listen="127.0.0.1:0", advertise="localhost:0", admin=0)
+        start("shard-1", data=tmp_path / "shard", listen="127.0.0.1:0", advertise="localhost:0", coordinator=f"localhost:{ports['coordinator-1'][0]}", admin=0)
+        wait_for(lambda: "1 of 1 nodes alive" in status(), "the worker to join", 30, logs)
+        for name in ("coordinator-1", "shard-1"):
+            assert asked(DOCKER / "health.sh", ports[name][1]).returncode == 0
+        # The next `up`: the same authority, and new certificates that are read while all goes on.
+        authority, certificate, before = (made / "authority.pem").read_text(), (made / "shard.pem").read_text(), reloads()["loaded"]
+        certificates(tmp_path)
+        assert (made / "authority.pem").read_text() == authority and (made / "shard.pem").read_text() != certificate
+        wait_for(lambda: reloads()["loaded"] > before, "the new certificates", 30, logs)
+        assert "1 of 1 nodes alive" in status()
+    finally:
+        for process in reversed(running.values()):
+            process.kill()
+            process.wait()
 
 
 # Kubernetes
