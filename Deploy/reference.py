@@ -20,22 +20,31 @@ def output(*command):
 def described(program):
     """The arguments of a program's command that serves."""
     command = json.loads(output(BINARIES / program, "--experimental-dump-help"))["command"]
-    serve = [one for one in command.get("subcommands", []) if one["commandName"] == command.get("defaultSubcommand")]
+    serve = [one for one in command.get("subcommands", []) if one["commandName"] == "serve"]
     return (serve or [command])[0]["arguments"]
+
+
+def long_name(argument):
+    """Without dashes; none for what has a place instead, and for what is no setting."""
+    names = [one["name"] for one in argument.get("names", []) if one["kind"] == "long"]
+    return names[0] if names and names[0] not in ("help", "version", "config", "print-config") else None
 
 
 def table(program):
     live = {line.split(":")[0] for line in output(BINARIES / program, "--print-config").splitlines() if line.endswith(", live")}
     prefix = program.upper().replace("-", "_") + "_"
     rows = ["| setting | variable | default | |", "| --- | --- | --- | --- |"]
-    for argument in described(program):
-        names = [one["name"] for one in argument.get("names", []) if one["kind"] == "long"]
-        if not names or names[0] in ("help", "version", "config", "print-config"):
+    arguments = {long_name(argument): argument for argument in described(program) if long_name(argument)}
+    for name, argument in arguments.items():
+        if name.removeprefix("no-") != name and name.removeprefix("no-") in arguments:
             continue
         default = argument.get("defaultValue", "false" if argument["kind"] == "flag" else "")
+        if argument["kind"] == "flag" and default.startswith("--"):
+            default = "false" if default.startswith("--no-") else "true"
         text = " ".join(" ".join(argument.get(part, "") for part in ("abstract", "discussion")).split()).replace("|", "\\|")
-        mark = " ⟳" if names[0] in live else ""
-        rows.append(f"| `{names[0]}`{mark} | `{prefix}{names[0].upper().replace('-', '_')}` | {f'`{default}`' if default else ''} | {text} |")
+        mark = " ⟳" if name in live else ""
+        rows.append(f"| `{name}`{mark} | `{prefix}{name.upper().replace('-', '_')}` | {f'`{default}`' if default else ''} | {text} |")
+    assert len(rows) > 10, f"{program} describes itself in another way"
     return "\n".join(rows) + "\n"
 
 

@@ -24,16 +24,18 @@ struct Setting: Equatable {
             preconditionFailure("the description of \(command) has another form; ArgumentParser changed it")
         }
         let undescribed: Set = ["help", "version", "config", "print-config"]
-        return (description.command.arguments ?? []).filter { $0.shouldDisplay }.compactMap { argument in
-            let names = (argument.names ?? []).filter { $0.kind == "long" }.map(\.name)
-            guard let name = names.first, !undescribed.contains(name) else { return nil }
-            return Setting(name: name, kind: kind(argument, names), defaultValue: argument.defaultValue)
+        let arguments = (description.command.arguments ?? []).filter { $0.shouldDisplay }
+        // A flag that can be undone is described as two flags.
+        let flags = Set(arguments.filter { $0.kind == "flag" }.compactMap(\.longName))
+        return arguments.compactMap { argument in
+            guard let name = argument.longName, !undescribed.contains(name) else { return nil }
+            guard argument.kind == "flag" else {
+                return Setting(name: name, kind: argument.isRepeating ? .values : .value, defaultValue: argument.defaultValue)
+            }
+            if name.hasPrefix("no-"), flags.contains(String(name.dropFirst(3))) { return nil }
+            guard flags.contains("no-\(name)") else { return Setting(name: name, kind: .flag, defaultValue: argument.defaultValue) }
+            return Setting(name: name, kind: .invertible(off: "no-\(name)"), defaultValue: argument.defaultValue == "--\(name)" ? "true" : "false")
         }
-    }
-
-    private static func kind(_ argument: Description.Argument, _ names: [String]) -> Kind {
-        if argument.kind == "option" { return argument.isRepeating ? .values : .value }
-        return names.first { $0.hasPrefix("no-") }.map { .invertible(off: $0) } ?? .flag
     }
 
     private struct Description: Decodable {
@@ -48,6 +50,8 @@ struct Setting: Equatable {
             var isRepeating: Bool
             var shouldDisplay: Bool
             var defaultValue: String?
+
+            var longName: String? { names?.first { $0.kind == "long" }?.name }
         }
 
         struct Command: Decodable { var arguments: [Argument]? }
