@@ -1,5 +1,6 @@
 import ArgumentParser
 import NeedletailClient
+import NeedletailCore
 import NeedletailTelemetry
 
 @main
@@ -29,6 +30,7 @@ struct Needletail: AsyncParsableCommand {
     /// The library's own `main` would print the code's name and the cause; here the message alone says what to do.
     static func main() async {
         do {
+            try checkName(Array(CommandLine.arguments.dropFirst()))
             var command = try parseAsRoot()
             if var asynchronous = command as? any AsyncParsableCommand {
                 try await asynchronous.run()
@@ -41,5 +43,12 @@ struct Needletail: AsyncParsableCommand {
         } catch {
             exit(withError: error)
         }
+    }
+
+    /// The library calls a command that it does not know an unexpected argument, and all that follows, too.
+    private static func checkName(_ arguments: [String]) throws {
+        let known = configuration.subcommands.compactMap { $0.configuration.commandName } + ["help"]
+        guard let name = arguments.first, !name.hasPrefix("-"), !known.contains(name) else { return }
+        throw ValidationError("there is no command \(name)" + (NearestName.of(name, among: known).map { "; did you mean \($0)?" } ?? ""))
     }
 }
