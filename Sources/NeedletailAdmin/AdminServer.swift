@@ -39,8 +39,8 @@ public struct AdminServer: Sendable {
     private let methods: (@Sendable (AdminRequest) async -> AdminAnswer)?
     private let pages: [String: AdminPage]
 
-    /// The longest body of a request, as long as the longest message of the API.
-    private static let bodyLimitBytes = 64 << 20
+    /// How long a client may be silent, between two requests or in the middle of one.
+    private static let silence = TimeAmount.seconds(30)
 
     /// - Parameters:
     ///   - port: 0 takes any free one.
@@ -121,9 +121,9 @@ public struct AdminServer: Sendable {
         }
         for (path, page) in pages { router.get(RouterPath(path)) { _, _ in Self.response(page) } }
         if let methods {
+            let bodies = RequestBodies()
             router.post("{service}/{method}") { request, context in
-                let body = try await request.body.collect(upTo: Self.bodyLimitBytes)
-                return Self.response(await methods(AdminRequest(request, body: body, peer: context.peer)))
+                Self.response(try await bodies.withBody(of: request) { await methods(AdminRequest(request, body: $0, peer: context.peer)) })
             }
         }
         // Hummingbird calls every stop an error.
@@ -132,7 +132,8 @@ public struct AdminServer: Sendable {
         let application = Application(
             router: router,
             server: HTTPServerBuilder { [tls, handshakeFailed] responder in
-                GuardedChannel(base: HTTP1Channel(responder: responder), tls: tls, handshakeFailed: handshakeFailed)
+                GuardedChannel(
+                    base: HTTP1Channel(responder: responder, configuration: .init(idleTimeout: Self.silence)), tls: tls, handshakeFailed: handshakeFailed)
             }, configuration: .init(address: .hostname(host, port: port), serverName: "needletail"),
             onServerRunning: { channel in whenListening(channel.localAddress?.port ?? 0) }, logger: quiet)
         do {

@@ -98,7 +98,7 @@ public final class CoordinatorService: Service {
         let exporter = configuration.tracing.flatMap { tracer?.exporter(to: $0, receiver, on: threads) }
         let own = ownClient(port, credentials, threads)
         let gateway = ConnectGateway(own, introduction)
-        let door = AdminDoor(configuration.access, host: configuration.host, authenticator: gate?.authenticator)
+        let door = AdminDoor(configuration.access, host: configuration.host, gate: gate)
         let admin = await startAdmin(coordinator, registry, gateway, door, credentials, handshakes) { [whenListening, logger, configuration] adminPort in
             if adminPort > 0 { logger.info("the console is at \(credentials == nil ? "http" : "https")://\(configuration.host):\(adminPort)/") }
             whenListening(port, adminPort)

@@ -1,12 +1,30 @@
 /// Which points somebody may see and change: those whose payload has, under every key named here, one of the values named for it.
 ///
-/// Values are compared by kind and content: the number 1 is neither the text "1" nor the double 1.0. A list or a map under a key fits nothing:
-/// otherwise whoever writes `tenant: ["mine", "theirs"]` would put a point before the eyes of others.
+/// Values are compared by kind and content: the number 1 is neither the text "1" nor the double 1.0, and texts are the same when their bytes are. A
+/// list or a map under a key fits nothing: otherwise whoever writes `tenant: ["mine", "theirs"]` would put a point before the eyes of others.
 public struct PayloadFilter: Sendable, Hashable {
     public enum Value: Sendable, Hashable {
         case bool(Bool)
         case integer(Int64)
         case string(String)
+
+        /// By the bytes of texts: for Swift an "é" of one scalar is the same as one of two, for whoever gave out the names of tenants it is another name.
+        public static func == (left: Value, right: Value) -> Bool {
+            switch (left, right) {
+            case (.bool(let left), .bool(let right)): left == right
+            case (.integer(let left), .integer(let right)): left == right
+            case (.string(let left), .string(let right)): left.utf8.elementsEqual(right.utf8)
+            default: false
+            }
+        }
+
+        public func hash(into hasher: inout Hasher) {
+            switch self {
+            case .bool(let flag): hasher.combine(flag)
+            case .integer(let number): hasher.combine(number)
+            case .string(let text): for byte in text.utf8 { hasher.combine(byte) }
+            }
+        }
     }
 
     public struct Condition: Sendable, Hashable {

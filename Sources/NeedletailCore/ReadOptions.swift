@@ -78,7 +78,7 @@ public struct Session: Sendable, Hashable {
             }
             try reader.expectEnd()
         } catch {
-            throw NeedletailError(.invalidArgument, "the session cannot be read: \(error.message) Send one from an earlier answer, unchanged, or none")
+            throw NeedletailError(.invalidArgument, "the session cannot be read: \(error.message); send one from an earlier answer, unchanged, or none")
         }
     }
 

@@ -81,6 +81,9 @@ public struct Configuration {
     /// Takes an option with its value out of the arguments.
     private static func take(_ name: String, from arguments: inout [String]) throws(NeedletailError) -> String? {
         guard let index = arguments.firstIndex(where: { $0 == name || $0.hasPrefix(name + "=") }) else { return nil }
+        guard !arguments.dropFirst(index + 1).contains(where: { $0 == name || $0.hasPrefix(name + "=") }) else {
+            throw NeedletailError(.invalidArgument, "\(name) is given twice; there is one file")
+        }
         let argument = arguments.remove(at: index)
         if argument != name { return String(argument.dropFirst(name.count + 1)) }
         guard index < arguments.count else { throw NeedletailError(.invalidArgument, "\(name) names a file") }
@@ -126,7 +129,9 @@ public struct Configuration {
     private static func quoted(_ text: String, _ setting: Setting) -> String {
         if setting.isFlag { return Setting.truth[text.lowercased()] == true ? "true" : "false" }
         let isPlain = !text.isEmpty && text.allSatisfy { $0.isLetter || $0.isNumber || "-./_".contains($0) } && !text.hasPrefix("-")
-        return isPlain ? text : "\"" + text.replacingOccurrences(of: "\\", with: "\\\\").replacingOccurrences(of: "\"", with: "\\\"") + "\""
+        if isPlain { return text }
+        let escaped = [("\\", "\\\\"), ("\"", "\\\""), ("\n", "\\n"), ("\r", "\\r")].reduce(text) { $0.replacingOccurrences(of: $1.0, with: $1.1) }
+        return "\"\(escaped)\""
     }
 
     /// What the command's own refusal of its arguments lacks: that a value is not from the command line.

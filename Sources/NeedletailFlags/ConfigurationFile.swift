@@ -19,7 +19,7 @@ struct ConfigurationFile {
         }
         let root: Node?
         do { root = try Yams.compose(yaml: text) } catch {
-            throw NeedletailError(.invalidArgument, "\(path) is no YAML: \(error)")
+            throw NeedletailError(.invalidArgument, "\(path) is no YAML: \(Self.words(error))")
         }
         var entries: [String: Entry] = [:]
         guard let root, root.string?.isEmpty != true else {
@@ -43,6 +43,17 @@ struct ConfigurationFile {
             entries[name] = Entry(values: values, place: place)
         }
         self.entries = entries
+    }
+
+    /// The library's own words have all of the file in them.
+    private static func words(_ error: any Error) -> String {
+        switch error as? YamlError {
+        case .scanner(_, let problem, let mark, _)?, .parser(_, let problem, let mark, _)?, .composer(_, let problem, let mark, _)?:
+            "line \(mark.line), column \(mark.column): \(problem)"
+        case .duplicatedKeysInMapping(let duplicates, _)?: "a key is there twice: \(duplicates.sorted().joined(separator: ", "))"
+        case .reader(let problem, _, _, _)?: problem
+        default: "it cannot be read"
+        }
     }
 
     static func hint(_ name: String, _ settings: [Setting]) -> String {

@@ -26,9 +26,9 @@ public struct AccessKey: Sendable, Hashable {
         return (text, AccessKey(id: id, hash: hash(of: text), caller: caller, createdMilliseconds: UInt64(WallClock.microseconds() / 1_000)))
     }
 
-    public static func hash(of text: String) -> [UInt8] {
-        unsafe SHA256.hash(data: Array(text.utf8)).withUnsafeBytes { unsafe Array($0) }
-    }
+    public static func hash(of text: String) -> [UInt8] { sha256(Array(text.utf8)) }
+
+    static func sha256(_ bytes: [UInt8]) -> [UInt8] { unsafe SHA256.hash(data: bytes).withUnsafeBytes { unsafe Array($0) } }
 
     /// The id that a key names; nil for what is no key.
     static func id(in text: String) -> String? {

@@ -97,6 +97,13 @@ public final class AuditLog: Sendable {
 
     private static func reason(_ code: Int32) -> String { unsafe String(cString: strerror(code)) }
 
+    /// Names come from callers, who may send 64 MiB of one.
+    private static func shortened(_ value: String) -> String {
+        value.utf8.count <= longest ? value : String(value.unicodeScalars.prefix(longest / 4)) + "…"
+    }
+
+    private static let longest = 2_048
+
     static func line(_ entry: Entry, microseconds: Int64) -> String {
         var text = "{"
         func field(_ name: String, _ value: String?) {
@@ -104,7 +111,7 @@ public final class AuditLog: Sendable {
             text += text.count > 1 ? "," : ""
             JSONText.append(name, to: &text)
             text += ":"
-            JSONText.append(value, to: &text)
+            JSONText.append(shortened(value), to: &text)
         }
         field("time", WallClock.text(microseconds))
         field("outcome", entry.outcome)

@@ -23,6 +23,18 @@ public struct Principal: Sendable, Hashable {
 
     public static let anyone = Principal(kind: .anyone, info: CallerInfo(name: "anyone", grants: everything), account: "")
     static let administrator = Principal(kind: .administrator, info: CallerInfo(name: "administrator", grants: everything), account: "")
+
+    /// A write's name as the cluster knows it: of this caller alone, and the same at every coordinator.
+    public func own(_ operation: OperationID) -> OperationID {
+        if account.isEmpty { return operation }
+        var writer = ByteWriter()
+        writer.u64(operation.high)
+        writer.u64(operation.low)
+        writer.string(account)
+        let digest = AccessKey.sha256(writer.bytes)
+        func word(_ start: Int) -> UInt64 { digest[start..<start + 8].reduce(0) { $0 << 8 | UInt64($1) } }
+        return OperationID(high: word(0), low: word(8))
+    }
 }
 
 /// Finds out who calls, by what stands in `authorization`.
@@ -59,8 +71,10 @@ public final class Authenticator: Sendable {
                 .unauthenticated, "this cluster asks for a key: send \"authorization: Bearer KEY\" (NEEDLETAIL_API_KEY or --api-key-file for the tools)")
         }
         guard let credential = Self.credential(authorization) else { throw Self.refused }
-        if let id = AccessKey.id(in: credential) { return try principal(credential, id) }
-        if let adminHash, isEqualInConstantTime(AccessKey.hash(of: credential), adminHash) { return .administrator }
+        // Hashed whether there is such a key or not, so that the time does not tell.
+        let hash = AccessKey.hash(of: credential)
+        if let adminHash, isEqualInConstantTime(hash, adminHash) { return .administrator }
+        if let id = AccessKey.id(in: credential) { return try principal(hash, id) }
         guard let tokens else { throw Self.refused }
         let verified = try await tokens.verify(credential)
         return Principal(kind: .token, info: verified.caller, account: "token:\(verified.subject)")
@@ -78,9 +92,7 @@ public final class Authenticator: Sendable {
 
     private static let scheme = Array("bearer ".utf8)
 
-    private func principal(_ credential: String, _ id: String) throws(NeedletailError) -> Principal {
-        // Hashed whether there is such a key or not, so that the time does not tell.
-        let hash = AccessKey.hash(of: credential)
+    private func principal(_ hash: [UInt8], _ id: String) throws(NeedletailError) -> Principal {
         guard let key = key(id), isEqualInConstantTime(hash, key.hash) else { throw Self.refused }
         let now = UInt64(WallClock.microseconds() / 1_000)
         if let expires = key.caller.expiresMilliseconds, expires <= now {

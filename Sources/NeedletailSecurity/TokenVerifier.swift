@@ -20,6 +20,8 @@ final class TokenVerifier: Sendable {
         /// Keys without an id, by algorithm.
         var unnamed: [String: Key] = [:]
         var file: FileState?
+        /// How often it was read.
+        var readings = 0
     }
 
     private struct FileState: Equatable {
@@ -63,12 +65,15 @@ final class TokenVerifier: Sendable {
         let digest = AccessKey.hash(of: token)
         let now = Double(WallClock.microseconds()) / 1e6
         if let known = cache.withLock({ $0[digest] }), Self.isCurrent(known, now) { return known }
+        let readings = keys.withLock { $0.readings }
         guard token.utf8.count <= Self.longest, let key = key(for: token) else { throw Self.refused }
         let claims: Claims
         do { claims = try await key.collection.verify(token, as: Claims.self) } catch { throw Self.refused }
         // Whoever made this had the key, and may be told what is wrong.
         let verified = try check(claims, now, digest)
         cache.withLock { cache in
+            // The key may have gone while the signature was looked at: then whoever reads the set empties this, or has done so.
+            guard readings == keys.withLock({ $0.readings }) else { return }
             // Callers are few beside requests; when they are not, all begin anew.
             if cache.count >= Self.cached { cache = cache.filter { Self.isCurrent($0.value, now) } }
             if cache.count >= Self.cached { cache.removeAll() }
@@ -110,6 +115,7 @@ final class TokenVerifier: Sendable {
         if let issuer = configuration.issuer, claims.iss != issuer { throw refuse("is of another issuer than \"\(issuer)\"") }
         if let audience = configuration.audience, !(claims.aud?.values.contains(audience) ?? false) { throw refuse("is not for \"\(audience)\" (\"aud\")") }
         guard let access = claims.needletail else { throw refuse("has no claim \"needletail\", which says what its holder may do") }
+        if let problem = access.problem ?? access.limits?.problem { throw refuse("has a claim \"needletail\" that cannot be taken: \(problem)") }
         do throws(NeedletailError) {
             let caller = CallerInfo(
                 name: claims.sub ?? "token", grants: try access.grants.map { text throws(NeedletailError) in try Grant(text: text) },
@@ -149,7 +155,10 @@ final class TokenVerifier: Sendable {
         guard !read.byID.isEmpty || !read.unnamed.isEmpty else {
             throw NeedletailError(.invalidArgument, "\(path) has no key for RS256 or ES256")
         }
-        keys.withLock { $0 = read }
+        keys.withLock { set in
+            read.readings = set.readings + 1
+            set = read
+        }
         // What keys that are gone have signed is good no longer.
         cache.withLock { $0.removeAll() }
     }
@@ -205,6 +214,18 @@ private struct Claims: JWTPayload {
         var grants: [String]
         var filter: [String: FilterValues]?
         var limits: TokenLimits?
+        /// What is wrong with the names in it; nil: nothing.
+        var problem: String?
+
+        enum CodingKeys: String, CodingKey, CaseIterable { case grants, filter, limits }
+
+        init(from decoder: any Decoder) throws {
+            let container = try decoder.container(keyedBy: CodingKeys.self)
+            grants = try container.decode([String].self, forKey: .grants)
+            filter = try container.decodeIfPresent([String: FilterValues].self, forKey: .filter)
+            limits = try container.decodeIfPresent(TokenLimits.self, forKey: .limits)
+            problem = try MemberName.problem(in: decoder, CodingKeys.self)
+        }
     }
 
     /// Checked by `TokenVerifier`, which knows the configuration.
@@ -267,11 +288,53 @@ private struct FilterValues: Codable, Sendable {
 }
 
 private struct TokenLimits: Codable, Sendable {
-    var requests_per_second: Double?
-    var request_bytes: Int?
+    var requestsPerSecond: Double?
+    var requestBytes: Int?
     var batch: Int?
     var ef: Int?
     var limit: Int?
+    /// What is wrong with the names in it; nil: nothing.
+    var problem: String?
 
-    var limits: RequestLimits { RequestLimits(requestsPerSecond: requests_per_second, requestBytes: request_bytes, batch: batch, ef: ef, limit: limit) }
+    enum CodingKeys: String, CodingKey, CaseIterable {
+        case requestsPerSecond = "requests_per_second"
+        case requestBytes = "request_bytes"
+        case batch, ef, limit
+    }
+
+    init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        requestsPerSecond = try container.decodeIfPresent(Double.self, forKey: .requestsPerSecond)
+        requestBytes = try container.decodeIfPresent(Int.self, forKey: .requestBytes)
+        batch = try container.decodeIfPresent(Int.self, forKey: .batch)
+        ef = try container.decodeIfPresent(Int.self, forKey: .ef)
+        limit = try container.decodeIfPresent(Int.self, forKey: .limit)
+        problem = try MemberName.problem(in: decoder, CodingKeys.self)
+    }
+
+    var limits: RequestLimits { RequestLimits(requestsPerSecond: requestsPerSecond, requestBytes: requestBytes, batch: batch, ef: ef, limit: limit) }
+}
+
+/// A name in an object, whatever it is. What the claim says beside its grants takes something away, so a name that is passed over because it was
+/// misspelt, or is of a newer version, and a restriction that is null would give its holder more than was meant.
+private struct MemberName: CodingKey {
+    let stringValue: String
+    var intValue: Int? { nil }
+
+    init(stringValue: String) { self.stringValue = stringValue }
+    init?(intValue: Int) { nil }
+
+    /// What is wrong with the names in an object; nil: all are known and have a value.
+    static func problem<Known: CodingKey & CaseIterable>(in decoder: any Decoder, _ known: Known.Type) throws -> String? {
+        let container = try decoder.container(keyedBy: MemberName.self)
+        let names = known.allCases.map(\.stringValue)
+        for member in container.allKeys.sorted(by: { $0.stringValue < $1.stringValue }) {
+            let name = member.stringValue
+            guard names.contains(name) else {
+                return "\"\(name)\" means nothing there" + (NearestName.of(name, among: names).map { "; did you mean \"\($0)\"?" } ?? "")
+            }
+            if try container.decodeNil(forKey: member) { return "\"\(name)\" is null; leave it out, or give it a value" }
+        }
+        return nil
+    }
 }

@@ -23,6 +23,14 @@ struct PayloadFilterTests {
         #expect(try !filter.matches(encoded: []))
     }
 
+    @Test func textsAreTheSameWhenTheirBytesAre() throws {
+        let (one, other) = ("caf\u{e9}", "cafe\u{301}")
+        let filters = try [one, other].map { try PayloadFilter([.init(key: "tenant", values: [.string($0)])]) }
+        #expect(filters[0] != filters[1])
+        #expect(filters[0].matches(["tenant": .string(one)]) && !filters[0].matches(["tenant": .string(other)]))
+        #expect(filters[1].matches(["tenant": .string(other)]) && !filters[1].matches(["tenant": .string(one)]))
+    }
+
     @Test func whatSaysNothingIsRefused() {
         typealias Condition = PayloadFilter.Condition
         let one = Condition(key: "a", values: [.bool(true)])

@@ -63,6 +63,25 @@ struct AccessKeyTests {
         #expect(await refuses(authenticator, "Bearer an administrator's key of many letterz") != nil)
     }
 
+    @Test func anAdministratorsKeyMayLookLikeAnyOther() async throws {
+        let text = AccessKey.make(Self.caller).text
+        #expect(try await authenticator([], adminKey: text).authenticate("Bearer \(text)").kind == .administrator)
+    }
+
+    @Test func namesOfWritesAreEachCallersOwn() async throws {
+        let keys = [AccessKey.make(Self.caller), AccessKey.make(Self.caller)]
+        let authenticator = try await authenticator(keys.map(\.key))
+        let name = OperationID(high: 1, low: 2)
+        var names: Set<OperationID> = [Principal.anyone.own(name), Principal.administrator.own(name)]
+        #expect(names == [name], "older coordinators know the same name")
+        for key in keys {
+            let principal = try await authenticator.authenticate("Bearer \(key.text)")
+            #expect(principal.own(name) == principal.own(name))
+            names.formUnion([principal.own(name), principal.own(OperationID(high: 2, low: 1))])
+        }
+        #expect(names.count == 5)
+    }
+
     @Test func withoutAKeyToAskForEverybodyIsAnyone() async throws {
         let authenticator = try await authenticator([], adminKey: nil)
         #expect(try await authenticator.authenticate(nil).kind == .anyone)

@@ -80,6 +80,17 @@ struct TokenTests {
         }
     }
 
+    @Test func aClaimOfWhichAPartWouldBePassedOverIsRefused() async throws {
+        let authenticator = try await authenticator(TokenConfiguration(secret: Self.secret))
+        for (part, words) in [
+            ("\"filters\":{\"tenant\":\"x\"}", "did you mean \"filter\"?"), ("\"filter\":null", "\"filter\" is null"),
+            ("\"limits\":{\"bach\":1}", "did you mean \"batch\"?"), ("\"limits\":{\"batch\":null}", "\"batch\" is null"),
+        ] {
+            let said = await refusal(authenticator, Self.signed(["needletail": "{\"grants\":[\"read:books\"],\(part)}"]))
+            #expect(said?.contains(words) == true, "\(part): \(said ?? "taken")")
+        }
+    }
+
     @Test func signaturesThatAreNoneAreRefused() async throws {
         let authenticator = try await authenticator(TokenConfiguration(secret: Self.secret))
         let whole = Self.signed()

@@ -12,8 +12,10 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import stat
 import subprocess
+import threading
 import time
 
 import grpc
@@ -311,6 +313,18 @@ def test_tokens_carry_filters_and_limits(cluster):
         assert points.Delete(p.DeletePointsRequest(collection="books", ids=[good.id, common.PointId(number=1)]), timeout=10).not_found == 1
 
 
+@pytest.mark.parametrize("claim", [
+    {"filters": {"shelf": "a"}}, {"filter": None}, {"limit": {"batch": 1}}, {"limits": None}, {"limits": {"bach": 1}}, {"limits": {"batch": None}},
+], ids=str)
+def test_a_claim_of_which_a_part_would_be_passed_over_is_refused(cluster, claim):
+    """What stands beside the grants takes something away, so nothing there may be overlooked."""
+    with points_of(cluster.coordinator.address, token(more=claim)) as points, pytest.raises(grpc.RpcError) as failure:
+        points.Count(p.CountRequest(collection="books"), timeout=10)
+    assert failure.value.code() == Code.UNAUTHENTICATED
+    name = next(iter(claim["limits"] if claim.get("limits") else claim))
+    assert f'"{name}"' in failure.value.details(), failure.value.details()
+
+
 def test_a_key_set_is_read_again_when_it_changes(cluster, folder, rsa):
     second = RSAKey(folder, "second")
     former, later = rsa.sign(), second.sign()
@@ -446,6 +460,38 @@ def test_a_stream_writes_only_where_it_may(cluster):
         assert outcome(lambda: points.UpsertStream(iter([]), timeout=10)) == Code.OK
 
 
+def test_a_stream_ends_when_its_key_is_revoked(cluster):
+    made, over = make_key(cluster, "write:books"), threading.Event()
+    point = p.Point(id=common.PointId(number=1_000), vectors={"v": common.Vector(values=[0, 0, 0, 0])})
+
+    def requests():
+        yield p.UpsertRequest(collection="books", points=[point])
+        while not over.is_set():
+            yield p.UpsertRequest(points=[point])
+
+    with points_of(cluster.coordinator.address, made.key) as points, points_of(cluster.coordinator.address, ADMIN) as others:
+        stream = points.UpsertStream.future(requests(), timeout=60)
+        try:
+            wait_for(lambda: others.Get(p.GetPointsRequest(collection="books", ids=[point.id]), timeout=10).points, "the stream's first point")
+            access(cluster).RevokeKey(a.RevokeKeyRequest(id=made.description.id), timeout=10)
+            assert outcome(lambda: stream.result(timeout=50)) == Code.UNAUTHENTICATED
+        finally:
+            over.set()
+
+
+def test_names_of_writes_are_each_callers_own(cluster):
+    keys = [make_key(cluster, "write:books").key for _ in range(2)]
+    options = p.WriteOptions(operation_id=b"everybody's name")
+    for number, key in enumerate(keys, 2_000):
+        request = p.UpsertRequest(collection="books", points=[p.Point(id=common.PointId(number=number))], options=options)
+        with points_of(cluster.coordinator.address, key) as points:
+            first, again = points.Upsert(request, timeout=10), points.Upsert(request, timeout=10)
+            assert first.applied == 1 and again.shards == first.shards, "the same caller's second attempt is the first"
+            found = points.Get(p.GetPointsRequest(collection="books", ids=[common.PointId(number=number)], read=p.ReadOptions(
+                consistency=p.READ_CONSISTENCY_PRIMARY)), timeout=10)
+            assert len(found.points) == 1, "another caller's write is not this one"
+
+
 def test_health_and_reflection_are_open_to_all(cluster):
     with grpc.insecure_channel(cluster.coordinator.address) as plain:
         check = plain.unary_unary("/grpc.health.v1.Health/Check", request_serializer=bytes, response_deserializer=bytes)
@@ -558,6 +604,13 @@ def test_changes_and_refusals_are_written_down(cluster, folder):
     assert stat.S_IMODE((folder / "audit").stat().st_mode) == 0o600
 
 
+def test_long_names_do_not_fill_the_audit_log(cluster, folder):
+    before = (folder / "audit").stat().st_size
+    assert count_outcome(cluster, make_key(cluster, "read:books").key, collection="long" * 1_000_000) == Code.PERMISSION_DENIED
+    assert (folder / "audit").stat().st_size - before < 10_000
+    assert lines(folder / "audit")[-1]["collection"].startswith("longlong")
+
+
 def test_the_audit_log_is_opened_anew_on_a_signal(cluster, folder):
     (folder / "audit").rename(folder / "audit.1")
     before = len(lines(folder / "audit.1"))
@@ -610,6 +663,16 @@ def test_the_json_api_asks_for_keys_too(cluster):
     assert [request(cluster, "POST", path, body, **JSON, Authorization=f"Bearer {limited}")[0] for _ in range(3)][1:] == [429, 429]
 
 
+def test_without_a_key_no_body_is_waited_for(cluster):
+    """Nobody fills the coordinator's memory who may not ask it anything."""
+    for key, length, status in ((None, 1_000, b"401"), ("wrong", 60_000_000, b"401"), (ADMIN, 99_000_000_000, b"413")):
+        with socket.create_connection(("127.0.0.1", cluster.coordinator.admin_port), timeout=10) as connection:
+            authorization = f"authorization: Bearer {key}\r\n" if key else ""
+            connection.sendall(f"POST /needletail.v1.Points/Count HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n{authorization}"
+                               f"content-length: {length}\r\n\r\n{{".encode())
+            assert connection.recv(100).startswith(b"HTTP/1.1 " + status), (key, length)
+
+
 def test_probes_are_open_and_other_sites_get_nothing(cluster):
     for path in ("/healthz", "/readyz", "/metrics"):
         assert request(cluster, "GET", path, Host="anything.example.com")[0] == 200
@@ -636,7 +699,7 @@ def test_probes_are_open_and_other_sites_get_nothing(cluster):
 def test_names_and_origins_can_be_allowed_and_metrics_guarded(tmp_path):
     (tmp_path / "admin").write_text(ADMIN)
     arguments = ["--admin-key-file", str(tmp_path / "admin"), "--admin-origin", "https://search.example.org", "--admin-origin", "other.example.org",
-                 "--guard-metrics"]
+                 "--guard-metrics", "--audit-log", str(tmp_path / "audit")]
     with Cluster(coordinator_arguments=arguments, key=ADMIN) as running:
         good = dict(**JSON, Authorization=f"Bearer {ADMIN}")
         for headers in (dict(Host="search.example.org", Origin="https://search.example.org"), dict(Origin="https://search.example.org"),
@@ -647,6 +710,8 @@ def test_names_and_origins_can_be_allowed_and_metrics_guarded(tmp_path):
         assert request(running, "GET", "/metrics", Authorization=f"Bearer {make_key(running, 'read:*').key}")[0] == 403
         assert request(running, "GET", "/metrics", Authorization=f"Bearer {make_key(running, 'cluster:read').key}")[0] == 200
         assert request(running, "GET", "/healthz")[0] == 200
+        refused = [line["outcome"] for line in lines(tmp_path / "audit") if line["method"] == "/metrics"]
+        assert refused == ["UNAUTHENTICATED", "PERMISSION_DENIED"]
 
 
 # Secrets, and the tools
@@ -674,6 +739,11 @@ def test_tools_take_keys_from_files_and_the_environment(cluster, tmp_path):
     assert stat.S_IMODE((tmp_path / "filed").stat().st_mode) == 0o600
     assert "books" in run("collection", "list", "--api-key-file", tmp_path / "filed")
     assert "is not there yet" in run("access", "keys", "create", "x", "--grant", "read:x", "--out", tmp_path / "filed", *by_file, code=1)
+    # Nothing is left of a key that was not made, and nothing of a filter left out.
+    run("access", "keys", "create", "x", "--grant", "read:x", "--out", tmp_path / "other", "--api-key-file", tmp_path / "filed", code=1)
+    assert not (tmp_path / "other").exists() and (tmp_path / "filed").exists()
+    assert "named twice" in run("access", "keys", "create", "x", "--grant", "read:x", "--filter", '{"n": 1, "n": 2}', *by_file, code=1)
+    assert '"shelf":["a","b"]' in run("access", "whoami", NEEDLETAIL_API_KEY=key)
     listed = json.loads(run("access", "keys", "list", "--json", *by_file))
     assert {"tool", "filed"} <= {one["name"] for one in listed}
     assert "tool" in run("access", "keys", "list", *by_file)

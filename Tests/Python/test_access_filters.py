@@ -390,3 +390,21 @@ def test_filters_name_booleans_numbers_and_several_values(cluster):
         with pytest.raises(grpc.RpcError) as caught:
             points.Delete(p.DeletePointsRequest(collection="shared", ids=ids), timeout=10)
         assert caught.value.code() == grpc.StatusCode.PERMISSION_DENIED
+
+
+def test_names_that_look_alike_are_different_names(cluster):
+    """An "é" of one character and one of two: whoever gives out names takes these for two tenants."""
+    names = ["caf\u00e9", "cafe\u0301"]
+    channels = [grpc.insecure_channel(cluster.coordinator.address) for _ in names]
+    try:
+        callers = [points_pb2_grpc.PointsStub(with_key(channel, make_key(cluster, name, [name]))) for channel, name in zip(channels, names)]
+        for number, (name, points) in enumerate(zip(names, callers), 30_000):
+            points.Upsert(p.UpsertRequest(collection="shared", points=[p.Point(id=common.PointId(number=number), payload={"tenant": text(name)})]), timeout=10)
+        for number, points in enumerate(callers, 30_000):
+            ids = [common.PointId(number=30_000), common.PointId(number=30_001)]
+            found = points.Get(p.GetPointsRequest(collection="shared", ids=ids, read=PRIMARY), timeout=10).points
+            assert [point.id.number for point in found] == [number]
+            assert points.Count(p.CountRequest(collection="shared", read=PRIMARY), timeout=10).count == 1
+    finally:
+        for channel in channels:
+            channel.close()

@@ -287,3 +287,12 @@ def test_more_replicas_than_workers_are_refused(cli, name):
     cli("collection", "create", name, "--field", "v:4:l2")
     assert "shard workers" in cli("collection", "update", name, "--replicas", 7, code=1)
     assert "replicas    1" in cli("collection", "show", name)
+
+
+def test_a_command_that_there_is_not_is_named_with_the_one_that_was_meant():
+    for name, words in (("serach", "did you mean search?"), ("purple", "there is no command purple")):
+        done = subprocess.run([BINARIES / "needletail", name, "books", "--id", "1"], capture_output=True, text=True, timeout=30)
+        assert done.returncode == 64 and words in done.stderr, done.stderr
+    assert subprocess.run([BINARIES / "needletail", "help", "search"], capture_output=True, timeout=30).returncode == 0
+    done = subprocess.run([BINARIES / "needletail", "certificates", "init", "--days", "0"], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 64 and "--days" in done.stderr and "certificates init" in done.stderr

@@ -48,6 +48,16 @@ def test_flag_before_environment_before_file_before_default(tmp_path):
     assert found["zone"][0] == "file" and found["coordinator"][0] == '["a:1", "b:2"]'
 
 
+def test_a_flag_that_is_on_can_be_turned_off_everywhere(tmp_path):
+    assert shown(SHARD)["recall-sampling"] == ("true", "default") and "no-recall-sampling" not in shown(SHARD)
+    file = tmp_path / "worker.yaml"
+    file.write_text("recall-sampling: false\n")
+    assert shown(SHARD, "--config", file)["recall-sampling"] == ("false", f"{file}:1")
+    assert shown(SHARD, "--config", file, "--recall-sampling")["recall-sampling"] == ("true", "command line")
+    assert shown(SHARD, "--no-recall-sampling")["recall-sampling"] == ("false", "command line")
+    assert shown(SHARD, NEEDLETAIL_SHARD_RECALL_SAMPLING="off")["recall-sampling"] == ("false", "NEEDLETAIL_SHARD_RECALL_SAMPLING")
+
+
 @pytest.mark.parametrize("program", [COORDINATOR, SHARD])
 def test_what_is_shown_says_the_same_as_a_file(program, tmp_path):
     before = run(program, "--print-config", "--log-level", "trace", "--drain-seconds", "7").stdout
@@ -66,6 +76,7 @@ def test_what_is_shown_says_the_same_as_a_file(program, tmp_path):
     ("weight: heavy", ["--weight is from", "file.yaml:1", "heavy"]),
     ("search-queue: 0", ["--search-queue", "file.yaml:1"]),
     ("weight: {", ["file.yaml is no YAML"]),
+    ("zone: a\nzone: b", ["file.yaml", "twice", "zone"]),
     ("- weight", ["file.yaml", "mapping"]),
     ("zone:\n  name: a", ["zone takes one value"]),
 ])
@@ -74,6 +85,18 @@ def test_a_file_that_is_no_good_is_refused_with_its_place(tmp_path, text, words)
     file.write_text(text)
     done = run(SHARD, "--config", file, "--data", tmp_path / "data")
     assert done.returncode != 0 and all(word in done.stderr for word in words), done.stderr
+
+
+def test_a_file_that_is_no_good_is_not_told_whole(tmp_path):
+    file = tmp_path / "file.yaml"
+    file.write_text("zone: 'secret-word\n" + "# secret-word\n" * 1_000)
+    done = run(SHARD, "--config", file)
+    assert done.returncode == 1 and "line" in done.stderr and "secret-word" not in done.stderr and len(done.stderr) < 500, done.stderr
+    done = run(SHARD, "--config", file, "--config", file)
+    assert done.returncode == 1 and "--config is given twice" in done.stderr
+    file.write_text('zone: "a\\nb"\n')
+    (tmp_path / "again.yaml").write_text(run(SHARD, "--config", file, "--print-config").stdout)
+    assert shown(SHARD, "--config", tmp_path / "again.yaml")["zone"][0] == '"a\\nb"'
 
 
 def test_variables_that_mean_nothing_are_refused(tmp_path):

@@ -3,13 +3,14 @@
 import base64
 import http.client
 import json
+import socket
 import struct
 import subprocess
 
 import numpy as np
 import pytest
 from google.protobuf import json_format
-from harness import ROOT
+from harness import ROOT, wait_for
 from needletail.v1 import collections_pb2 as c
 from needletail.v1 import points_pb2 as p
 
@@ -117,6 +118,44 @@ def test_what_is_no_request_of_the_protocol_is_told_so(cluster):
     connection = http.client.HTTPConnection("127.0.0.1", cluster.coordinator.admin_port, timeout=60)
     connection.request("POST", "/needletail.internal.v1.Membership/Heartbeat", "{}", {"content-type": "application/json"})
     assert connection.getresponse().status == 501
+
+
+def request_head(length):
+    return f"POST /needletail.v1.Cluster/Status HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n".encode()
+
+
+def test_bodies_do_not_take_all_memory(cluster):
+    length = 60 << 20
+    connections = [socket.create_connection(("127.0.0.1", cluster.coordinator.admin_port), timeout=30) for _ in range(5)]
+    try:
+        for connection in connections:
+            connection.sendall(request_head(length))
+            # All but the last byte; when it is refused the rest goes nowhere.
+            connection.sendall(b" " * (length - 1))
+        connections[-1].settimeout(30)
+        answers = [connections[-1].recv(4096)]
+        assert answers[0].startswith(b"HTTP/1.1 429") and b"resource_exhausted" in answers[0] + connections[-1].recv(4096)
+    finally:
+        for connection in connections:
+            connection.close()
+    # What was held is free again.
+    def is_answered():
+        with socket.create_connection(("127.0.0.1", cluster.coordinator.admin_port), timeout=30) as connection:
+            connection.sendall(request_head(length) + b"{}" + b" " * (length - 2))
+            return connection.recv(100).startswith(b"HTTP/1.1 200")
+
+    wait_for(is_answered, "room for bodies again")
+
+
+def test_who_falls_silent_in_the_middle_of_a_request_is_sent_away(cluster):
+    connections = []
+    for beginning in (b"P", b"POST /needletail.v1.Cluster/Status HTTP/1.1\r\nhost: x", request_head(10) + b"{", b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"):
+        connections.append(socket.create_connection(("127.0.0.1", cluster.coordinator.admin_port), timeout=100))
+        connections[-1].sendall(beginning)
+    for connection in connections:
+        while connection.recv(1 << 16):
+            pass
+        connection.close()
 
 
 def test_the_commands_of_the_guide(cluster):

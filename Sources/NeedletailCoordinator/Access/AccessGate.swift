@@ -46,7 +46,7 @@ struct AccessGate: CallGate {
             throw NeedletailError(.permissionDenied, "nobody may call \(context.method); report this as a bug")
         }
         try authenticator.admit(principal)
-        let caller = Caller(principal, rule, limits: authenticator.limits(of: principal))
+        let caller = Caller(principal, rule, limits: authenticator.limits(of: principal), authorization: context.metadata["authorization"])
         if let messageBytes { try caller.check(bytes: messageBytes) }
         try principal.info.check(rule, context.method.path)
         if rule.isAdministrative, !goesOnWithoutAudit { try audit?.checkWritable() }
@@ -54,16 +54,29 @@ struct AccessGate: CallGate {
     }
 
     private func note(_ context: ServerContext, _ principal: Principal?, _ collection: String?, _ failure: NeedletailError?) {
-        guard let audit else { return }
         let peer = context.metadata[ConnectGateway.Introduction.key].flatMap(introduction.peer) ?? context.peer
-        let isWritten = audit.write(
+        write(
             AuditLog.Entry(
                 principal: principal, method: context.method.path, collection: collection, outcome: failure?.code.wireName ?? "OK",
                 reason: failure?.message, requestID: RequestScope.current?.requestID, peer: peer, isForwarded: Forwarding.isPassedOn(context)))
-        if !isWritten { metrics?.auditFailed() }
+    }
+
+    /// Writes down that the admin port refused somebody, before there was a call.
+    func note(refusalAt path: String, of principal: Principal?, _ failure: NeedletailError, requestID: String?, peer: String) {
+        write(
+            AuditLog.Entry(
+                principal: principal, method: path, collection: nil, outcome: failure.code.wireName, reason: failure.message,
+                requestID: requestID.flatMap(RequestID.accept), peer: peer, isForwarded: false))
+    }
+
+    private func write(_ entry: AuditLog.Entry) {
+        if let audit, !audit.write(entry) { metrics?.auditFailed() }
     }
 }
 
 extension Forwarding {
-    static func isPassedOn(_ context: ServerContext) -> Bool { context.metadata["needletail-forwarded"] != nil }
+    /// Whoever says so with TLS has to be a coordinator: others would have their own requests pass for somebody's.
+    static func isPassedOn(_ context: ServerContext) -> Bool {
+        context.metadata["needletail-forwarded"] != nil && (context.peerIdentity == .unencrypted || context.peerIdentity.isNode(of: .coordinator))
+    }
 }

@@ -10,17 +10,18 @@ struct AdminDoor: Sendable {
     private let names: Set<String>
     private let origins: Set<String>
     private let guardsMetrics: Bool
-    private let authenticator: Authenticator?
+    private let gate: AccessGate?
 
     /// Asked by machines, which have no key; they say how this process is, and nothing else.
     private static let probes: Set<String> = ["/healthz", "/readyz"]
 
-    init(_ configuration: AccessConfiguration, host: String, authenticator: Authenticator?) {
+    /// - Parameter gate: of the API; nil when nobody is asked for anything.
+    init(_ configuration: AccessConfiguration, host: String, gate: AccessGate?) {
         let allowed = configuration.adminOrigins.map { $0.lowercased() }
         origins = Set(allowed.filter { $0.contains("://") })
         names = Set(allowed.map { Self.name(ofHost: $0.contains("://") ? String($0.drop { $0 != "/" }.dropFirst(2)) : $0) } + [host.lowercased()])
         guardsMetrics = configuration.guardsMetrics
-        self.authenticator = authenticator
+        self.gate = gate
     }
 
     /// nil: come in.
@@ -33,6 +34,8 @@ struct AdminDoor: Sendable {
             } else {
                 try checkHost(request)
                 try checkOrigin(request)
+                // The gate asks again when there is a call; here it is for the body, which whoever has no key does not get to send.
+                if request.method == "POST" { _ = try await caller(request) }
             }
             return nil
         } catch {
@@ -42,11 +45,24 @@ struct AdminDoor: Sendable {
     }
 
     private func checkMetrics(_ request: AdminRequest) async throws(NeedletailError) {
-        guard guardsMetrics, let authenticator else { return }
-        let principal = try await authenticator.authenticate(request.header("authorization"))
+        guard guardsMetrics, let principal = try await caller(request) else { return }
         guard principal.info.hasOnCluster(.read), principal.info.filter == nil else {
-            throw NeedletailError(.permissionDenied, "metrics ask for \"cluster:read\", which \"\(principal.info.name)\" was not granted")
+            throw noted(
+                NeedletailError(.permissionDenied, "metrics ask for \"cluster:read\", which \"\(principal.info.name)\" was not granted"), principal, request)
         }
+    }
+
+    /// nil when nobody is asked for anything.
+    private func caller(_ request: AdminRequest) async throws(NeedletailError) -> Principal? {
+        do throws(NeedletailError) { return try await gate?.authenticator.authenticate(request.header("authorization")) } catch {
+            throw noted(error, nil, request)
+        }
+    }
+
+    /// The error, once it is in the audit log.
+    private func noted(_ error: NeedletailError, _ principal: Principal?, _ request: AdminRequest) -> NeedletailError {
+        gate?.note(refusalAt: request.path, of: principal, error, requestID: request.header("x-request-id"), peer: request.peer)
+        return error
     }
 
     private func checkHost(_ request: AdminRequest) throws(NeedletailError) {

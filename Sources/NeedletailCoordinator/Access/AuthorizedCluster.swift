@@ -14,6 +14,9 @@ struct AuthorizedCluster: ClusterOperations {
         return caller
     }
 
+    /// A stream may last for hours, and its caller's key be revoked or expire meanwhile.
+    private func checkAgain(_ caller: Caller) async throws { _ = try await authenticator.authenticate(caller.authorization) }
+
     // MARK: Collections
 
     func createCollection(_ spec: CollectionSpec, deadline: Deadline?) async throws -> CollectionInfo {
@@ -60,11 +63,14 @@ struct AuthorizedCluster: ClusterOperations {
         let caller = try caller(on: request.collection)
         try caller.check(batch: request.operations.count)
         if !caller.beginsMessage() {
+            try await checkAgain(caller)
             try await authenticator.admitWaiting(caller.principal, deadline: request.deadline)
             if caller.limits.requestBytes != nil { try caller.check(bytes: request.operations.reduce(0) { $0 + $1.contentBytes }) }
         }
         var request = request
         request.filter = caller.filter
+        // Names of writes are each caller's own: nobody's write counts as done because somebody else's had the same.
+        request.operation = request.operation.map(caller.principal.own)
         return try await cluster.write(request)
     }
 
@@ -78,6 +84,7 @@ struct AuthorizedCluster: ClusterOperations {
 
     func scroll(_ request: PointsScroll) async throws -> NamedScrollPage {
         let caller = try caller(on: request.collection)
+        if !caller.beginsMessage() { try await checkAgain(caller) }
         var request = request
         request.filter = caller.filter
         // Pages of a stream are nobody's business but the network's; smaller ones do as well.

@@ -9,6 +9,8 @@ final class Caller: Sendable {
     let principal: Principal
     let rule: AccessRule
     let limits: RequestLimits
+    /// What it proved itself with.
+    let authorization: String?
     private let state: Mutex<State>
 
     private struct State {
@@ -17,8 +19,9 @@ final class Caller: Sendable {
         var messages = 0
     }
 
-    init(_ principal: Principal, _ rule: AccessRule, limits: RequestLimits) {
+    init(_ principal: Principal, _ rule: AccessRule, limits: RequestLimits, authorization: String?) {
         self.principal = principal
+        self.authorization = authorization
         self.rule = rule
         self.limits = limits
         state = Mutex(State(wasChecked: rule.scope != .collection))
@@ -42,7 +45,7 @@ final class Caller: Sendable {
         state.withLock { $0.wasChecked = true }
     }
 
-    /// Whether this is the call's first write; a stream has more.
+    /// Whether this is the call's first write, or the first page that it reads; a stream has more.
     func beginsMessage() -> Bool {
         state.withLock { state in
             state.messages += 1

@@ -43,8 +43,12 @@ struct AccessCommand: AsyncParsableCommand {
                 expiresMilliseconds: try expires.map(Self.moment))
             // Before the key is made: afterwards nobody could tell it any more.
             let file = try out.map(Self.open)
+            var isMade = false
+            // Nobody has to clear away what was not written.
+            defer { if let out, !isMade { unlink(out) } }
             try await options.withCluster { cluster in
                 let made = try await cluster.createKey(order, deadline: options.deadline)
+                isMade = true
                 if let file { try file.write(contentsOf: Data("\(made.key)\n".utf8)) }
                 if options.json {
                     var fields = made.info.fields
@@ -113,7 +117,10 @@ struct AccessCommand: AsyncParsableCommand {
         func run() async throws {
             try await options.withCluster { cluster in
                 let caller = try await cluster.whoAmI(deadline: options.deadline)
-                print(options.json ? JSONWriter.text(.map(caller.fields)) : "\(caller.name): \(caller.grants.map(\.text).joined(separator: " "))")
+                if options.json { return print(JSONWriter.text(.map(caller.fields))) }
+                let filter = caller.filter.map { ", kept to \(JSONWriter.text($0.json))" } ?? ""
+                let end = caller.expiresMilliseconds.map { ", until \($0.asTime) (UTC)" } ?? ""
+                print("\(caller.name): \(caller.grants.map(\.text).joined(separator: " "))\(filter)\(end)")
             }
         }
     }
@@ -122,9 +129,14 @@ struct AccessCommand: AsyncParsableCommand {
 extension PayloadFilter {
     /// `{"tenant": "shop", "region": ["eu", "us"]}`.
     fileprivate init(json text: String) throws(NeedletailError) {
-        guard case .map(let entries) = try JSONReader.parse(text) else {
+        var reader = JSONReader(text.utf8)
+        guard reader.kind() == .object else {
             throw NeedletailError(.invalidArgument, "--filter is a JSON object, as {\"tenant\": \"shop\"}")
         }
+        // A key that is there twice is refused, and not left out.
+        var entries: [(key: String, value: PayloadValue)] = []
+        try reader.object { key, reader throws(NeedletailError) in entries.append((key, try reader.value())) }
+        try reader.end()
         var conditions: [Condition] = []
         for (key, value) in entries {
             var values: [Value] = []

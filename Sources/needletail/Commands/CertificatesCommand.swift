@@ -28,8 +28,10 @@ struct CertificatesCommand: ParsableCommand {
         @OptionGroup var place: Folder
         @Option(help: "Days for which they are good.") var days = 3650
 
+        func validate() throws { try Days.check(days) }
+
         func run() throws {
-            try CertificateFolder(place.folder).begin(days: try Days.check(days))
+            try CertificateFolder(place.folder).begin(days: days)
             print("\(place.folder) has authority.pem and client-authority.pem now; keep their .key files to yourself.")
         }
     }
@@ -43,6 +45,8 @@ struct CertificatesCommand: ParsableCommand {
         @Option(help: "A name or an address at which the others reach it; repeat for more.") var host: [String]
         @Option(help: "Days for which it is good.") var days = 365
 
+        func validate() throws { try Days.check(days) }
+
         enum Role: String, CaseIterable, ExpressibleByArgument {
             case coordinator, shard
 
@@ -51,7 +55,7 @@ struct CertificatesCommand: ParsableCommand {
 
         func run() throws {
             let subject = CertificateAuthority.Subject(commonName: name, hosts: host, roles: role.reduce(into: []) { $0.formUnion($1.roles) })
-            let made = try CertificateFolder(place.folder).issue(name, subject, by: CertificateFolder.nodes, days: try Days.check(days))
+            let made = try CertificateFolder(place.folder).issue(name, subject, by: CertificateFolder.nodes, days: days)
             print("\(made.certificate)\n\(made.key)")
         }
     }
@@ -62,9 +66,11 @@ struct CertificatesCommand: ParsableCommand {
         @OptionGroup var place: Folder
         @Option(help: "Days for which it is good.") var days = 365
 
+        func validate() throws { try Days.check(days) }
+
         func run() throws {
             let subject = CertificateAuthority.Subject(commonName: name)
-            let made = try CertificateFolder(place.folder).issue(name, subject, by: CertificateFolder.users, days: try Days.check(days))
+            let made = try CertificateFolder(place.folder).issue(name, subject, by: CertificateFolder.users, days: days)
             print("\(made.certificate)\n\(made.key)")
         }
     }
@@ -76,8 +82,10 @@ struct CertificatesCommand: ParsableCommand {
         @OptionGroup var place: Folder
         @Option(help: "Days for which they are good.") var days = 3650
 
+        func validate() throws { try Days.check(days) }
+
         func run() throws {
-            try CertificateFolder(place.folder).succeed(days: try Days.check(days))
+            try CertificateFolder(place.folder).succeed(days: days)
             print("authority.pem and client-authority.pem in \(place.folder) hold the new authorities and the old. Hand them out before you make certificates.")
         }
     }
@@ -94,9 +102,8 @@ struct CertificatesCommand: ParsableCommand {
     }
 
     private enum Days {
-        static func check(_ days: Int) throws -> Int {
+        static func check(_ days: Int) throws {
             guard (1...36_500).contains(days) else { throw ValidationError("--days is 1 to 36500.") }
-            return days
         }
     }
 }

@@ -138,8 +138,8 @@ struct  Needletail__V1__WriteOptions
   Needletail__V1__WriteConsistency consistency;
   /*
    * 16 bytes that name this write, drawn at random by the client. A write that is sent again with the same name, because its outcome is
-   * not known, is carried out once. Kept for ten minutes and the last 100,000 writes of a shard. Empty: a coordinator draws one, for its
-   * own attempts.
+   * not known, is carried out once; where keys are asked for, names are each key's own. Kept for ten minutes and the last 100,000 writes
+   * of a shard. Empty: a coordinator draws one, for its own attempts.
    */
   ProtobufCBinaryData operation_id;
 };
