@@ -275,6 +275,7 @@ def run_all(cluster, tenants, requests, beside=lambda: None):
         tenant.plain.close()
 
 
+@pytest.mark.timeout(300 + REQUESTS // 50)
 def test_callers_with_filters_find_and_change_their_own_points_only(cluster, seed):
     run_all(cluster, [Tenant(cluster, f"t{n}", seed + n) for n in range(TENANTS)], REQUESTS)
 
