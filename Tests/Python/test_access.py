@@ -6,7 +6,6 @@ import hashlib
 import hmac
 import http.client
 import importlib
-import itertools
 import json
 import os
 import pathlib
@@ -19,7 +18,6 @@ import threading
 import time
 
 import grpc
-import numpy as np
 import pytest
 from google.protobuf import descriptor_pool, message_factory
 from harness import BINARIES, ROOT, UNLIMITED, Cluster, Etcd, Process, wait_for, with_key

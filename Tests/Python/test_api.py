@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import json
-import time
 import urllib.error
 import urllib.request
 import uuid

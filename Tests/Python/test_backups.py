@@ -16,7 +16,7 @@ import urllib.request
 import grpc
 import numpy as np
 import pytest
-from harness import BINARIES, ROOT, Cluster, Process, free_ports, wait_for
+from harness import BINARIES, Cluster, free_ports, wait_for
 from needletail.v1 import backup_pb2 as b
 from needletail.v1 import backup_pb2_grpc, cluster_pb2
 from needletail.v1 import collections_pb2 as c
@@ -657,23 +657,3 @@ def test_the_command_line(cluster, folder):
     assert json.loads(run(endpoint, "backup", "verify", target, told["name"], "--json", code=1).stdout)["problems"]
     assert "backup list" in run(endpoint, "backup", "delete", target, "monday", code=1).stderr
     drop(cluster, "shelf", "shelf2", "shelf3")
-
-
-def test_the_commands_of_the_manual(cluster):
-    """Every command in the section on backups of Docs/operations.md, as it stands there."""
-    text = (ROOT / "Docs" / "operations.md").read_text()
-    section = text.split("\n## Backups\n")[1].split("\n## ")[0]
-    commands = [line[2:].split("  #")[0] for block in re.findall(r"```\n(.*?)```", section, re.S) for line in block.splitlines() if line.startswith("$ ")]
-    assert len(commands) >= 6
-    create(cluster, "books", shards=2)
-    write(cluster, "books", 0, 1_000)
-    folder = tempfile.mkdtemp(prefix="needletail-backups-")
-    try:
-        for command in commands:
-            words = command.replace("/mnt/backups", folder).split()
-            assert words[0] == "needletail", command
-            run(cluster.coordinator.address, *words[1:])
-        assert names(cluster) >= {"books", "books2"}
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        drop(cluster, "books", "books2")

@@ -6,7 +6,6 @@ import pathlib
 import signal
 import stat
 import subprocess
-import time
 
 import numpy as np
 import pytest

@@ -3,7 +3,6 @@
 import contextlib
 import signal
 import subprocess
-import threading
 import time
 
 import grpc

@@ -1,7 +1,6 @@
 """Replicas move between nodes while reads and writes go on, by hand and by plan, and whoever leads finishes what another began."""
 
 import contextlib
-import json
 import pathlib
 import shutil
 import subprocess

@@ -13,7 +13,7 @@ from needletail.v1 import cluster_pb2
 from needletail.v1 import collections_pb2 as c
 from needletail.v1 import common_pb2 as common
 from needletail.v1 import points_pb2 as p
-from test_moves import CALM, DIMENSIONS, PRIMARY, Several, create, events, holders, nearest, operation, operations, rows, shards, write
+from test_moves import CALM, DIMENSIONS, PRIMARY, Several, create, events, nearest, operation, operations, rows, shards, write
 
 
 def split(door, name, shard, **order):
