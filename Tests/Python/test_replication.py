@@ -120,8 +120,8 @@ def test_nothing_acknowledged_is_lost_when_primaries_are_killed(cluster):
             count = len(acknowledged)
             wait_for(lambda: len(acknowledged) > count or len(acknowledged) == 304, "writes going on", 20, cluster.describe)
             worker = primary_of(cluster, "killed")
-            worker.kill()
             epoch = shards(cluster, "killed")[0].epoch
+            worker.kill()
             wait_for(lambda: shards(cluster, "killed")[0].epoch > epoch, "another primary", 20, cluster.describe)
             worker.start()
             wait_until_in_sync(cluster, "killed")
