@@ -116,6 +116,12 @@ public struct Membership: Sendable {
         nodes[id]?.begun.remove(shard)
     }
 
+    /// It is gone for good. Its next heartbeat makes it a new node.
+    public mutating func forget(_ id: NodeID) {
+        nodes[id] = nil
+        nodeWork[id] = nil
+    }
+
     public func isAlive(_ id: NodeID, now: ContinuousClock.Instant) -> Bool { nodes[id]?.isAlive(at: now, lease: lease) ?? false }
 
     /// Nodes that may take new shards, by id.

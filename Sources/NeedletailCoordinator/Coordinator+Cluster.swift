@@ -130,28 +130,6 @@ extension Coordinator {
         }
     }
 
-    public func nodes(deadline: Deadline?) async throws -> [NodeInfo] {
-        let now = ContinuousClock.now
-        let (heard, unheard, drained, work) = state.withLock { state in
-            let work = state.membership.nodes.mapValues { state.membership.work(on: $0.id, now: now) }
-            return (Array(state.membership.nodes.values), state.unheardNodes, state.drainedNodes, work)
-        }
-        let silent = unheard.map { node in
-            NodeInfo(
-                id: node.id.value, address: node.address, isAlive: false, replicas: 0, points: 0, memoryBytes: 0, diskBytes: 0,
-                heartbeatAge: started.duration(to: now), facts: node.facts, isDrained: node.isDrained)
-        }
-        let infos = heard.map { node in
-            NodeInfo(
-                id: node.id.value, address: node.address, isAlive: node.isAlive(at: now, lease: Self.lease),
-                replicas: node.replicas.count, points: node.replicas.values.reduce(0) { $0 + $1.pointCount },
-                memoryBytes: node.replicas.values.reduce(0) { $0 + $1.memoryBytes },
-                diskBytes: node.replicas.values.reduce(0) { $0 + $1.diskBytes }, heartbeatAge: node.lastHeartbeat.duration(to: now),
-                facts: node.facts, isDrained: drained.contains(node.id), work: work[node.id] ?? 0)
-        }
-        return (infos + silent).sorted { $0.id < $1.id }
-    }
-
     public func shards(of collection: String?, deadline: Deadline?) async throws -> [ShardInfo] {
         if let collection { _ = try entry(collection) }
         return state.withLock { state in
@@ -164,11 +142,6 @@ extension Coordinator {
 }
 
 extension Coordinator.State {
-    /// Known from the metadata, but not to have sent this coordinator a heartbeat.
-    var unheardNodes: [NodeEntry] { copy.nodes.values.values.filter { membership.nodes[$0.id] == nil } }
-
-    var drainedNodes: Set<NodeID> { Set(copy.nodes.values.values.filter(\.isDrained).map(\.id)) }
-
     fileprivate var active: [CollectionEntry] { collections.values.filter { $0.state == .active } }
     var shardCount: Int { active.reduce(0) { $0 + $1.shards.count } }
 

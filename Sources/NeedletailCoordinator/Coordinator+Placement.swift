@@ -48,14 +48,17 @@ extension Coordinator {
         return isStable ? nil : "a node has been there for a short time only"
     }
 
+    /// One that is to be emptied anyway is not waited for longer than a restart takes.
+    private static let longestWaitForDrained = Duration.seconds(10)
+
     /// Silent for so long that what they hold is made elsewhere.
     func lostNodes(_ state: State) -> Set<NodeID> {
         let now = ContinuousClock.now
-        let silent = state.copy.nodes.values.values.map(\.id).filter { id in
-            let last = state.membership.nodes[id]?.lastHeartbeat ?? started
-            return max(last, started).duration(to: now) >= policy.lostAfter
+        let silent = state.copy.nodes.values.values.filter { node in
+            let last = state.membership.nodes[node.id]?.lastHeartbeat ?? started
+            return max(last, started).duration(to: now) >= (node.isDrained ? min(policy.lostAfter, Self.longestWaitForDrained) : policy.lostAfter)
         }
-        return Set(silent)
+        return Set(silent.map(\.id))
     }
 
     /// What the planner is told. A shard that is being moved counts as if it had been.
@@ -188,27 +191,6 @@ extension Coordinator {
             try await Task.sleep(for: .milliseconds(20))
         }
         throw NeedletailError(.aborted, "operation \(Incarnation(id)) goes on too quickly to be cancelled; try again")
-    }
-
-    public func drain(_ node: UInt64, isDrained: Bool, deadline: Deadline?) async throws -> NodeInfo {
-        if let leader = try leaderElsewhere() { return try await leader.drain(node, isDrained: isDrained, deadline: deadline) }
-        guard let entry = state.withLock({ $0.copy.nodes.values[NodeID(node).description] }) else {
-            throw NeedletailError(.notFound, "there is no node \(NodeID(node)); `needletail cluster nodes` shows those there are")
-        }
-        if isDrained, !entry.isDrained, state.withLock({ $0.placeable.allSatisfy { $0 == entry.id } }) {
-            throw NeedletailError(
-                .failedPrecondition,
-                "there is no other shard worker for the replicas of node \(entry.id): all are drained or away; start one, or let a drained one take some: "
-                    + "`needletail cluster drain NODE --undo`")
-        }
-        if entry.isDrained != isDrained {
-            var changed = entry
-            changed.isDrained = isDrained
-            guard try await store(changed, replacing: entry) else { throw NeedletailError(.aborted, "node \(NodeID(node)) was changed meanwhile; try again") }
-            await note("operator", isDrained ? "node \(NodeID(node)) is to be emptied" : "node \(NodeID(node)) takes replicas again")
-        }
-        guard let info = try await nodes(deadline: deadline).first(where: { $0.id == node }) else { throw notLeading }
-        return info
     }
 
     public func pauseMoves(_ isPaused: Bool, deadline: Deadline?) async throws -> OperationList {

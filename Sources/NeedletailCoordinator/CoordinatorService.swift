@@ -297,6 +297,7 @@ public final class CoordinatorService: Service {
             group.addTask {
                 while !Task.isCancelled {
                     await coordinator.cleanUp()
+                    await coordinator.forgetNodes()
                     await coordinator.planMoves()
                     await coordinator.planSplits()
                     await coordinator.planMerges()

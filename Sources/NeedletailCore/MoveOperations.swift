@@ -10,6 +10,8 @@ public protocol MoveOperations: Sendable {
     func cancelMove(_ id: UInt64, deadline: Deadline?) async throws -> OperationInfo
     /// Has a node emptied and kept empty, or no longer.
     func drain(_ node: UInt64, isDrained: Bool, deadline: Deadline?) async throws -> NodeInfo
+    /// Removes one that is gone for good from the cluster's list.
+    func forget(_ node: UInt64, deadline: Deadline?) async throws -> NodeInfo
     func pauseMoves(_ isPaused: Bool, deadline: Deadline?) async throws -> OperationList
     func operations(deadline: Deadline?) async throws -> OperationList
     /// Those with a greater number, oldest first.

@@ -60,8 +60,7 @@ public struct NeedletailError: Error, Sendable, CustomStringConvertible {
 
     /// What an operator can do about a replica whose files are damaged elsewhere than in the log, as the end of a message.
     public static let damagedReplicaAdvice =
-        "if the shard has another replica in sync, stop the worker, move this replica's folder away and start it again: it is filled anew. "
-        + "Otherwise delete the collection and import it again"
+        "if another replica of the shard is in sync, this one is filled anew from it by itself; otherwise delete the collection and import it again"
 
     public var description: String {
         var text = "\(code): \(message)"

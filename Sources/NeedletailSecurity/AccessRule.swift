@@ -43,7 +43,7 @@ public struct AccessRule: Sendable, Hashable {
         add("Collections", .admin, .collection, "Update", "Train", "Delete")
         add("Collections", .admin, .cluster, "Create")
         add("Cluster", .read, .cluster, "Status", "Nodes", "Shards", "Plan", "Operations", "Events")
-        add("Cluster", .admin, .cluster, "Move", "Split", "Merge", "Cancel", "Drain", "Undrain", "Pause", "Resume")
+        add("Cluster", .admin, .cluster, "Move", "Split", "Merge", "Cancel", "Drain", "Undrain", "Forget", "Pause", "Resume")
         // Those that only read are told by the caller from where.
         add("Backups", .admin, .cluster, "Create", "Restore", "Delete", "List", "Verify", "Operations", "Cancel")
         add("Access", .admin, .cluster, "CreateKey", "ListKeys", "RevokeKey")

@@ -137,12 +137,12 @@ public struct HostedReplica: Sendable {
 
     /// Keeps a few bytes beside the replica's data, durable when it returns; the last ones are what counts.
     public func storePromise(_ bytes: [UInt8]) async throws {
-        let (disk, path) = (replica.resources.disk, replica.directory + "/promise")
+        let (disk, path) = (replica.resources.disk, replica.directory + "/" + Replica.promiseName)
         try await replica.resources.modelPool.run { _ in try disk.replaceChecked(path, with: bytes) }
     }
 
     /// What was stored last; nil before that.
-    public func storedPromise() throws -> [UInt8]? { try replica.resources.disk.readChecked(replica.directory + "/promise") }
+    public func storedPromise() throws -> [UInt8]? { try replica.resources.disk.readChecked(replica.directory + "/" + Replica.promiseName) }
 
     /// Answers everyone who waits for a write: it is not known here any more what becomes of it.
     public func abandonWriters(_ error: NeedletailError) { replica.abandonWriters(error) }

@@ -59,11 +59,11 @@ extension LocalNode {
                 throw NeedletailError(.notFound, "shard \(shard) is not on this node any more; nothing was put in its place")
             }
             let ready = target + Self.readySuffix
-            let promise = try disk.readChecked(target + "/promise")
+            let promise = try disk.readChecked(target + "/" + Replica.promiseName)
             try await resources.maintenancePool.run { _ in
                 try ReplicaLog.begin(directory: incoming.folder + "/log", after: sequence, epoch: epoch, disk: disk)
                 try disk.replaceChecked(incoming.folder + "/assignment", with: assignment.encoded)
-                if let promise { try disk.replaceChecked(incoming.folder + "/promise", with: promise) }
+                if let promise { try disk.replaceChecked(incoming.folder + "/" + Replica.promiseName, with: promise) }
                 try disk.syncTree(incoming.folder)
                 // From here on it is whole: should the process end now, the next one goes on.
                 try disk.renameDirectory(incoming.folder, to: ready)

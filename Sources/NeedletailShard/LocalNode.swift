@@ -39,6 +39,7 @@ public final class LocalNode: ShardOperations {
         for name in try disk.list(replicasDirectory) where name.hasSuffix(Self.readySuffix) {
             try Self.replace(replicasDirectory + "/" + name.dropLast(Self.readySuffix.count), with: replicasDirectory + "/" + name, disk)
         }
+        for name in try disk.list(damagedDirectory) where name.hasSuffix(Disk.doomedSuffix) { try disk.removeTree(damagedDirectory + "/" + name) }
         for name in try disk.list(replicasDirectory) {
             let folder = replicasDirectory + "/" + name
             if name.hasSuffix(Disk.doomedSuffix) || name.hasSuffix(Self.incomingSuffix) {
@@ -54,6 +55,9 @@ public final class LocalNode: ShardOperations {
         }
     }
 
+    /// What a replica's folder has before it has an assignment.
+    private static let firstFiles = ["assignment", Replica.unfilledName, Replica.promiseName]
+
     private func take(_ folder: String) throws {
         let disk = resources.disk
         // It was being put together of its parents, who are here.
@@ -66,7 +70,7 @@ public final class LocalNode: ShardOperations {
             replicas.withLock { $0[assignment.shard] = .loading(assignment) }
             return load(assignment)
         }
-        guard try disk.list(folder).allSatisfy({ $0.hasPrefix("assignment") }) else {
+        guard try disk.list(folder).allSatisfy({ name in Self.firstFiles.contains { name.hasPrefix($0) } }) else {
             throw NeedletailError(.dataLoss, "its file \"assignment\" is missing; put it back from a copy")
         }
         // Made by a creation that a crash cut short: a log comes only after the assignment.
@@ -153,8 +157,9 @@ public final class LocalNode: ShardOperations {
         }
         if isNew {
             do {
-                try await store(assignment)
+                // First: an assignment makes a folder one that is opened.
                 if isUnfilled { try await storeUnfilled(assignment.shard) }
+                try await store(assignment)
             } catch {
                 replicas.withLock { $0[assignment.shard] = nil }
                 throw error
@@ -226,7 +231,11 @@ public final class LocalNode: ShardOperations {
 
     private func storeUnfilled(_ shard: ShardID) async throws {
         let (disk, directory) = (resources.disk, path(shard))
-        try await resources.modelPool.run { _ in try disk.replaceChecked(directory + "/" + Replica.unfilledName, with: [1]) }
+        try await resources.modelPool.run { [self] _ in
+            try disk.createDirectory(directory)
+            if let promise = damagedPromise(shard) { try disk.replaceChecked(directory + "/" + Replica.promiseName, with: promise) }
+            try disk.replaceChecked(directory + "/" + Replica.unfilledName, with: [1])
+        }
     }
 
     /// The replica for those who keep it in step with its fellows.
@@ -253,8 +262,12 @@ public final class LocalNode: ShardOperations {
             try deadline?.check(before: "shard \(shard) was removed")
             let hosted = replicas.withLock { $0.removeValue(forKey: shard) }
             if case .ready(let replica) = hosted { await replica.close(discarding: true) }
-            let (disk, directory) = (resources.disk, path(shard))
-            try await resources.maintenancePool.run { _ in try disk.removeDirectory(directory) }
+            let (disk, directory, damaged) = (resources.disk, path(shard), damagedPath(shard))
+            try await resources.maintenancePool.run { _ in
+                // Last what makes the leader ask again after a crash.
+                try disk.removeDirectory(damaged)
+                try disk.removeDirectory(directory)
+            }
         }
     }
 

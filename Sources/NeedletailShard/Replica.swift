@@ -49,6 +49,8 @@ final class Replica: @unchecked Sendable {
     /// It began without the points that its shard has, and was never in sync since; gone as well when a copy takes its place.
     let isUnfilled = Atomic<Bool>(false)
     static let unfilledName = "unfilled"
+    /// What `HostedReplica.storePromise` keeps.
+    static let promiseName = "promise"
     /// The last sequences of checkpoints that are being copied: the log keeps what follows them.
     let copied = Mutex<[UInt64: UInt64]>([:])
     /// What threads have spent on it, in nanoseconds.

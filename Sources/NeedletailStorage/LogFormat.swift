@@ -74,7 +74,8 @@ enum LogFormat {
         // A replica keeps its log in `log`: it is the folder around that which the command takes.
         let directory = path.lastIndex(of: "/").map { path[..<$0] } ?? "."
         let replica = directory.hasSuffix("/log") ? directory.dropLast(4) : directory
-        return "Stop the worker and cut the log at the damage, which loses the writes that follow: needletail-shard repair --replica \(replica)"
+        return "If another replica of the shard is in sync, this one is filled anew from it by itself; otherwise stop the worker and cut the log "
+            + "at the damage, which loses the writes that follow: needletail-shard repair --replica \(replica)"
     }
 
     static func appendRecord(

@@ -198,6 +198,11 @@ struct HeartbeatLoop: Sendable {
     }
 
     private func take(_ assignment: ReplicaAssignment) async throws {
+        if let aside = try await node.setAsideDamaged(assignment, on: NodeID(folder.nodeID)) {
+            logger.warning(
+                "a replica's files are damaged; others are in sync, and it is filled anew. Look at the disk, and remove the damaged files",
+                metadata: ["shard": "\(assignment.shard)", "files": "\(aside)"])
+        }
         if replication.isToBeFilled(assignment) {
             try await node.createReplica(assignment, isUnfilled: true, deadline: nil)
         } else {

@@ -176,6 +176,9 @@ final class FakeCluster: ClusterOperations {
             id: node, address: "a:1", isAlive: true, replicas: 0, points: 0, memoryBytes: 0, diskBytes: 0, heartbeatAge: .zero,
             facts: NodeFacts(zone: "z", weight: 2, memoryLimitBytes: 3, diskLimitBytes: 4, diskFreeBytes: 5), isDrained: isDrained)
     }
+    func forget(_ node: UInt64, deadline: Deadline?) async throws -> NodeInfo {
+        NodeInfo(id: node, address: "", isAlive: false, replicas: 0, points: 0, memoryBytes: 0, diskBytes: 0, heartbeatAge: .seconds(1))
+    }
     func pauseMoves(_ isPaused: Bool, deadline: Deadline?) async throws -> OperationList { OperationList(isPaused: isPaused, operations: []) }
     func operations(deadline: Deadline?) async throws -> OperationList {
         OperationList(isPaused: true, operations: [echo(MoveOrder(collection: "c", shard: 1, from: 2, to: 3, isLeadOnly: true))])

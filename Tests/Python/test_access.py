@@ -362,7 +362,7 @@ RIGHTS = {
                **dict.fromkeys(["Upsert", "UpsertStream", "Delete", "SetPayload", "OverwritePayload", "DeletePayload"], "c-write-f")},
     "Collections": {"Get": "c-read-f", "List": "any-f", "Update": "c-admin", "Train": "c-admin", "Delete": "c-admin", "Create": "k-admin"},
     "Cluster": {**dict.fromkeys(["Status", "Nodes", "Shards", "Plan", "Operations", "Events"], "k-read"),
-                **dict.fromkeys(["Move", "Split", "Merge", "Cancel", "Drain", "Undrain", "Pause", "Resume"], "k-admin")},
+                **dict.fromkeys(["Move", "Split", "Merge", "Cancel", "Drain", "Undrain", "Forget", "Pause", "Resume"], "k-admin")},
     "Backups": dict.fromkeys(["Create", "Restore", "Delete", "List", "Verify", "Operations", "Cancel"], "k-admin"),
     "Access": {**dict.fromkeys(["CreateKey", "ListKeys", "RevokeKey"], "k-admin"), "WhoAmI": "any-f"},
 }

@@ -402,6 +402,51 @@ def test_nodes_are_named_by_enough_digits():
                 assert [n.drained for n in cluster.cluster.Nodes(cluster_pb2.ListNodesRequest(), timeout=10).nodes if n.id == node] == [not more]
 
 
+def test_a_dead_node_is_drained_and_forgotten():
+    """By every coordinator; and one that comes back all the same is a new node, whose old files are kept and not served."""
+    with contextlib.closing(Several()) as cluster:
+        door = cluster.doors[0]
+
+        def command(verb, node, *more):
+            words = [str(BINARIES / "needletail"), "cluster", verb, node, *more, "--endpoint", cluster.doors[1].address]
+            return subprocess.run(words, capture_output=True, text=True, timeout=90)
+
+        create(door, "kept", 2, 3)
+        write(door, "kept", range(300))
+        gone = cluster.workers[0]
+        node = node_of(door, gone)
+        assert any(node in holders(shard) for shard in shards(door))
+        refused = command("forget", node)
+        assert refused.returncode != 0 and "is alive" in refused.stderr, refused
+        gone.kill()
+        wait_for(lambda: not next(n for n in nodes(door) if n.id == node).alive, "the node being dead", 20)
+        refused = command("forget", node)
+        assert refused.returncode != 0 and "has a part in shard" in refused.stderr and f"needletail cluster drain {node}" in refused.stderr, refused
+        # Another one in its place, with its address.
+        (gone.folder / "data").rename(gone.folder / "former")
+        gone.start()
+        wait_for(lambda: all(door.status().nodes_alive == 3 for door in cluster.doors), "the node in its place", 20)
+        assert len([n for n in nodes(door) if n.address == gone.address]) == 2
+        drained = command("drain", node, "--wait", "60")
+        assert drained.returncode == 0 and "0 replicas are left" in drained.stdout, drained
+        wait_for(lambda: all(node not in holders(shard) and sum(r.in_sync for r in shard.replicas) == 2 for shard in shards(door)), "replicas elsewhere", 60)
+        # The address is the living one's for those who drain, and the dead one's for those who forget.
+        assert command("drain", gone.address).returncode == 0 and command("drain", gone.address, "--undo").returncode == 0
+        wait_for(lambda: all(one.step == "done" for one in operations(door)), "the moves being done", 60, lambda: operations(door))
+        forgotten = command("forget", gone.address)
+        assert forgotten.returncode == 0 and node in forgotten.stdout, forgotten
+        for each in cluster.doors:
+            wait_for(lambda: node not in {n.id for n in nodes(each)} and each.status().nodes_total == 3, "the node being off the list", 20)
+        again = command("forget", node)
+        assert again.returncode != 0 and "cluster nodes" in again.stderr, again
+        former = Process("needletail-shard", gone.folder.with_name("former"), gone.arguments)
+        (gone.folder / "former").rename(former.folder / "data")
+        cluster.workers.append(former.start())
+        wait_for(lambda: any(n.id == node and n.alive and not n.drained for n in nodes(door)), "the node coming back", 20)
+        wait_for(lambda: not list((former.folder / "data" / "replicas").iterdir()), "what it had being set aside", 20)
+        assert door.points.Count(p.CountRequest(collection="kept", read=PRIMARY), timeout=20).count == 300
+
+
 def test_copies_keep_to_their_rate():
     """A replica of some megabytes is copied no faster than is allowed, and is whole; what is written meanwhile does not wait for it."""
     rate = 2 << 20

@@ -1,5 +1,6 @@
 """Replicas: what was acknowledged survives the loss of a worker, and the others answer meanwhile."""
 
+import shutil
 import threading
 import time
 
@@ -236,6 +237,13 @@ def test_a_replica_that_the_log_cannot_fill_is_given_a_checkpoint():
         assert cluster.points.Count(p.CountRequest(collection="grow", read=p.ReadOptions(consistency=p.READ_CONSISTENCY_PRIMARY)), timeout=20).count == total
 
 
+def spoil_log(worker):
+    log = next(worker.folder.glob("data/replicas/*/log/*.log"))
+    content = bytearray(log.read_bytes())
+    content[100] ^= 1
+    log.write_bytes(content)
+
+
 def test_a_primary_whose_files_are_damaged_is_replaced_and_filled_anew(cluster):
     create(cluster, "damaged", shards=1)
     wait_until_in_sync(cluster, "damaged")
@@ -243,26 +251,32 @@ def test_a_primary_whose_files_are_damaged_is_replaced_and_filled_anew(cluster):
         upsert(cluster, "damaged", range(start, start + 50))
     worker, epoch = primary_of(cluster, "damaged"), shards(cluster, "damaged")[0].epoch
     worker.kill()
-    log = next(worker.folder.glob("data/replicas/*/log/*.log"))
-    content = bytearray(log.read_bytes())
-    content[100] ^= 1
-    log.write_bytes(content)
+    spoil_log(worker)
     worker.start()
     # Its node lives, its replica does not; the other one takes over, and writes need not wait for ever.
     wait_for(lambda: shards(cluster, "damaged")[0].epoch > epoch, "another primary", 20, cluster.describe)
     assert primary_of(cluster, "damaged") is not worker
     upsert(cluster, "damaged", [1000], timeout=20)
+    # Nobody has to do anything: the other one has all, and fills it.
+    wait_until_in_sync(cluster, "damaged", 2, 60)
+    aside = list((worker.folder / "data" / "damaged").iterdir())
+    assert len(aside) == 1 and list((aside[0] / "log").iterdir()), "what was damaged is kept"
+    assert "it is filled anew. Look at the disk" in worker.output()
+    for start in range(1100, 1400, 50):
+        upsert(cluster, "damaged", range(start, start + 50))
+    # A second time it waits until somebody has looked.
+    worker.kill()
+    spoil_log(worker)
+    worker.start()
+    wait_for(lambda: "are damaged, and not for the first time: check the disk" in worker.output(), "the worker asking for help", 30, cluster.describe)
+    upsert(cluster, "damaged", [1001], timeout=20)
     broken = next(r for r in shards(cluster, "damaged")[0].replicas if not r.primary)
     assert broken.state == cluster_pb2.REPLICA_STATE_FAILED and "checksum" in broken.reason, broken
-    # As the message advises: away with the folder, and the cluster fills another.
-    worker.stop()
-    replica = log.parent.parent
-    replica.rename(worker.folder / "moved-away")
-    worker.start()
+    shutil.rmtree(aside[0])
     wait_until_in_sync(cluster, "damaged", 2, 60)
     primary_of(cluster, "damaged").kill()
     wait_for(lambda: primary_of(cluster, "damaged") is worker, "the refilled replica leading", 20, cluster.describe)
-    assert len(versions(cluster, "damaged")) == 501
+    assert len(versions(cluster, "damaged")) == 802
 
 
 def test_a_member_without_its_files_does_not_pass_for_an_empty_shard(cluster):

@@ -817,6 +817,51 @@ void   needletail__v1__undrain_request__free_unpacked
   assert(message->base.descriptor == &needletail__v1__undrain_request__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   needletail__v1__forget_request__init
+                     (Needletail__V1__ForgetRequest         *message)
+{
+  static const Needletail__V1__ForgetRequest init_value = NEEDLETAIL__V1__FORGET_REQUEST__INIT;
+  *message = init_value;
+}
+size_t needletail__v1__forget_request__get_packed_size
+                     (const Needletail__V1__ForgetRequest *message)
+{
+  assert(message->base.descriptor == &needletail__v1__forget_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__v1__forget_request__pack
+                     (const Needletail__V1__ForgetRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__v1__forget_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__v1__forget_request__pack_to_buffer
+                     (const Needletail__V1__ForgetRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__v1__forget_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__V1__ForgetRequest *
+       needletail__v1__forget_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__V1__ForgetRequest *)
+     protobuf_c_message_unpack (&needletail__v1__forget_request__descriptor,
+                                allocator, len, data);
+}
+void   needletail__v1__forget_request__free_unpacked
+                     (Needletail__V1__ForgetRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__v1__forget_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   needletail__v1__pause_request__init
                      (Needletail__V1__PauseRequest         *message)
 {
@@ -2658,6 +2703,44 @@ const ProtobufCMessageDescriptor needletail__v1__undrain_request__descriptor =
   (ProtobufCMessageInit) needletail__v1__undrain_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
+static const ProtobufCFieldDescriptor needletail__v1__forget_request__field_descriptors[1] =
+{
+  {
+    "node",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__V1__ForgetRequest, node),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__v1__forget_request__field_indices_by_name[] = {
+  0,   /* field[0] = node */
+};
+static const ProtobufCIntRange needletail__v1__forget_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor needletail__v1__forget_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.v1.ForgetRequest",
+  "ForgetRequest",
+  "Needletail__V1__ForgetRequest",
+  "needletail.v1",
+  sizeof(Needletail__V1__ForgetRequest),
+  1,
+  needletail__v1__forget_request__field_descriptors,
+  needletail__v1__forget_request__field_indices_by_name,
+  1,  needletail__v1__forget_request__number_ranges,
+  (ProtobufCMessageInit) needletail__v1__forget_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
 #define needletail__v1__pause_request__field_descriptors NULL
 #define needletail__v1__pause_request__field_indices_by_name NULL
 #define needletail__v1__pause_request__number_ranges NULL
@@ -3194,7 +3277,7 @@ const ProtobufCEnumDescriptor needletail__v1__replica_state__descriptor =
   needletail__v1__replica_state__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };
-static const ProtobufCMethodDescriptor needletail__v1__cluster__method_descriptors[14] =
+static const ProtobufCMethodDescriptor needletail__v1__cluster__method_descriptors[15] =
 {
   { "Status", &needletail__v1__cluster_status_request__descriptor, &needletail__v1__cluster_status_response__descriptor },
   { "Nodes", &needletail__v1__list_nodes_request__descriptor, &needletail__v1__list_nodes_response__descriptor },
@@ -3206,6 +3289,7 @@ static const ProtobufCMethodDescriptor needletail__v1__cluster__method_descripto
   { "Merge", &needletail__v1__merge_request__descriptor, &needletail__v1__operation__descriptor },
   { "Drain", &needletail__v1__drain_request__descriptor, &needletail__v1__node__descriptor },
   { "Undrain", &needletail__v1__undrain_request__descriptor, &needletail__v1__node__descriptor },
+  { "Forget", &needletail__v1__forget_request__descriptor, &needletail__v1__node__descriptor },
   { "Pause", &needletail__v1__pause_request__descriptor, &needletail__v1__list_operations_response__descriptor },
   { "Resume", &needletail__v1__resume_request__descriptor, &needletail__v1__list_operations_response__descriptor },
   { "Operations", &needletail__v1__list_operations_request__descriptor, &needletail__v1__list_operations_response__descriptor },
@@ -3214,14 +3298,15 @@ static const ProtobufCMethodDescriptor needletail__v1__cluster__method_descripto
 const unsigned needletail__v1__cluster__method_indices_by_name[] = {
   5,        /* Cancel */
   8,        /* Drain */
-  13,        /* Events */
+  14,        /* Events */
+  10,        /* Forget */
   7,        /* Merge */
   4,        /* Move */
   1,        /* Nodes */
-  12,        /* Operations */
-  10,        /* Pause */
+  13,        /* Operations */
+  11,        /* Pause */
   3,        /* Plan */
-  11,        /* Resume */
+  12,        /* Resume */
   2,        /* Shards */
   6,        /* Split */
   0,        /* Status */
@@ -3234,7 +3319,7 @@ const ProtobufCServiceDescriptor needletail__v1__cluster__descriptor =
   "Cluster",
   "Needletail__V1__Cluster",
   "needletail.v1",
-  14,
+  15,
   needletail__v1__cluster__method_descriptors,
   needletail__v1__cluster__method_indices_by_name
 };
@@ -3318,13 +3403,21 @@ void needletail__v1__cluster__undrain(ProtobufCService *service,
   assert(service->descriptor == &needletail__v1__cluster__descriptor);
   service->invoke(service, 9, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
+void needletail__v1__cluster__forget(ProtobufCService *service,
+                                     const Needletail__V1__ForgetRequest *input,
+                                     Needletail__V1__Node_Closure closure,
+                                     void *closure_data)
+{
+  assert(service->descriptor == &needletail__v1__cluster__descriptor);
+  service->invoke(service, 10, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
 void needletail__v1__cluster__pause(ProtobufCService *service,
                                     const Needletail__V1__PauseRequest *input,
                                     Needletail__V1__ListOperationsResponse_Closure closure,
                                     void *closure_data)
 {
   assert(service->descriptor == &needletail__v1__cluster__descriptor);
-  service->invoke(service, 10, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 11, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__v1__cluster__resume(ProtobufCService *service,
                                      const Needletail__V1__ResumeRequest *input,
@@ -3332,7 +3425,7 @@ void needletail__v1__cluster__resume(ProtobufCService *service,
                                      void *closure_data)
 {
   assert(service->descriptor == &needletail__v1__cluster__descriptor);
-  service->invoke(service, 11, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 12, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__v1__cluster__operations(ProtobufCService *service,
                                          const Needletail__V1__ListOperationsRequest *input,
@@ -3340,7 +3433,7 @@ void needletail__v1__cluster__operations(ProtobufCService *service,
                                          void *closure_data)
 {
   assert(service->descriptor == &needletail__v1__cluster__descriptor);
-  service->invoke(service, 12, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 13, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__v1__cluster__events(ProtobufCService *service,
                                      const Needletail__V1__ListEventsRequest *input,
@@ -3348,7 +3441,7 @@ void needletail__v1__cluster__events(ProtobufCService *service,
                                      void *closure_data)
 {
   assert(service->descriptor == &needletail__v1__cluster__descriptor);
-  service->invoke(service, 13, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 14, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__v1__cluster__init (Needletail__V1__Cluster_Service *service,
                                     Needletail__V1__Cluster_ServiceDestroy destroy)

@@ -97,6 +97,16 @@ extension PublicMessages {
             try hexadecimal(string(message.pointee.node), "a node's id")
         })
 
+    public static let forget = MessageCodec<UInt64>(
+        write: { node, arena throws(NeedletailError) in
+            let message = try arena.make(Needletail__V1__ForgetRequest.self)
+            message.pointee.node = try arena.text(hexadecimal(node))
+            return message
+        },
+        read: { (message: UnsafePointer<Needletail__V1__ForgetRequest>) throws(NeedletailError) in
+            try hexadecimal(string(message.pointee.node), "a node's id")
+        })
+
     public static let node = MessageCodec<NodeInfo>(
         write: { node, arena throws(NeedletailError) in try arena.node(node) },
         read: { (message: UnsafePointer<Needletail__V1__Node>) throws(NeedletailError) in try NodeInfo(message) })

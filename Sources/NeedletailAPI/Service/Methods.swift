@@ -50,6 +50,7 @@ public enum PublicMethods {
     public static let cancelMove = GRPCMethod(service: cluster, name: "Cancel")
     public static let drain = GRPCMethod(service: cluster, name: "Drain")
     public static let undrain = GRPCMethod(service: cluster, name: "Undrain")
+    public static let forget = GRPCMethod(service: cluster, name: "Forget")
     public static let pauseMoves = GRPCMethod(service: cluster, name: "Pause")
     public static let resumeMoves = GRPCMethod(service: cluster, name: "Resume")
     public static let operations = GRPCMethod(service: cluster, name: "Operations")

@@ -23,6 +23,9 @@ extension GRPCRouter {
         serveControl(PublicMethods.undrain, PublicMessages.undrain, PublicMessages.node) { node, deadline in
             try await operations.drain(node, isDrained: false, deadline: deadline)
         }
+        serveControl(PublicMethods.forget, PublicMessages.forget, PublicMessages.node) { node, deadline in
+            try await operations.forget(node, deadline: deadline)
+        }
         serveControl(PublicMethods.pauseMoves, PublicMessages.pauseMoves, PublicMessages.operations) { _, deadline in
             try await operations.pauseMoves(true, deadline: deadline)
         }
@@ -65,6 +68,10 @@ extension RemoteCluster {
     public func drain(_ node: UInt64, isDrained: Bool, deadline: Deadline?) async throws -> NodeInfo {
         let (method, request) = isDrained ? (PublicMethods.drain, PublicMessages.drain) : (PublicMethods.undrain, PublicMessages.undrain)
         return try await client.call(method, request, node, PublicMessages.node, deadline: deadline, metadata: controlMetadata)
+    }
+
+    public func forget(_ node: UInt64, deadline: Deadline?) async throws -> NodeInfo {
+        try await client.call(PublicMethods.forget, PublicMessages.forget, node, PublicMessages.node, deadline: deadline, metadata: controlMetadata)
     }
 
     public func pauseMoves(_ isPaused: Bool, deadline: Deadline?) async throws -> OperationList {

@@ -252,6 +252,10 @@ extension Needletail__V1__CancelRequest: WireMessage {
 extension Needletail__V1__DrainRequest: WireMessage {
     package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__drain_request__init(message) }
 }
+extension Needletail__V1__ForgetRequest: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__forget_request__init(message) }
+}
+
 extension Needletail__V1__UndrainRequest: WireMessage {
     package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__v1__undrain_request__init(message) }
 }

@@ -134,6 +134,7 @@ struct AuthorizedCluster: ClusterOperations {
     func drain(_ node: UInt64, isDrained: Bool, deadline: Deadline?) async throws -> NodeInfo {
         try await cluster.drain(node, isDrained: isDrained, deadline: deadline)
     }
+    func forget(_ node: UInt64, deadline: Deadline?) async throws -> NodeInfo { try await cluster.forget(node, deadline: deadline) }
     func pauseMoves(_ isPaused: Bool, deadline: Deadline?) async throws -> OperationList { try await cluster.pauseMoves(isPaused, deadline: deadline) }
     func operations(deadline: Deadline?) async throws -> OperationList { try await cluster.operations(deadline: deadline) }
     func events(after number: UInt64, deadline: Deadline?) async throws -> [EventInfo] { try await cluster.events(after: number, deadline: deadline) }

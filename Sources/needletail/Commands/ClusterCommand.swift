@@ -14,6 +14,7 @@ struct ClusterCommand: AsyncParsableCommand {
 
               needletail cluster plan                 what would be moved now, and why
               needletail cluster drain NODE           empty a node before it is taken away; --undo takes that back
+              needletail cluster forget NODE          take one that is gone off the list
               needletail cluster move books 0 --from NODE --to NODE
               needletail cluster split books 0        cut a shard in two
               needletail cluster merge books 1 2      make two neighbouring shards one
@@ -21,8 +22,8 @@ struct ClusterCommand: AsyncParsableCommand {
               needletail cluster pause                hold all moves; `resume` lets them go on
             """,
         subcommands: [
-            StatusCommand.self, Nodes.self, Shards.self, Plan.self, Drain.self, MoveShard.self, Split.self, Merge.self, Cancel.self, Pause.self, Resume.self,
-            Operations.self, Events.self,
+            StatusCommand.self, Nodes.self, Shards.self, Plan.self, Drain.self, Forget.self, MoveShard.self, Split.self, Merge.self, Cancel.self, Pause.self,
+            Resume.self, Operations.self, Events.self,
         ])
 }
 
@@ -136,6 +137,27 @@ extension ClusterCommand {
                 if options.json { return print(JSONWriter.text(info.json)) }
                 print(undo ? "node \(Incarnation(id)) takes replicas again" : "node \(Incarnation(id)) is drained, \(info.replicas) replicas are left on it")
                 if !undo, wait > 0, info.replicas > 0 { throw ExitCode.failure }
+            }
+        }
+    }
+
+    struct Forget: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Remove a node that is gone for good from the list.",
+            discussion: """
+                The worker has been stopped, and no shard counts on it: `drain` it first, also when it is dead. Should it come back all the same, it is taken
+                in again, as a new node; what it had is set aside in its folder.
+
+                Example: needletail cluster forget 3f2a
+                """)
+        @Argument(help: "Its id (the last digits will do), or its address.") var node: String
+        @OptionGroup var options: ClusterOptions
+
+        func run() async throws {
+            try await options.withCluster { cluster in
+                let id = try NeedletailCommandLine.node(node, among: try await cluster.nodes(deadline: options.deadline), isGone: true)
+                let info = try await cluster.forget(id, deadline: options.deadline)
+                print(options.json ? JSONWriter.text(info.json) : "node \(Incarnation(id)) is forgotten")
             }
         }
     }
@@ -315,7 +337,8 @@ enum NeedletailCommandLine {
     private static let leastDigits = 4
 
     /// The one whose id begins or ends so, or that has this address.
-    static func node(_ text: String, among nodes: [NodeInfo]) throws -> UInt64 {
+    /// - Parameter isGone: one that is dead is meant. Where a worker was replaced the address is that of both, the dead one and the one in its place.
+    static func node(_ text: String, among nodes: [NodeInfo], isGone: Bool = false) throws -> UInt64 {
         let digits = text.lowercased()
         let isLong = digits.count >= leastDigits
         let matches = nodes.filter { node in
@@ -329,8 +352,12 @@ enum NeedletailCommandLine {
                 : "A node is named by its address, or by at least \(leastDigits) digits of its id"
             throw ValidationError("\(asked); `needletail cluster nodes` shows those there are.")
         }
-        guard matches.count == 1 else { throw ValidationError("\"\(text)\" may be \(matches.count) nodes; give more digits.") }
-        return first.id
+        if matches.count == 1 { return first.id }
+        // One address is one living node's.
+        let meant = matches.filter { $0.address == text && $0.isAlive != isGone }
+        if meant.count == 1 { return meant[0].id }
+        let ids = matches.map { "\(Incarnation($0.id)) (\($0.state))" }.joined(separator: ", ")
+        throw ValidationError("\"\(text)\" may be \(matches.count) nodes: \(ids); name one by its id.")
     }
 }
 

@@ -33,6 +33,7 @@ typedef struct Needletail__V1__MoveRequest Needletail__V1__MoveRequest;
 typedef struct Needletail__V1__CancelRequest Needletail__V1__CancelRequest;
 typedef struct Needletail__V1__DrainRequest Needletail__V1__DrainRequest;
 typedef struct Needletail__V1__UndrainRequest Needletail__V1__UndrainRequest;
+typedef struct Needletail__V1__ForgetRequest Needletail__V1__ForgetRequest;
 typedef struct Needletail__V1__PauseRequest Needletail__V1__PauseRequest;
 typedef struct Needletail__V1__ResumeRequest Needletail__V1__ResumeRequest;
 typedef struct Needletail__V1__ListOperationsRequest Needletail__V1__ListOperationsRequest;
@@ -424,6 +425,16 @@ struct  Needletail__V1__UndrainRequest
 };
 #define NEEDLETAIL__V1__UNDRAIN_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__undrain_request__descriptor) \
+    , (char *)protobuf_c_empty_string }
+
+
+struct  Needletail__V1__ForgetRequest
+{
+  ProtobufCMessage base;
+  char *node;
+};
+#define NEEDLETAIL__V1__FORGET_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__v1__forget_request__descriptor) \
     , (char *)protobuf_c_empty_string }
 
 
@@ -920,6 +931,25 @@ Needletail__V1__UndrainRequest *
 void   needletail__v1__undrain_request__free_unpacked
                      (Needletail__V1__UndrainRequest *message,
                       ProtobufCAllocator *allocator);
+/* Needletail__V1__ForgetRequest methods */
+void   needletail__v1__forget_request__init
+                     (Needletail__V1__ForgetRequest         *message);
+size_t needletail__v1__forget_request__get_packed_size
+                     (const Needletail__V1__ForgetRequest   *message);
+size_t needletail__v1__forget_request__pack
+                     (const Needletail__V1__ForgetRequest   *message,
+                      uint8_t             *out);
+size_t needletail__v1__forget_request__pack_to_buffer
+                     (const Needletail__V1__ForgetRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__V1__ForgetRequest *
+       needletail__v1__forget_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__v1__forget_request__free_unpacked
+                     (Needletail__V1__ForgetRequest *message,
+                      ProtobufCAllocator *allocator);
 /* Needletail__V1__PauseRequest methods */
 void   needletail__v1__pause_request__init
                      (Needletail__V1__PauseRequest         *message);
@@ -1166,6 +1196,9 @@ typedef void (*Needletail__V1__DrainRequest_Closure)
 typedef void (*Needletail__V1__UndrainRequest_Closure)
                  (const Needletail__V1__UndrainRequest *message,
                   void *closure_data);
+typedef void (*Needletail__V1__ForgetRequest_Closure)
+                 (const Needletail__V1__ForgetRequest *message,
+                  void *closure_data);
 typedef void (*Needletail__V1__PauseRequest_Closure)
                  (const Needletail__V1__PauseRequest *message,
                   void *closure_data);
@@ -1243,6 +1276,10 @@ struct Needletail__V1__Cluster_Service
                   const Needletail__V1__UndrainRequest *input,
                   Needletail__V1__Node_Closure closure,
                   void *closure_data);
+  void (*forget)(Needletail__V1__Cluster_Service *service,
+                 const Needletail__V1__ForgetRequest *input,
+                 Needletail__V1__Node_Closure closure,
+                 void *closure_data);
   void (*pause)(Needletail__V1__Cluster_Service *service,
                 const Needletail__V1__PauseRequest *input,
                 Needletail__V1__ListOperationsResponse_Closure closure,
@@ -1277,6 +1314,7 @@ void needletail__v1__cluster__init (Needletail__V1__Cluster_Service *service,
       function_prefix__ ## merge,\
       function_prefix__ ## drain,\
       function_prefix__ ## undrain,\
+      function_prefix__ ## forget,\
       function_prefix__ ## pause,\
       function_prefix__ ## resume,\
       function_prefix__ ## operations,\
@@ -1321,6 +1359,10 @@ void needletail__v1__cluster__undrain(ProtobufCService *service,
                                       const Needletail__V1__UndrainRequest *input,
                                       Needletail__V1__Node_Closure closure,
                                       void *closure_data);
+void needletail__v1__cluster__forget(ProtobufCService *service,
+                                     const Needletail__V1__ForgetRequest *input,
+                                     Needletail__V1__Node_Closure closure,
+                                     void *closure_data);
 void needletail__v1__cluster__pause(ProtobufCService *service,
                                     const Needletail__V1__PauseRequest *input,
                                     Needletail__V1__ListOperationsResponse_Closure closure,
@@ -1359,6 +1401,7 @@ extern const ProtobufCMessageDescriptor needletail__v1__move_request__descriptor
 extern const ProtobufCMessageDescriptor needletail__v1__cancel_request__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__drain_request__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__undrain_request__descriptor;
+extern const ProtobufCMessageDescriptor needletail__v1__forget_request__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__pause_request__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__resume_request__descriptor;
 extern const ProtobufCMessageDescriptor needletail__v1__list_operations_request__descriptor;
