@@ -100,7 +100,7 @@ public struct AdminServer: Sendable {
     }
 
     private func run(_ whenListening: @escaping @Sendable (Int) -> Void) async throws {
-        let router = Router(context: AdminContext.self)
+        let router = Router(context: AdminContext.self, options: .autoGenerateHeadEndpoints)
         if let door { router.add(middleware: Door(refusal: door)) }
         router.get("healthz") { request, _ in
             Self.wantsText(request)

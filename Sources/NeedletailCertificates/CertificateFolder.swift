@@ -1,5 +1,6 @@
 import Foundation
 import NeedletailCore
+import SwiftASN1
 import X509
 
 /// A folder with two authorities, of the cluster's processes and of its users, and what they have signed.
@@ -50,13 +51,28 @@ public struct CertificateFolder {
 
     /// Makes a certificate, or makes it anew with another key.
     /// - Returns: the paths of the certificate and of its key.
+    /// - Throws: `alreadyExists` where the name is that of a certificate of the other kind.
     public func issue(_ name: String, _ subject: CertificateAuthority.Subject, by authority: String, days: Int) throws -> (certificate: String, key: String) {
         guard !name.isEmpty, !name.contains("/"), !name.hasPrefix("."), name != Self.nodes, name != Self.users else {
             throw NeedletailError(.invalidArgument, "\"\(name)\" is no name for the files of a certificate")
         }
+        for other in [Self.nodes, Self.users] where other != authority {
+            guard try hasSigned(other, name) else { continue }
+            throw NeedletailError(
+                .alreadyExists,
+                "\(file(name, "pem").path) is the certificate of a \(other == Self.nodes ? "process" : "user"), which needs it; choose another name")
+        }
         let signer = try CertificateAuthority(certificate: Self.first(try text(authority, "pem")), key: try text(authority, "key"))
         try write(try signer.issue(subject, days: days), name)
         return (file(name, "pem").path, file(name, "key").path)
+    }
+
+    /// Whether there is a certificate of that name, and the authority, or one before it, has made it.
+    private func hasSigned(_ authority: String, _ name: String) throws -> Bool {
+        guard let text = try? String(contentsOf: file(name, "pem"), encoding: .utf8), let certificate = try? Certificate(pemEncoded: Self.first(text)) else {
+            return false
+        }
+        return certificate.issuer == (try Certificate(pemEncoded: Self.first(try self.text(authority, "pem")))).subject
     }
 
     private func file(_ name: String, _ ending: String) -> URL { folder.appendingPathComponent("\(name).\(ending)") }

@@ -104,6 +104,14 @@ public struct GrowingCost: Codable, Sendable, Equatable {
         to = measurements.map(\.size).max()!
     }
 
+    /// The same up to a size; what larger ones cost beyond that, so many times.
+    public func growing(_ factor: Double, timesFrom size: Double) -> GrowingCost {
+        var steeper = self
+        steeper.base += slope * Transcendental.log(max(1, size)) * (1 - factor)
+        steeper.slope *= factor
+        return steeper
+    }
+
     public func microseconds(size: Double) -> Double { max(least, base + slope * Transcendental.log(max(1, size))) }
 }
 

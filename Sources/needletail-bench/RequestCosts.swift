@@ -12,6 +12,7 @@ struct RequestCosts {
     var diskBytes: Double
 
     private static let smallRows = 2_000
+    private static let largeShards = 2
     private static let seconds = 3.0
     private static let streams = 32
 
@@ -24,6 +25,8 @@ struct RequestCosts {
         let cluster = try NeedletailCluster.connect(local.endpoint)
         while try await cluster.operations.clusterStatus(deadline: .after(.seconds(20))).nodesAlive < 2 { try await Task.sleep(for: .milliseconds(20)) }
         let bytes = try await footprint(data, field, cluster)
+        let large = try await sample("footprint", queries, limit: limit, ef: ef, local, cluster)
+        _ = try await cluster.operations.deleteCollection("footprint", ignoreMissing: true, deadline: nil)
         var costs: [Int: Sample] = [:]
         for shards in [1, 2, 4] {
             let name = "calibrate-\(shards)"
@@ -33,8 +36,8 @@ struct RequestCosts {
         guard let one = costs[1], let two = costs[2], let four = costs[4] else { preconditionFailure("each was measured") }
         await cluster.close()
         let fit = RequestCostFit(
-            one: one.full, two: two.full, four: four.full, alone: one.alone, latency: one.latency, vectorsPerShard: Double(smallRows), underWay: streams,
-            cores: ProcessInfo.processInfo.activeProcessorCount)
+            one: one.full, two: two.full, four: four.full, large: .init(large.full, vectorsPerShard: Double(data.count / largeShards)), alone: one.alone,
+            latency: one.latency, vectorsPerShard: Double(smallRows), underWay: streams, cores: ProcessInfo.processInfo.activeProcessorCount)
         return RequestCosts(fit: fit, memoryBytes: bytes.memory, diskBytes: bytes.disk)
     }
 
@@ -85,21 +88,21 @@ struct RequestCosts {
             full: each(of: count, from: before, to: spent()), alone: each(of: latency.count, from: quiet, to: before), latency: Quantiles(of: latency))
     }
 
-    /// Bytes of a replica for each vector, once all is encoded and a checkpoint written.
+    /// Bytes of replicas for each vector, once all is encoded and checkpoints written.
     private static func footprint(_ data: VectorFile, _ field: VectorField, _ cluster: NeedletailCluster) async throws -> (memory: Double, disk: Double) {
         let rows = data.count
-        try await fill("footprint", data, rows: rows, field, shards: 1, cluster)
-        var last: ReplicaStatus?
+        try await fill("footprint", data, rows: rows, field, shards: largeShards, cluster)
+        var last = (memory: UInt64(0), disk: UInt64(0))
         var since = ContinuousClock.now
         // A checkpoint of what is idle follows within seconds; then the figures stand still.
         while since.duration(to: .now) < .seconds(5) {
             try await Task.sleep(for: .milliseconds(250))
-            let status = try await cluster.operations.shards(of: "footprint", deadline: nil).first?.replicas.first?.status
-            if status?.diskBytes != last?.diskBytes || status?.memoryBytes != last?.memoryBytes { (last, since) = (status, .now) }
+            let replicas = try await cluster.operations.shards(of: "footprint", deadline: nil).flatMap(\.replicas).compactMap(\.status)
+            let sizes = (memory: replicas.reduce(0) { $0 + $1.memoryBytes }, disk: replicas.reduce(0) { $0 + $1.diskBytes })
+            if sizes != last { (last, since) = (sizes, .now) }
         }
-        guard let last else { throw NeedletailError(.unavailable, "the worker does not say how large its replica is") }
-        _ = try await cluster.operations.deleteCollection("footprint", ignoreMissing: true, deadline: nil)
-        return (Double(last.memoryBytes) / Double(rows), Double(last.diskBytes) / Double(rows))
+        guard last.memory > 0, last.disk > 0 else { throw NeedletailError(.unavailable, "the workers do not say how large their replicas are") }
+        return (Double(last.memory) / Double(rows), Double(last.disk) / Double(rows))
     }
 
     private static func fill(

@@ -34,6 +34,21 @@ import Testing
         #expect(throws: NeedletailError.self) { try folder.begin(days: 10) }
     }
 
+    /// Also not one of an authority that has been replaced: its process still runs with it.
+    @Test func leavesCertificatesOfTheOtherKindAlone() throws {
+        try folder.begin(days: 10)
+        let node = CertificateAuthority.Subject(commonName: "shard-1", hosts: ["shard-1"], roles: .shard)
+        _ = try folder.issue("shard-1", node, by: CertificateFolder.nodes, days: 5)
+        _ = try folder.issue("alice", .init(commonName: "alice"), by: CertificateFolder.users, days: 5)
+        try folder.succeed(days: 10)
+        let kept = try [text("shard-1.pem"), text("shard-1.key"), text("alice.pem"), text("alice.key")]
+        #expect(throws: NeedletailError.self) { try folder.issue("shard-1", .init(commonName: "shard-1"), by: CertificateFolder.users, days: 5) }
+        #expect(throws: NeedletailError.self) { try folder.issue("alice", node, by: CertificateFolder.nodes, days: 5) }
+        #expect(try [text("shard-1.pem"), text("shard-1.key"), text("alice.pem"), text("alice.key")] == kept)
+        _ = try folder.issue("shard-1", node, by: CertificateFolder.nodes, days: 5)
+        #expect(try text("shard-1.pem") != kept[0])
+    }
+
     @Test func replacesAuthoritiesInTwoSteps() throws {
         try folder.begin(days: 10)
         let old = try text("authority.pem")

@@ -92,35 +92,44 @@ import Testing
     /// What is measured of one machine is explained by its own costs again: taken apart, they predict another layout.
     @Test func costsAreFoundFromWhatClustersTake() throws {
         var truth = MachineProfile.simple(walk: 15)
+        truth.walk.cost = GrowingCost(fitting: [(2000, 15), (200_000, 45)])
+        // As it was measured in one process.
+        let cheap = GrowingCost(fitting: [(2000, 15), (200_000, 30)])
         truth.rpc = .init(coordinator: 9, coordinatorNode: 12, worker: 11, workerShard: 4, client: 10, turn: 30, rest: 6)
-        func layout(_ groups: Int, _ shards: Int, replicas: Int = 1) -> ClusterSimulation.Layout {
+        func layout(_ groups: Int, _ shards: Int, replicas: Int = 1, vectors: Double = 2000) -> ClusterSimulation.Layout {
             var layout = ClusterSimulation.Layout(
-                groups: groups, replicas: replicas, shardsPerNode: shards, vectorsPerShard: 2000, coordinators: 1, cores: 2, roundTripMilliseconds: 0)
+                groups: groups, replicas: replicas, shardsPerNode: shards, vectorsPerShard: vectors, coordinators: 1, cores: 2, roundTripMilliseconds: 0)
             layout.isOneMachine = true
             return layout
         }
-        func spent(_ groups: Int, _ shards: Int, underWay: Int) throws -> (RequestCostFit.Spent, ClusterSimulation.Outcome) {
-            var simulation = try ClusterSimulation(layout(groups, shards), on: truth, seed: 5)
+        func spent(
+            _ groups: Int, _ shards: Int, underWay: Int, vectors: Double = 2000
+        ) throws -> (RequestCostFit.Spent, ClusterSimulation.Outcome) {
+            var simulation = try ClusterSimulation(layout(groups, shards, vectors: vectors), on: truth, seed: 5)
             let outcome = simulation.run(searches: 20_000, underWay: underWay)
             let (rpc, turns) = (truth.rpc, outcome.turns)
             return (
                 .init(
                     coordinator: rpc.coordinator + Double(groups) * rpc.coordinatorNode + turns.coordinators * rpc.turn,
-                    workers: Double(groups) * (rpc.worker + Double(shards) * (rpc.workerShard + 15)) + turns.workers * rpc.turn,
+                    workers: Double(groups) * (rpc.worker + Double(shards) * (rpc.workerShard + truth.walk.cost.microseconds(size: vectors)))
+                        + turns.workers * rpc.turn,
                     client: rpc.client + turns.client * rpc.turn), outcome
             )
         }
         let (alone, lonely) = try spent(1, 1, underWay: 1)
         let fit = RequestCostFit(
-            one: try spent(1, 1, underWay: 32).0, two: try spent(2, 1, underWay: 32).0, four: try spent(2, 2, underWay: 32).0, alone: alone,
+            one: try spent(1, 1, underWay: 32).0, two: try spent(2, 1, underWay: 32).0, four: try spent(2, 2, underWay: 32).0,
+            large: .init(try spent(2, 1, underWay: 32, vectors: 100_000).0, vectorsPerShard: 100_000), alone: alone,
             latency: Quantiles(constant: lonely.median * 1000), vectorsPerShard: 2000, underWay: 32, cores: 2)
         var blank = truth
         blank.rpc = .init()
+        blank.walk.cost = cheap
         let found = try fit.fitted(blank)
         #expect(abs(found.rpc.turn - 30) < 2 && abs(found.rpc.rest - 6) < 1)
+        #expect(abs(found.walk.cost.microseconds(size: 200_000) - 45) < 2)
         for (underWay, groups, replicas) in [(1, 2, 2), (32, 1, 2), (32, 4, 1)] {
             let rates = try [truth, found].map { profile in
-                var simulation = try ClusterSimulation(layout(groups, 2, replicas: replicas), on: profile, seed: 6)
+                var simulation = try ClusterSimulation(layout(groups, 2, replicas: replicas, vectors: 50_000), on: profile, seed: 6)
                 return simulation.run(searches: 20_000, underWay: underWay).rate
             }
             #expect(abs(rates[1] / rates[0] - 1) < 0.05, "\(underWay) under way, \(groups) groups: \(rates)")

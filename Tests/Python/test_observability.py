@@ -120,6 +120,9 @@ def test_probes_say_why(telling):
         assert probe(process, "healthz", "text/plain") == (200, "ok\n")
         assert json.loads(probe(process, "healthz")[1])["status"] == "ok"
         assert probe(process, "readyz", "text/plain") == (200, "ready\n")
+        for path in ["healthz", "readyz"]:
+            head = urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{process.admin_port}/{path}", method="HEAD"), timeout=10)
+            assert (head.status, head.read()) == (200, b""), "as some load balancers ask"
         assert json.loads(probe(process, "readyz")[1]) == {"ready": True, "reasons": []}
     gone = telling.workers[1]
     gone.kill()

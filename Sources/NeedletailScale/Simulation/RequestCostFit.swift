@@ -17,6 +17,13 @@ public struct RequestCostFit: Sendable {
         var sum: Double { coordinator + workers + client }
     }
 
+    public struct Large: Sendable {
+        public var spent: Spent
+        public var vectorsPerShard: Double
+
+        public init(_ spent: Spent, vectorsPerShard: Double) { (self.spent, self.vectorsPerShard) = (spent, vectorsPerShard) }
+    }
+
     /// One shard in one worker, one in each of two workers, and two in each of two.
     public var one: Spent
     public var two: Spent
@@ -24,15 +31,17 @@ public struct RequestCostFit: Sendable {
     /// Of one shard, when a search is alone; and how long it takes from end to end.
     public var alone: Spent
     public var latency: Quantiles
-    /// Of all three: vectors in a shard, and searches under way.
+    /// As `two`, of shards with more vectors.
+    public var large: Large
+    /// Of the other three: vectors in a shard. Searches under way in each.
     public var vectorsPerShard: Double
     public var underWay: Int
     public var cores: Int
 
     public init(
-        one: Spent, two: Spent, four: Spent, alone: Spent, latency: Quantiles, vectorsPerShard: Double, underWay: Int, cores: Int
+        one: Spent, two: Spent, four: Spent, large: Large, alone: Spent, latency: Quantiles, vectorsPerShard: Double, underWay: Int, cores: Int
     ) {
-        (self.one, self.two, self.four, self.alone, self.latency) = (one, two, four, alone, latency)
+        (self.one, self.two, self.four, self.large, self.alone, self.latency) = (one, two, four, large, alone, latency)
         (self.vectorsPerShard, self.underWay, self.cores) = (vectorsPerShard, underWay, cores)
     }
 
@@ -40,9 +49,10 @@ public struct RequestCostFit: Sendable {
     public func fitted(_ profile: MachineProfile) throws -> MachineProfile {
         var profile = profile
         profile.rpc = messages(one, two, four, turn: 0, walk: profile.walk)
+        let walk = profile.walk.cost
         for _ in 0..<Self.rounds {
-            func turns(_ groups: Int, _ shardsPerNode: Int, underWay: Int) throws -> ClusterSimulation.Turns {
-                try simulation(profile, groups: groups, shardsPerNode: shardsPerNode, searches: Self.searches, underWay: underWay).turns
+            func turns(_ groups: Int, _ shardsPerNode: Int, underWay: Int, vectors: Double? = nil) throws -> ClusterSimulation.Turns {
+                try simulation(profile, groups: groups, shardsPerNode: shardsPerNode, vectors: vectors, searches: Self.searches, underWay: underWay).turns
             }
             let turn = profile.rpc.turn
             func without(_ spent: Spent, _ turns: ClusterSimulation.Turns) -> Spent {
@@ -51,8 +61,13 @@ public struct RequestCostFit: Sendable {
                     client: spent.client - turn * turns.client)
             }
             let single = without(one, try turns(1, 1, underWay: underWay))
-            profile.rpc = messages(
-                single, without(two, try turns(2, 1, underWay: underWay)), without(four, try turns(2, 2, underWay: underWay)), turn: turn, walk: profile.walk)
+            let double = without(two, try turns(2, 1, underWay: underWay))
+            let broad = without(large.spent, try turns(2, 1, underWay: underWay, vectors: large.vectorsPerShard))
+            // In a cluster walks find less in the caches than in the process that measured them, the more so the larger the graph.
+            let growth = walk.microseconds(size: large.vectorsPerShard) - walk.microseconds(size: vectorsPerShard)
+            let factor = growth > 0 ? max(1, (broad.workers - double.workers) / 2 / growth) : 1
+            profile.walk.cost = walk.growing(factor, timesFrom: vectorsPerShard)
+            profile.rpc = messages(single, double, without(four, try turns(2, 2, underWay: underWay)), turn: turn, walk: profile.walk)
             let lonely = try turns(1, 1, underWay: 1)
             let found = max(0, alone.sum - single.sum) / (lonely.client + lonely.coordinators + lonely.workers)
             // Half of the way: more turns leave less for messages, and with shorter messages there are more turns.
@@ -75,10 +90,10 @@ public struct RequestCostFit: Sendable {
     private static let (rounds, searches) = (24, 4_000)
 
     private func simulation(
-        _ profile: MachineProfile, groups: Int, shardsPerNode: Int, searches: Int, underWay: Int
+        _ profile: MachineProfile, groups: Int, shardsPerNode: Int, vectors: Double? = nil, searches: Int, underWay: Int
     ) throws -> ClusterSimulation.Outcome {
         var layout = ClusterSimulation.Layout(
-            groups: groups, replicas: 1, shardsPerNode: shardsPerNode, vectorsPerShard: vectorsPerShard, coordinators: 1, cores: cores,
+            groups: groups, replicas: 1, shardsPerNode: shardsPerNode, vectorsPerShard: vectors ?? vectorsPerShard, coordinators: 1, cores: cores,
             roundTripMilliseconds: 0)
         layout.isOneMachine = true
         var simulation = try ClusterSimulation(layout, on: profile, seed: 1)
