@@ -111,7 +111,8 @@ extension Coordinator.State {
         let shards = collections.values.sorted { $0.spec.name < $1.spec.name }.flatMap { entry in
             entry.shards.filter { $0.replicas.contains(node) }.map { "shard \($0.number) of collection \(entry.spec.name)" }
         }
-        let moves = copy.operations.values.values.filter { !$0.step.hasEnded && ($0.from == node || $0.to == node) }.map { "operation \(Incarnation($0.id))" }
-        return shards + moves
+        let moves = copy.operations.values.values.filter { !$0.step.hasEnded && ($0.from == node || $0.to == node) }.map(\.id)
+        let resharded = reshardings.filter { !$0.step.hasEnded && $0.nodes.contains(node) }.map(\.id)
+        return shards + (moves + resharded).sorted().map { "operation \(Incarnation($0))" }
     }
 }

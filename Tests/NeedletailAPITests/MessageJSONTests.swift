@@ -60,7 +60,7 @@ private let python = ProcessInfo.processInfo.environment["NEEDLETAIL_PYTHON"]
         }
     }
 
-    @Test(.enabled(if: python != nil), .timeLimit(.minutes(5))) func agreesWithTheOtherImplementation() throws {
+    @Test(.enabled(if: python != nil), .watchedForHangs) func agreesWithTheOtherImplementation() throws {
         let seed = UInt32.random(in: .min ... .max)
         print("seed \(seed)")
         let folder = FileManager.default.temporaryDirectory.appendingPathComponent("needletail-json-\(UUID().uuidString)")

@@ -4,7 +4,7 @@ import NeedletailTestSupport
 import Testing
 
 /// What `make fuzz` once found, the seeds it starts from, and a few thousand mutations of both: no reader traps or hangs.
-@Suite(.serialized, .timeLimit(.minutes(2))) struct ReplayTests {
+@Suite(.serialized, .watchedForHangs) struct ReplayTests {
     private static let corpus = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .appendingPathComponent("Fuzz/Corpus")
 

@@ -6,7 +6,7 @@ import Synchronization
 import Testing
 
 /// What a replica does for backups: holding writes, being copied, being put together.
-@Suite(.timeLimit(.minutes(1))) struct BackupTests {
+@Suite(.watchedForHangs) struct BackupTests {
     private static func point(_ id: UInt64, _ generator: inout SeededGenerator) -> PointOperation {
         .upsert(
             Point(

@@ -23,7 +23,7 @@ private final class Refusal: Sendable {
 }
 
 /// A replica that takes to codes: its answers and scores stay those of the stored vectors, through writes, restarts and crashes.
-@Suite(.timeLimit(.minutes(2))) struct CodecReplicaTests {
+@Suite(.watchedForHangs) struct CodecReplicaTests {
     private static func spec(_ index: String = "lvq8") throws -> CollectionSpec {
         CollectionSpec(name: "test", fields: [VectorField(name: "a", dimensions: 24, metric: .l2, index: try IndexSpec(text: index))])
     }

@@ -6,7 +6,7 @@ import NeedletailTestSupport
 import Testing
 
 /// What becomes of a replica whose files are damaged.
-@Suite(.timeLimit(.minutes(1))) struct DamageTests {
+@Suite(.watchedForHangs) struct DamageTests {
     private static let node = NodeID(2)
 
     private static func assignment(inSync: Set<UInt64>, primary: UInt64) -> ReplicaAssignment {

@@ -92,7 +92,7 @@ private struct Pair {
     }
 }
 
-@Suite(.timeLimit(.minutes(2))) struct MergeTests {
+@Suite(.watchedForHangs) struct MergeTests {
     private static func operation(_ generator: inout SeededGenerator, ids: UInt64) -> PointOperation {
         let id = PointID.number(generator.next() % ids)
         switch generator.next() % 10 {

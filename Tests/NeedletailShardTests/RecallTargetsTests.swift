@@ -5,7 +5,7 @@ import NeedletailTestSupport
 import Testing
 
 /// When a replica calibrates, on which queries, and what it says meanwhile.
-@Suite(.timeLimit(.minutes(2))) struct RecallTargetsTests {
+@Suite(.watchedForHangs) struct RecallTargetsTests {
     private static let key = RecallTargets.Key(field: 0, limit: 10)
     private let targets = RecallTargets(fields: 1)
     private let now = ContinuousClock.now

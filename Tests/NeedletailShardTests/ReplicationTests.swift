@@ -18,7 +18,7 @@ private final class Witness: ReplicationObserver {
 }
 
 /// A replica as the machines of replication see it: its log, its gate, what it holds.
-@Suite(.timeLimit(.minutes(1))) struct ReplicationTests {
+@Suite(.watchedForHangs) struct ReplicationTests {
     private static func members(_ count: Int) -> [ReplicaAssignment.Member] {
         (1...count).map { .init(node: NodeID(UInt64($0)), address: "", isInSync: true) }
     }

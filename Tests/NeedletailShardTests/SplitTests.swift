@@ -5,7 +5,7 @@ import NeedletailTestSupport
 import Testing
 
 /// What a replica does while its shard is cut in two.
-@Suite(.timeLimit(.minutes(1))) struct SplitTests {
+@Suite(.watchedForHangs) struct SplitTests {
     private static func point(_ id: UInt64) -> PointOperation {
         .upsert(Point(id: .number(id), vectors: [FieldVector(field: 0, vector: DenseVector((0..<8).map { Float(id) + Float($0) }))]))
     }

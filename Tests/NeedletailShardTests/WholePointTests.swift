@@ -6,7 +6,7 @@ import Synchronization
 import Testing
 
 /// A point is read as one write left it, while it is written again and again.
-@Suite(.timeLimit(.minutes(2))) struct WholePointTests {
+@Suite(.watchedForHangs) struct WholePointTests {
     private final class End: Sendable {
         let isOver = Atomic<Bool>(false)
     }

@@ -1,9 +1,10 @@
 import NeedletailCore
 @testable import NeedletailShard
+import NeedletailTestSupport
 import Synchronization
 import Testing
 
-@Suite(.timeLimit(.minutes(1))) struct WorkerPoolTests {
+@Suite(.watchedForHangs) struct WorkerPoolTests {
     /// Runs `body` while the pool's one thread is at work until `body` has returned.
     private static func whileBusy(_ pool: WorkerPool, _ body: () throws -> Void) throws {
         let gate = Mutex(true)
