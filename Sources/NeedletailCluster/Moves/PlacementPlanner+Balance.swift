@@ -9,14 +9,14 @@ extension PlacementPlanner {
     /// What a node of weight 1 ought to hold.
     private struct Shares {
         var bytes: Double
-        /// nil: too little to count.
-        var work: Double?
+        var work: Double
+        /// What differences of work are compared with.
+        var workScale: Double { max(work, PlacementPlanner.leastWork) }
     }
 
     private func shares(_ members: [NodeID]) -> Shares {
         func mean(_ held: [NodeID: Double]) -> Double { members.reduce(0) { $0 + held[$1, default: 0] } / members.reduce(0) { $0 + weight($1) } }
-        let work = mean(work)
-        return Shares(bytes: mean(bytes), work: work >= Self.leastWork ? work : nil)
+        return Shares(bytes: mean(bytes), work: mean(work))
     }
 
     /// Moves replicas from nodes that hold more than their share to those that hold less. What brings the bytes nearer to their balance may not take the
@@ -28,8 +28,8 @@ extension PlacementPlanner {
         while true {
             if isUneven(members, mean: shares.bytes), let step = bestStep(members, shares) {
                 take(step, reason: account(step, "bytes", bytes, of: shares.bytes))
-            } else if let mean = shares.work, isUnevenlyBusy(members, mean: mean), let steps = bestRelief(members, shares, mean: mean) {
-                for step in steps { take(step, reason: account(steps[0], "work", work, of: mean)) }
+            } else if isUnevenlyBusy(members, shares), let steps = bestRelief(members, shares) {
+                for step in steps { take(step, reason: account(steps[0], "work", work, of: shares.work)) }
             } else {
                 return
             }
@@ -53,9 +53,9 @@ extension PlacementPlanner {
 
     private func business(_ node: NodeID) -> Double { work[node, default: 0] / weight(node) }
 
-    private func isUnevenlyBusy(_ members: [NodeID], mean: Double) -> Bool {
+    private func isUnevenlyBusy(_ members: [NodeID], _ shares: Shares) -> Bool {
         let business = members.map(business)
-        return (business.max() ?? 0) - (business.min() ?? 0) > mean * Self.workHysteresis
+        return (business.max() ?? 0) - (business.min() ?? 0) > shares.workScale * Self.workHysteresis
     }
 
     private struct Step {
@@ -96,10 +96,10 @@ extension PlacementPlanner {
     }
 
     /// From the busiest node on: the replica that brings it and any other nearest to their shares, or, when none does, two that change places.
-    private func bestRelief(_ members: [NodeID], _ shares: Shares, mean: Double) -> [Step]? {
+    private func bestRelief(_ members: [NodeID], _ shares: Shares) -> [Step]? {
         let sorted = members.sorted { (business($0), $0) < (business($1), $1) }
-        let idle = sorted.filter { business($0) < mean }
-        for from in sorted.reversed() where business(from) > mean {
+        let idle = sorted.filter { business($0) < shares.work }
+        for from in sorted.reversed() where business(from) > shares.work {
             var best: (gain: Double, steps: [Step])?
             for to in idle {
                 for index in shards.indices where isMovable(index, from: from, to: to) {
@@ -131,12 +131,12 @@ extension PlacementPlanner {
     /// How much nearer to their shares two nodes come when so much goes from one to the other, in squares relative to the mean; less than a
     /// thousandth does not count.
     private func gain(_ size: Double, _ busy: Double, from: NodeID, to: NodeID, _ shares: Shares) -> Double {
-        func gain(_ amount: Double, _ held: [NodeID: Double], _ mean: Double) -> Double {
+        func gain(_ amount: Double, _ held: [NodeID: Double], _ mean: Double, scale: Double) -> Double {
             let (surplus, deficit) = (held[from, default: 0] - mean * weight(from), mean * weight(to) - held[to, default: 0])
             func distance(_ surplus: Double, _ deficit: Double) -> Double { surplus * surplus / weight(from) + deficit * deficit / weight(to) }
-            return (distance(surplus, deficit) - distance(surplus - amount, deficit - amount)) / (mean * mean)
+            return (distance(surplus, deficit) - distance(surplus - amount, deficit - amount)) / (scale * scale)
         }
-        let gain = gain(size, bytes, shares.bytes) + (shares.work.map { gain(busy, work, $0) } ?? 0)
+        let gain = gain(size, bytes, shares.bytes, scale: shares.bytes) + gain(busy, work, shares.work, scale: shares.workScale)
         return gain > 1 / 1000 ? gain : 0
     }
 

@@ -12,8 +12,10 @@ public struct PlacementPlanner: Sendable {
     public static let hysteresis = 0.1
     /// The same for work, which changes with the hour.
     public static let workHysteresis = 0.3
-    /// Threads that a node of weight 1 keeps busy from which on work counts at all.
-    public static let leastWork = 0.1
+    /// Threads that a node of weight 1 keeps busy. Where there is less to do on average, differences count relative to this and not to the mean: little
+    /// work varies by much of itself, and is not worth a move. There is no work from which on it counts: moves for bytes and moves for work would undo
+    /// each other around it.
+    public static let leastWork = 0.6
     /// Share of a limit up to which a node is given replicas.
     static let fillLimit = 0.9
 

@@ -116,7 +116,7 @@ extension ClusterCommand {
             abstract: "Move all replicas off a node, and place none on it.",
             discussion: """
                 Then stop the worker, once `needletail cluster nodes` shows no replicas on it. Needs other nodes with room: as many as the collections have
-                replicas.
+                replicas. With --wait it is over when the moves are, too, so that the node can be forgotten when it is dead.
 
                 Example: needletail cluster drain 3f2a --wait 600
                 """)
@@ -129,14 +129,22 @@ extension ClusterCommand {
             try await options.withCluster { cluster in
                 let id = try NeedletailCommandLine.node(node, among: try await cluster.nodes(deadline: options.deadline))
                 var info = try await cluster.drain(id, isDrained: !undo, deadline: options.deadline)
+                var isEmpty = undo || wait == 0
                 let end = Deadline.after(.milliseconds(Int(wait * 1000)))
-                while !undo, info.replicas > 0, !end.isPast {
-                    try await Task.sleep(for: .milliseconds(500))
+                while !isEmpty, !end.isPast {
                     if let newer = try await cluster.nodes(deadline: options.deadline).first(where: { $0.id == id }) { info = newer }
+                    // In this order: a move is listed before its replica is gone.
+                    let operations = try await cluster.operations(deadline: options.deadline).operations
+                    isEmpty = info.replicas == 0 && operations.allSatisfy { $0.move.order.from != id || $0.hasEnded }
+                    if !isEmpty { try await Task.sleep(for: .milliseconds(500)) }
                 }
-                if options.json { return print(JSONWriter.text(info.json)) }
-                print(undo ? "node \(Incarnation(id)) takes replicas again" : "node \(Incarnation(id)) is drained, \(info.replicas) replicas are left on it")
-                if !undo, wait > 0, info.replicas > 0 { throw ExitCode.failure }
+                if options.json {
+                    print(JSONWriter.text(info.json))
+                } else {
+                    let state = undo ? "takes replicas again" : "is drained, \(info.replicas) replicas are left on it"
+                    print("node \(Incarnation(id)) \(state)")
+                }
+                if !isEmpty { throw ExitCode.failure }
             }
         }
     }
@@ -364,6 +372,11 @@ enum NeedletailCommandLine {
 extension Readable {
     /// 0 stands for none.
     static func limit(_ bytes: UInt64) -> String { bytes == 0 ? "?" : Readable.bytes(bytes) }
+}
+
+extension OperationInfo {
+    /// Whether nothing more comes of it.
+    fileprivate var hasEnded: Bool { ["done", "cancelled", "failed"].contains(step) }
 }
 
 extension NodeInfo {
