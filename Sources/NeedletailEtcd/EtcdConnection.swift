@@ -69,6 +69,7 @@ final class EtcdConnection: Sendable {
         // A member that hangs leaves time to ask another.
         let share = repetition == .safe ? time / 3 : time
         var (failures, renewals) = (0, 0)
+        var reason: NeedletailError?
         while true {
             let member = preferred
             do {
@@ -90,9 +91,11 @@ final class EtcdConnection: Sendable {
                 case .unanswered(let error), .notDone(let error):
                     failed(member)
                     failures += 1
+                    // The last attempt may have had no time left to come upon the reason again.
+                    if error.code != .deadlineExceeded { reason = error }
                     // A round of all members, then a pause.
                     let pause = Duration.milliseconds(failures % members.count == 0 ? 50 : 0)
-                    guard !isClosed, deadline.remaining > pause else { throw unavailable(error) }
+                    guard !isClosed, deadline.remaining > pause else { throw unavailable(reason ?? error) }
                     if pause > .zero { try await Task.sleep(for: pause) }
                 }
             }
