@@ -56,11 +56,9 @@ public struct CertificateFolder {
         guard !name.isEmpty, !name.contains("/"), !name.hasPrefix("."), name != Self.nodes, name != Self.users else {
             throw NeedletailError(.invalidArgument, "\"\(name)\" is no name for the files of a certificate")
         }
-        for other in [Self.nodes, Self.users] where other != authority {
-            guard try hasSigned(other, name) else { continue }
-            throw NeedletailError(
-                .alreadyExists,
-                "\(file(name, "pem").path) is the certificate of a \(other == Self.nodes ? "process" : "user"), which needs it; choose another name")
+        let (other, owner) = authority == Self.nodes ? (Self.users, "user") : (Self.nodes, "process")
+        if try hasSigned(other, name) {
+            throw NeedletailError(.alreadyExists, "\(file(name, "pem").path) is the certificate of a \(owner), which needs it; choose another name")
         }
         let signer = try CertificateAuthority(certificate: Self.first(try text(authority, "pem")), key: try text(authority, "key"))
         try write(try signer.issue(subject, days: days), name)

@@ -152,7 +152,6 @@ extension Coordinator.State {
 
     var readyShards: Int { shardCount - missingShards.count }
 
-    /// Shards without a replica that answers searches, and why.
     /// What keeps the whole coordinator from being ready.
     func reasonsAgainst(alone: Bool) -> [String] {
         var reasons: [String] = []
@@ -162,6 +161,7 @@ extension Coordinator.State {
         return reasons
     }
 
+    /// Shards without a replica that answers searches, and why.
     var missingShards: [(collection: String, number: UInt32, reason: String)] {
         let now = ContinuousClock.now
         return active.flatMap { entry in

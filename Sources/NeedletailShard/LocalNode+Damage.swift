@@ -37,7 +37,7 @@ extension LocalNode {
 
     var damagedDirectory: String { directory + "/damaged" }
 
-    func damagedPath(_ shard: ShardID) -> String { "\(damagedDirectory)/\(shard.incarnation)-\(shard.number)" }
+    func damagedPath(_ shard: ShardID) -> String { damagedDirectory + "/" + Self.folderName(shard) }
 
     /// What a damaged replica had promised binds the one in its place: the node has not become another one.
     func damagedPromise(_ shard: ShardID) -> [UInt8]? { try? resources.disk.readChecked(damagedPath(shard) + "/" + Replica.promiseName) }

@@ -28,7 +28,8 @@ public final class LocalNode: ShardOperations {
     }
 
     private var replicasDirectory: String { directory + "/replicas" }
-    func path(_ shard: ShardID) -> String { "\(replicasDirectory)/\(shard.incarnation)-\(shard.number)" }
+    static func folderName(_ shard: ShardID) -> String { "\(shard.incarnation)-\(shard.number)" }
+    func path(_ shard: ShardID) -> String { replicasDirectory + "/" + Self.folderName(shard) }
 
     /// Begins to load every replica found on disk and returns at once; they answer `unavailable` until they are ready.
     /// - Throws: what the disk says about the folder.
@@ -281,7 +282,7 @@ public final class LocalNode: ShardOperations {
             if case .ready(let replica) = hosted { await replica.close(discarding: false) }
             let (disk, from) = (resources.disk, path(shard))
             let folder = directory + "/orphaned"
-            let target = "\(folder)/\(shard.incarnation)-\(shard.number)"
+            let target = folder + "/" + Self.folderName(shard)
             try await resources.maintenancePool.run { _ in
                 try disk.createDirectory(folder)
                 try disk.renameDirectory(from, to: target)

@@ -17,6 +17,7 @@ public struct RequestCostFit: Sendable {
         var sum: Double { coordinator + workers + client }
     }
 
+    /// What a search takes where walks are longer, and find less in the caches.
     public struct Large: Sendable {
         public var spent: Spent
         public var vectorsPerShard: Double
