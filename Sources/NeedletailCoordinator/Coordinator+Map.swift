@@ -145,7 +145,7 @@ extension Coordinator {
         for try await news in metadata.watch(prefix: "", after: state.withLock { $0.copy.revision }) {
             switch news {
             case .changes(let changes, let revision):
-                for problem in state.withLock({ $0.copy.take(changes, revision: revision) }) { report(problem) }
+                for problem in state.withLock({ $0.take(changes, revision: revision) }) { report(problem) }
             case .compacted:
                 let snapshot = try await metadata.entries(prefix: "")
                 try state.withLock { try $0.copy.reset(to: snapshot) }
@@ -159,5 +159,23 @@ extension Coordinator {
         let patience = Deadline.after(.seconds(1))
         let end = deadline.map { min($0, patience) } ?? patience
         while !state.withLock({ isSo($0.copy) }), !end.isPast, !Task.isCancelled { try? await Task.sleep(for: .milliseconds(2)) }
+    }
+}
+
+extension Coordinator.State {
+    /// The leader shows a collection when each of its replicas has said that it serves, so those of one that is new here do, whether
+    /// or not their heartbeats have come to this coordinator yet.
+    fileprivate mutating func take(_ changes: [MetadataChange], revision: UInt64) -> [NeedletailError] {
+        let names = Set(changes.map(\.key).filter { $0.hasPrefix(MetadataCopy.collectionsPrefix) }.map { $0.dropFirst(MetadataCopy.collectionsPrefix.count) })
+        let before = names.map { (name: String($0), entry: copy.collections.values[String($0)]) }
+        let problems = copy.take(changes, revision: revision)
+        for (name, former) in before {
+            guard let entry = copy.collections.values[name], entry.state == .active else { continue }
+            if let former, former.incarnation == entry.incarnation, former.state == .active { continue }
+            for place in entry.shards {
+                for node in place.replicas { membership.serves(entry.shardID(place), epoch: place.epoch, on: node) }
+            }
+        }
+        return problems
     }
 }

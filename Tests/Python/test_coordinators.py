@@ -139,7 +139,10 @@ def cluster():
 def test_every_coordinator_serves(cluster):
     for number, door in enumerate(cluster.doors):
         door.create(f"c{number}")
-        # Where it was made it is there at once, elsewhere as soon as the news has come.
+        # Where it was made it is there and ready at once, elsewhere as soon as the news has come.
+        status = door.status()
+        assert status.shards_ready == status.shards_total, cluster.describe()
+        assert {one.state for shard in door.shards(f"c{number}") for one in shard.replicas} == {cluster_pb2.REPLICA_STATE_READY}
         door.write(f"c{number}", range(100))
         for other in cluster.doors:
             wait_for(lambda: succeeds(lambda: other.write(f"c{number}", range(100, 200))), f"c{number} at {other.address}", 5, cluster.describe)
