@@ -7,16 +7,16 @@ public struct LoadRun: Sendable {
     private let conductor: Conductor
 
     /// - Parameters:
-    ///   - agents: addresses of load processes; none: this process is the only one.
-    ///   - security: how to reach the cluster.
-    /// - Throws: `invalidArgument` for an address that is none.
+    ///   - agents: addresses of load processes, those with TLS as https://; none: this process is the only one.
+    ///   - security: how to reach the cluster, and load processes with TLS.
+    /// - Throws: `invalidArgument` for an address that is none, and for files that are no good.
     public init(
         _ scenario: Scenario, text: String, agents addresses: [String] = [], security: ClientSecurity = .init(),
         progress: @escaping @Sendable (Conductor.Progress) -> Void
     ) throws(NeedletailError) {
         self.scenario = scenario
         var agents: [any LoadAgent] = []
-        for address in addresses { agents.append(try RemoteAgent(address)) }
+        for address in addresses { agents.append(try RemoteAgent(address, security: security)) }
         conductor = Conductor(scenario, text: text, agents: agents.isEmpty ? [LocalAgent(security: security)] : agents, security: security, progress: progress)
     }
 

@@ -17,22 +17,43 @@ struct AgentCommand: AsyncParsableCommand {
               $ needletail-load run steady.yaml --agents 10.0.0.11:7480,10.0.0.12:7480
 
             Each opens the scenario's files of vectors on its own host, under the same paths. Whoever reaches the port can have it send load to any address: \
-            listen on a network of your own, and say so with --insecure. A cluster with TLS is reached with this process's own flags.
+            listen with TLS, which takes orders only from conductors with a certificate of --listen-authority, or on a network of your own, and say so with \
+            --insecure. The other TLS flags are for the way to the cluster.
+
+              host-a$ needletail-load agent --listen 10.0.0.11:7480 --listen-certificate load-a.pem --listen-key load-a.key --listen-authority client-authority.pem
+              $ needletail-load run steady.yaml --agents https://10.0.0.11:7480 --tls-authority authority.pem --tls-certificate me.pem --tls-key me.key
             """)
 
     @Option(help: "Address to listen on; port 0 takes any free one.") var listen = "127.0.0.1:7480"
-    @Flag(help: "Listen on other addresses than loopback: who reaches the port can have load sent to any address.") var insecure = false
+    @Option(help: ArgumentHelp("Listen with TLS, and show this certificate, in PEM.", valueName: "file")) var listenCertificate: String?
+    @Option(help: ArgumentHelp("The private key of that certificate.", valueName: "file")) var listenKey: String?
+    @Option(help: ArgumentHelp("The authority of conductors' certificates: who shows none of theirs is not served.", valueName: "file"))
+    var listenAuthority: String?
+    @Flag(help: "Listen on other addresses than loopback without TLS: who reaches the port can have load sent to any address.") var insecure = false
     @Option(help: "File to write the port to once it listens.") var portFile: String?
     @OptionGroup(title: "Access and encryption") var security: ClientSecurityFlags
 
     func run() async throws {
-        let server = try AgentServer(listen: listen, isInsecure: insecure, security: security.security) { StandardStreams.say("\($0)\n") }
+        let server = try AgentServer(listen: listen, isInsecure: insecure, files: try files(), security: security.security) {
+            StandardStreams.say("\($0)\n")
+        }
         let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm)
         let port = try await server.start()
         if let portFile { try "\(port)\n".write(toFile: portFile, atomically: true, encoding: .utf8) }
         StandardStreams.say("waiting for a conductor on port \(port)\n")
         for await _ in signals { break }
         await server.close()
+    }
+
+    /// nil: without TLS.
+    private func files() throws -> TLSFiles? {
+        let given = [listenCertificate, listenKey, listenAuthority].compactMap(\.self)
+        guard !given.isEmpty else { return nil }
+        guard given.count == 3 else {
+            throw NeedletailError(.invalidArgument, "--listen-certificate, --listen-key and --listen-authority go together; give all three, or none")
+        }
+        guard !insecure else { throw NeedletailError(.invalidArgument, "with --listen-certificate nothing is insecure; leave --insecure out") }
+        return try TLSFiles(prefix: "listen", certificate: listenCertificate, key: listenKey, authority: listenAuthority)
     }
 }
 

@@ -27,7 +27,10 @@ struct RunCommand: AsyncParsableCommand {
         name: .customLong("set"),
         help: ArgumentHelp("Replaces a value of the scenario, as phases[0].rate=500; repeat for more.", valueName: "path=value"))
     var overrides: [String] = []
-    @Option(help: ArgumentHelp("Load processes that send the requests, with commas between them; this one alone when left out.", valueName: "host:port,…"))
+    @Option(
+        help: ArgumentHelp(
+            "Load processes that send the requests, with commas between them, those with TLS as https://host:port; this one alone when left out.",
+            valueName: "host:port,…"))
     var agents: String?
     @OptionGroup(title: "Access and encryption") var security: ClientSecurityFlags
     @Flag(help: "Say nothing but the sentences of the result.") var quiet = false

@@ -1,5 +1,6 @@
 """TLS of connections out: to a real etcd, to a receiver of traces, and of the load program to a cluster."""
 
+import contextlib
 import json
 import re
 import subprocess
@@ -84,30 +85,65 @@ def test_traces_by_tls(tmp_path):
     assert refused.returncode == 1 and "https://" in refused.stderr, refused
 
 
-@pytest.mark.parametrize("with_agent", [False, True])
-def test_load_by_tls(tmp_path, with_agent):
+def write_scenario(folder, cluster):
+    scenario = folder / "scenario.yaml"
+    scenario.write_text(json.dumps({
+        "name": "encrypted", "target": {"endpoints": f"https://{cluster.coordinator.address}"}, "data": {"points": 500, "dimensions": 8, "queries": 10},
+        "phases": [{"name": "one", "seconds": 1, "rate": 50}]}))
+    return scenario
+
+
+def load(scenario, out, *words):
+    return subprocess.run([BINARIES / "needletail-load", "run", scenario, "--out", out, *words], capture_output=True, text=True, timeout=100)
+
+
+@contextlib.contextmanager
+def load_process(folder, *flags):
+    """The address of one that waits for a conductor."""
+    port_file = folder / "port"
+    agent = subprocess.Popen([BINARIES / "needletail-load", "agent", "--listen", "127.0.0.1:0", "--port-file", port_file, *flags])
+    try:
+        wait_for(lambda: port_file.exists() and port_file.read_text().endswith("\n"), "the load process listening")
+        yield f"127.0.0.1:{port_file.read_text().strip()}"
+    finally:
+        agent.terminate()
+        assert agent.wait(30) == 0
+
+
+@pytest.mark.parametrize("agent", ["none", "plain", "with TLS"])
+def test_load_by_tls(tmp_path, agent):
     security = Security(tmp_path / "tls")
     flags = ["--tls-authority", str(security.nodes.file), "--tls-certificate", str(security.user.file), "--tls-key", str(security.user.key_file)]
-    with Cluster(workers=1, security=security) as cluster:
-        scenario = tmp_path / "scenario.yaml"
-        scenario.write_text(json.dumps({
-            "name": "encrypted", "target": {"endpoints": f"https://{cluster.coordinator.address}"}, "data": {"points": 500, "dimensions": 8, "queries": 10},
-            "phases": [{"name": "one", "seconds": 1, "rate": 50}]}))
-        port_file, agent, words = tmp_path / "port", None, []
-        if with_agent:
-            agent = subprocess.Popen([BINARIES / "needletail-load", "agent", "--listen", "127.0.0.1:0", "--port-file", port_file, *flags])
-            wait_for(lambda: port_file.exists() and port_file.read_text(), "the load process listening")
-            words = ["--agents", f"127.0.0.1:{port_file.read_text().strip()}"]
-        try:
-            done = subprocess.run([BINARIES / "needletail-load", "run", scenario, "--out", tmp_path / "result", *words, *flags], capture_output=True, text=True,
-                                  timeout=100)
-            assert done.returncode == 0 and "none failed" in done.stdout, done
-            bare = subprocess.run([BINARIES / "needletail-load", "run", scenario, "--out", tmp_path / "bare"], capture_output=True, text=True, timeout=100)
-            assert bare.returncode == 1 and "none of the authorities" in bare.stderr, bare
-        finally:
-            if agent:
-                agent.terminate()
-                assert agent.wait(30) == 0
+    with Cluster(workers=1, security=security) as cluster, contextlib.ExitStack() as stack:
+        scenario, words = write_scenario(tmp_path, cluster), []
+        if agent == "plain":
+            words = ["--agents", stack.enter_context(load_process(tmp_path, *flags))]
+        if agent == "with TLS":
+            own = security.nodes.issue("load-a")
+            listen = ["--listen-certificate", own.file, "--listen-key", own.key_file, "--listen-authority", security.users.file]
+            address = stack.enter_context(load_process(tmp_path, *listen, *flags))
+            words = ["--agents", f"https://{address}"]
+        done = load(scenario, tmp_path / "result", *words, *flags)
+        assert done.returncode == 0 and "none failed" in done.stdout, done
+        bare = load(scenario, tmp_path / "bare")
+        assert bare.returncode == 1 and "none of the authorities" in bare.stderr, bare
+        if agent != "with TLS":
+            return
+        # It obeys nobody else: who has no certificate, one of another authority, or no TLS.
+        stranger = Authority(tmp_path / "elsewhere", "elsewhere").issue("alice", hosts=(), usages=("client",))
+        authority = ["--tls-authority", security.nodes.file]
+        shown = ["--tls-certificate", stranger.file, "--tls-key", stranger.key_file]
+        for others in [[*words, *authority], [*words, *authority, *shown], ["--agents", address, *flags]]:
+            refused = load(scenario, tmp_path / "refused", *others)
+            assert refused.returncode == 1 and f"the load process at {others[1]}: " in refused.stderr, refused
+
+
+@pytest.mark.parametrize("flags, words", [
+    (["--listen-key", "a.key"], "go together"), (["--listen-certificate", "a.pem", "--listen-key", "a.key", "--listen-authority", "b.pem"], "cannot be read"),
+    (["--insecure", "--listen-certificate", "a.pem", "--listen-key", "a.key", "--listen-authority", "b.pem"], "leave --insecure out")])
+def test_flags_of_a_load_process_that_do_not_go(flags, words):
+    refused = subprocess.run([BINARIES / "needletail-load", "agent", "--listen", "127.0.0.1:0", *flags], capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 1 and words in refused.stderr, refused
 
 
 def test_a_load_process_listens_for_others_only_when_told(tmp_path):

@@ -2,6 +2,7 @@ import NIOCore
 public import NeedletailClient
 public import NeedletailCore
 import NeedletailGRPC
+public import NeedletailHTTP2
 import Synchronization
 
 /// A load process that waits for a conductor's orders. It serves one conductor at a time: the next one's preparation takes the place of what
@@ -11,18 +12,22 @@ public final class AgentServer: Sendable {
     private let threads = TransportThreads(count: 1)
     private let desk: AgentDesk
 
-    /// - Throws: `invalidArgument` unless `address` is host:port, and this machine's own or `isInsecure`.
+    /// - Parameters:
+    ///   - files: the certificate to listen with, and who signs those of conductors, of whom none is served without; nil: no TLS.
+    ///   - security: how to reach the cluster.
+    /// - Throws: `invalidArgument` unless `address` is host:port, and this machine's own, with TLS or `isInsecure`, and for files that are no good.
     public init(
-        listen address: String, isInsecure: Bool, security: ClientSecurity, say: @escaping @Sendable (String) -> Void
+        listen address: String, isInsecure: Bool, files: TLSFiles?, security: ClientSecurity, say: @escaping @Sendable (String) -> Void
     ) throws(NeedletailError) {
         var configuration = GRPCServerConfiguration()
         (configuration.host, configuration.port) = try Endpoint.parse(address, defaultPort: AgentProtocol.defaultPort)
-        guard isInsecure || Endpoint.isLoopback(configuration.host) else {
+        guard files != nil || isInsecure || Endpoint.isLoopback(configuration.host) else {
             throw NeedletailError(
                 .invalidArgument,
-                "whoever reaches the port of a load process can have it send load: it listens on \(configuration.host) only with --insecure, on a network "
-                    + "of your own")
+                "whoever reaches the port of a load process can have it send load: it listens on \(configuration.host) only with --listen-certificate, "
+                    + "--listen-key and --listen-authority, or on a network of your own with --insecure")
         }
+        if let files { configuration.tls = .server(try TLSCredentials(files, uses: [.nodesPort]), .nodesPort) }
         desk = AgentDesk(security: security, say: say)
         server = GRPCServer(configuration: configuration, router: desk.router, group: threads.group)
     }

@@ -1,4 +1,5 @@
 import NIOCore
+import NeedletailClient
 import NeedletailCore
 import NeedletailGRPC
 
@@ -8,11 +9,17 @@ final class RemoteAgent: LoadAgent {
     private let threads = TransportThreads(count: 1)
     private let client: GRPCClient
 
-    /// - Throws: `invalidArgument` unless `address` is host:port.
-    init(_ address: String) throws(NeedletailError) {
-        let (host, port) = try Endpoint.parse(address, defaultPort: AgentProtocol.defaultPort)
+    /// - Parameters:
+    ///   - address: host:port, or https://host:port of one that listens with TLS.
+    ///   - security: whom to trust there, and what to show.
+    /// - Throws: `invalidArgument` for an address that is none, and for files that are no good.
+    init(_ address: String, security: ClientSecurity) throws(NeedletailError) {
+        let (bare, isEncrypted) = Endpoint.scheme(of: address)
+        let (host, port) = try Endpoint.parse(bare, defaultPort: AgentProtocol.defaultPort)
+        var configuration = GRPCClientConfiguration()
+        if isEncrypted == true { configuration.tls = try security.connection(to: address).tls }
         self.address = address
-        client = GRPCClient(host: host, port: port, group: threads.group)
+        client = GRPCClient(host: host, port: port, configuration: configuration, group: threads.group)
     }
 
     func prepare(_ order: PrepareOrder) async throws -> Prepared {
