@@ -241,7 +241,7 @@ let package = Package(
             name: "NeedletailLoadTests", dependencies: ["NeedletailLoad", "NeedletailSyntheticSets", "NeedletailCore"], swiftSettings: strict),
         .testTarget(
             name: "NeedletailAPITests",
-            dependencies: ["NeedletailAPI", "NeedletailCluster", "NeedletailGRPC", "NeedletailTestSupport", nio, nioPosix],
+            dependencies: ["NeedletailAPI", "NeedletailCluster", "NeedletailGRPC", "NeedletailHTTP2", "NeedletailTestSupport", nio, nioPosix],
             swiftSettings: strict),
         .testTarget(
             name: "NeedletailShardTests", dependencies: ["NeedletailShard", "NeedletailIndex", "NeedletailStorage", "NeedletailTestSupport"],

@@ -5,6 +5,8 @@
 public protocol ShardOperations: Sendable {
     func write(_ request: ShardWrite) async throws -> WriteReceipt
     func search(_ request: NodeSearchRequest) async throws -> NodeSearchResponse
+    /// What `search` gives for each, in their order: for short searches that come close together.
+    func searchEach(_ requests: [NodeSearchRequest]) async -> [Result<NodeSearchResponse, NeedletailError>]
     func get(_ request: ShardGet) async throws -> ShardPoints
     func scroll(_ request: ShardScroll) async throws -> ScrollPage
     /// - Parameter filter: only points that it admits.
@@ -25,6 +27,16 @@ public protocol ShardOperations: Sendable {
 }
 
 extension ShardOperations {
+    public func searchEach(_ requests: [NodeSearchRequest]) async -> [Result<NodeSearchResponse, NeedletailError>] {
+        var outcomes: [Result<NodeSearchResponse, NeedletailError>] = []
+        for request in requests {
+            do { outcomes.append(.success(try await search(request))) } catch {
+                outcomes.append(.failure(error as? NeedletailError ?? NeedletailError(.internal, "\(error)", cause: error)))
+            }
+        }
+        return outcomes
+    }
+
     public func count(_ shard: ShardID, condition: ReadCondition, deadline: Deadline?) async throws -> ShardCount {
         try await count(shard, within: nil, condition: condition, deadline: deadline)
     }

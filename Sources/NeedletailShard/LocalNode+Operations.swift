@@ -45,6 +45,35 @@ extension LocalNode {
         }
     }
 
+    /// Runs several searches in one job, so that a thread is woken once for them.
+    public func searchEach(_ requests: [NodeSearchRequest]) async -> [Result<NodeSearchResponse, NeedletailError>] {
+        guard !requests.isEmpty else { return [] }
+        var ready: [(request: NodeSearchRequest, refused: [ShardReport])] = []
+        for request in requests {
+            var request = request
+            let refused = await refuseUnmet(&request)
+            ready.append((request, refused))
+        }
+        let cancellation = Cancellation()
+        return await withTaskCancellationHandler { [ready] in
+            await withCheckedContinuation { continuation in
+                let outcomes = SearchOutcomes(ready.count) { continuation.resume(returning: $0) }
+                let searches = ready.enumerated().map { index, part in
+                    NodeSearch(part.request, refused: part.refused, node: self, cancellation) { outcomes.set($0.mapError(Self.wrap), at: index) }
+                }
+                let jobs = min(resources.searchPool.threadCount, (searches.count + Self.searchesPerJob - 1) / Self.searchesPerJob)
+                for job in 0..<jobs {
+                    NodeSearch.start(searches[searches.count * job / jobs..<searches.count * (job + 1) / jobs], on: resources.searchPool)
+                }
+            }
+        } onCancel: {
+            cancellation.isCancelled.store(true, ordering: .relaxed)
+        }
+    }
+
+    /// At least, while there are threads without any.
+    private static let searchesPerJob = 4
+
     /// Waits for replicas that have a condition to meet, and takes those out of the request that cannot.
     private func refuseUnmet(_ request: inout NodeSearchRequest) async -> [ShardReport] {
         guard request.conditions.contains(where: { !$0.isNone }) else { return [] }
@@ -66,6 +95,27 @@ extension LocalNode {
 /// Whether nobody waits for an answer any more: another replica was quicker, or the client has gone.
 private final class Cancellation: Sendable {
     let isCancelled = Atomic<Bool>(false)
+}
+
+/// Takes the outcomes of several searches, and passes them on when the last one has come.
+private final class SearchOutcomes: Sendable {
+    private let outcomes: Mutex<(found: [Result<NodeSearchResponse, NeedletailError>?], remaining: Int)>
+    private let completion: @Sendable ([Result<NodeSearchResponse, NeedletailError>]) -> Void
+
+    init(_ count: Int, completion: @escaping @Sendable ([Result<NodeSearchResponse, NeedletailError>]) -> Void) {
+        outcomes = Mutex((Array(repeating: nil, count: count), count))
+        self.completion = completion
+    }
+
+    /// Once for each index.
+    func set(_ outcome: Result<NodeSearchResponse, NeedletailError>, at index: Int) {
+        let all = outcomes.withLock { state in
+            state.found[index] = outcome
+            state.remaining -= 1
+            return state.remaining == 0 ? state.found : nil
+        }
+        if let all { completion(all.compactMap(\.self)) }
+    }
 }
 
 /// One search request on its way through the search pool.
@@ -128,6 +178,27 @@ private final class NodeSearch: Sendable {
                 state.withLock { $0.reports.append(ShardReport(shard: replica.assignment.shard, outcome: .failed(error), appliedSequence: 0)) }
                 shardDone()
             }
+        }
+    }
+
+    /// Several, one after the other in one job.
+    static func start(_ searches: ArraySlice<NodeSearch>, on pool: WorkerPool) {
+        // Those whose own deadline passes meanwhile notice it themselves.
+        let deadlines = searches.compactMap(\.request.deadline)
+        do throws(NeedletailError) {
+            try pool.submit(deadline: deadlines.count == searches.count ? deadlines.max() : nil) { scratch in
+                for search in searches { search.run(&scratch) }
+            }
+        } catch {
+            for search in searches { search.completion(.failure(error)) }
+        }
+    }
+
+    private func run(_ scratch: inout SearchScratch) {
+        if replicas.isEmpty { return finish() }
+        for replica in replicas {
+            run(replica, &scratch)
+            shardDone()
         }
     }
 

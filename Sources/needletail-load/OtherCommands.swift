@@ -34,26 +34,14 @@ struct AgentCommand: AsyncParsableCommand {
     @OptionGroup(title: "Access and encryption") var security: ClientSecurityFlags
 
     func run() async throws {
-        let server = try AgentServer(listen: listen, isInsecure: insecure, files: try files(), security: security.security) {
-            StandardStreams.say("\($0)\n")
-        }
+        let door = AgentDoor(address: listen, isInsecure: insecure, certificate: listenCertificate, key: listenKey, authority: listenAuthority)
+        let server = try AgentServer(door, security: security.security) { StandardStreams.say("\($0)\n") }
         let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm)
         let port = try await server.start()
         if let portFile { try "\(port)\n".write(toFile: portFile, atomically: true, encoding: .utf8) }
         StandardStreams.say("waiting for a conductor on port \(port)\n")
         for await _ in signals { break }
         await server.close()
-    }
-
-    /// nil: without TLS.
-    private func files() throws -> TLSFiles? {
-        let given = [listenCertificate, listenKey, listenAuthority].compactMap(\.self)
-        guard !given.isEmpty else { return nil }
-        guard given.count == 3 else {
-            throw NeedletailError(.invalidArgument, "--listen-certificate, --listen-key and --listen-authority go together; give all three, or none")
-        }
-        guard !insecure else { throw NeedletailError(.invalidArgument, "with --listen-certificate nothing is insecure; leave --insecure out") }
-        return try TLSFiles(prefix: "listen", certificate: listenCertificate, key: listenKey, authority: listenAuthority)
     }
 }
 

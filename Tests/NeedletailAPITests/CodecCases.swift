@@ -201,6 +201,21 @@ struct CodecCase: Sendable, CustomStringConvertible {
                 results: results, reports: generator.some(4) { $0.report() },
                 work: SearchWork(distances: generator.number(), hops: generator.number()), estimates: results.map { _ in generator.estimate() })
         },
+        CodecCase("internal search each", InternalMessages.searchEach) { generator in
+            generator.some(3) { generator in
+                NodeSearchRequest(shards: generator.some(3) { $0.shard() }, queries: generator.some(2) { $0.searchQuery() }, filter: generator.filter())
+            }
+        },
+        CodecCase("internal found each", InternalMessages.foundEach) { generator in
+            generator.some(3) { generator in
+                if generator.bool() { return .failure(generator.failure()) }
+                let results = generator.some(3) { $0.some(2) { $0.scored() } }
+                return .success(
+                    NodeSearchResponse(
+                        results: results, reports: generator.some(2) { $0.report() }, work: SearchWork(distances: generator.number(), hops: generator.number()),
+                        estimates: results.map { _ in generator.estimate() }))
+            }
+        },
         CodecCase("internal get", InternalMessages.get) { generator in
             ShardGet(shard: generator.shard(), ids: generator.some(5) { $0.id() }, parts: generator.parts(), condition: generator.condition(), filter: generator.filter())
         },

@@ -166,6 +166,10 @@ extension SeededGenerator {
         return report
     }
 
+    mutating func failure() -> NeedletailError {
+        NeedletailError(NeedletailError.Code.allCases[below(16)], text(), retryAfter: bool() ? nil : .nanoseconds(1 + Int64(below(1 << 40))))
+    }
+
     mutating func coverage() -> Coverage { Coverage(shards: some(4) { $0.report(public: true) }, session: bool() ? nil : session()) }
 
     mutating func replicaStatus(_ shard: ShardID, epoch: UInt64) -> ReplicaStatus {

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 
+import grpc
 import pytest
 from certificates import Authority, Security
 from harness import BINARIES, Cluster, Etcd, Process, wait_for
@@ -129,13 +130,19 @@ def test_load_by_tls(tmp_path, agent):
         assert bare.returncode == 1 and "none of the authorities" in bare.stderr, bare
         if agent != "with TLS":
             return
-        # It obeys nobody else: who has no certificate, one of another authority, or no TLS.
+        plain = load(scenario, tmp_path / "plain", "--agents", address, *flags)
+        assert plain.returncode == 1 and f"the load process at {address}: " in plain.stderr and "TLS" in plain.stderr, plain
+        # It obeys nobody else: who shows no certificate, or one of another authority.
         stranger = Authority(tmp_path / "elsewhere", "elsewhere").issue("alice", hosts=(), usages=("client",))
-        authority = ["--tls-authority", security.nodes.file]
-        shown = ["--tls-certificate", stranger.file, "--tls-key", stranger.key_file]
-        for others in [[*words, *authority], [*words, *authority, *shown], ["--agents", address, *flags]]:
-            refused = load(scenario, tmp_path / "refused", *others)
-            assert refused.returncode == 1 and f"the load process at {others[1]}: " in refused.stderr, refused
+        for pair, is_obeyed in [(security.user, True), (None, False), (stranger, False)]:
+            with grpc.secure_channel(address, security.credentials(pair)) as channel:
+                stop = channel.unary_unary("/needletail.load.v1.Agent/Stop")
+                if is_obeyed:
+                    assert stop(b"", timeout=20) == b""
+                    continue
+                with pytest.raises(grpc.RpcError) as refusal:
+                    stop(b"", timeout=20)
+                assert refusal.value.code() == grpc.StatusCode.UNAVAILABLE, refusal.value
 
 
 @pytest.mark.parametrize("flags, words", [

@@ -637,6 +637,186 @@ void   needletail__internal__v1__search_reply__free_unpacked
   assert(message->base.descriptor == &needletail__internal__v1__search_reply__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   needletail__internal__v1__search_each_request__init
+                     (Needletail__Internal__V1__SearchEachRequest         *message)
+{
+  static const Needletail__Internal__V1__SearchEachRequest init_value = NEEDLETAIL__INTERNAL__V1__SEARCH_EACH_REQUEST__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__search_each_request__get_packed_size
+                     (const Needletail__Internal__V1__SearchEachRequest *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__search_each_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__search_each_request__pack
+                     (const Needletail__Internal__V1__SearchEachRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__search_each_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__search_each_request__pack_to_buffer
+                     (const Needletail__Internal__V1__SearchEachRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__search_each_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__SearchEachRequest *
+       needletail__internal__v1__search_each_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__SearchEachRequest *)
+     protobuf_c_message_unpack (&needletail__internal__v1__search_each_request__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__search_each_request__free_unpacked
+                     (Needletail__Internal__V1__SearchEachRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__search_each_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__internal__v1__timed_search__init
+                     (Needletail__Internal__V1__TimedSearch         *message)
+{
+  static const Needletail__Internal__V1__TimedSearch init_value = NEEDLETAIL__INTERNAL__V1__TIMED_SEARCH__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__timed_search__get_packed_size
+                     (const Needletail__Internal__V1__TimedSearch *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__timed_search__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__timed_search__pack
+                     (const Needletail__Internal__V1__TimedSearch *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__timed_search__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__timed_search__pack_to_buffer
+                     (const Needletail__Internal__V1__TimedSearch *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__timed_search__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__TimedSearch *
+       needletail__internal__v1__timed_search__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__TimedSearch *)
+     protobuf_c_message_unpack (&needletail__internal__v1__timed_search__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__timed_search__free_unpacked
+                     (Needletail__Internal__V1__TimedSearch *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__timed_search__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__internal__v1__search_each_reply__init
+                     (Needletail__Internal__V1__SearchEachReply         *message)
+{
+  static const Needletail__Internal__V1__SearchEachReply init_value = NEEDLETAIL__INTERNAL__V1__SEARCH_EACH_REPLY__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__search_each_reply__get_packed_size
+                     (const Needletail__Internal__V1__SearchEachReply *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__search_each_reply__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__search_each_reply__pack
+                     (const Needletail__Internal__V1__SearchEachReply *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__search_each_reply__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__search_each_reply__pack_to_buffer
+                     (const Needletail__Internal__V1__SearchEachReply *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__search_each_reply__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__SearchEachReply *
+       needletail__internal__v1__search_each_reply__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__SearchEachReply *)
+     protobuf_c_message_unpack (&needletail__internal__v1__search_each_reply__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__search_each_reply__free_unpacked
+                     (Needletail__Internal__V1__SearchEachReply *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__search_each_reply__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   needletail__internal__v1__search_outcome__init
+                     (Needletail__Internal__V1__SearchOutcome         *message)
+{
+  static const Needletail__Internal__V1__SearchOutcome init_value = NEEDLETAIL__INTERNAL__V1__SEARCH_OUTCOME__INIT;
+  *message = init_value;
+}
+size_t needletail__internal__v1__search_outcome__get_packed_size
+                     (const Needletail__Internal__V1__SearchOutcome *message)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__search_outcome__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t needletail__internal__v1__search_outcome__pack
+                     (const Needletail__Internal__V1__SearchOutcome *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__search_outcome__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t needletail__internal__v1__search_outcome__pack_to_buffer
+                     (const Needletail__Internal__V1__SearchOutcome *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &needletail__internal__v1__search_outcome__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Needletail__Internal__V1__SearchOutcome *
+       needletail__internal__v1__search_outcome__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Needletail__Internal__V1__SearchOutcome *)
+     protobuf_c_message_unpack (&needletail__internal__v1__search_outcome__descriptor,
+                                allocator, len, data);
+}
+void   needletail__internal__v1__search_outcome__free_unpacked
+                     (Needletail__Internal__V1__SearchOutcome *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &needletail__internal__v1__search_outcome__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   needletail__internal__v1__get_request__init
                      (Needletail__Internal__V1__GetRequest         *message)
 {
@@ -4284,6 +4464,210 @@ const ProtobufCMessageDescriptor needletail__internal__v1__search_reply__descrip
   needletail__internal__v1__search_reply__field_indices_by_name,
   1,  needletail__internal__v1__search_reply__number_ranges,
   (ProtobufCMessageInit) needletail__internal__v1__search_reply__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__search_each_request__field_descriptors[1] =
+{
+  {
+    "searches",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Needletail__Internal__V1__SearchEachRequest, n_searches),
+    offsetof(Needletail__Internal__V1__SearchEachRequest, searches),
+    &needletail__internal__v1__timed_search__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__search_each_request__field_indices_by_name[] = {
+  0,   /* field[0] = searches */
+};
+static const ProtobufCIntRange needletail__internal__v1__search_each_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__search_each_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.SearchEachRequest",
+  "SearchEachRequest",
+  "Needletail__Internal__V1__SearchEachRequest",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__SearchEachRequest),
+  1,
+  needletail__internal__v1__search_each_request__field_descriptors,
+  needletail__internal__v1__search_each_request__field_indices_by_name,
+  1,  needletail__internal__v1__search_each_request__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__search_each_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__timed_search__field_descriptors[2] =
+{
+  {
+    "search",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__TimedSearch, search),
+    &needletail__internal__v1__search_request__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "remaining_nanoseconds",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__TimedSearch, remaining_nanoseconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__timed_search__field_indices_by_name[] = {
+  1,   /* field[1] = remaining_nanoseconds */
+  0,   /* field[0] = search */
+};
+static const ProtobufCIntRange needletail__internal__v1__timed_search__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__timed_search__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.TimedSearch",
+  "TimedSearch",
+  "Needletail__Internal__V1__TimedSearch",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__TimedSearch),
+  2,
+  needletail__internal__v1__timed_search__field_descriptors,
+  needletail__internal__v1__timed_search__field_indices_by_name,
+  1,  needletail__internal__v1__timed_search__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__timed_search__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__search_each_reply__field_descriptors[1] =
+{
+  {
+    "outcomes",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Needletail__Internal__V1__SearchEachReply, n_outcomes),
+    offsetof(Needletail__Internal__V1__SearchEachReply, outcomes),
+    &needletail__internal__v1__search_outcome__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__search_each_reply__field_indices_by_name[] = {
+  0,   /* field[0] = outcomes */
+};
+static const ProtobufCIntRange needletail__internal__v1__search_each_reply__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__search_each_reply__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.SearchEachReply",
+  "SearchEachReply",
+  "Needletail__Internal__V1__SearchEachReply",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__SearchEachReply),
+  1,
+  needletail__internal__v1__search_each_reply__field_descriptors,
+  needletail__internal__v1__search_each_reply__field_indices_by_name,
+  1,  needletail__internal__v1__search_each_reply__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__search_each_reply__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor needletail__internal__v1__search_outcome__field_descriptors[4] =
+{
+  {
+    "reply",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__SearchOutcome, reply),
+    &needletail__internal__v1__search_reply__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "error_code",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__SearchOutcome, error_code),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "error_message",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__SearchOutcome, error_message),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "retry_after_nanoseconds",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__SearchOutcome, retry_after_nanoseconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned needletail__internal__v1__search_outcome__field_indices_by_name[] = {
+  1,   /* field[1] = error_code */
+  2,   /* field[2] = error_message */
+  0,   /* field[0] = reply */
+  3,   /* field[3] = retry_after_nanoseconds */
+};
+static const ProtobufCIntRange needletail__internal__v1__search_outcome__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor needletail__internal__v1__search_outcome__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "needletail.internal.v1.SearchOutcome",
+  "SearchOutcome",
+  "Needletail__Internal__V1__SearchOutcome",
+  "needletail.internal.v1",
+  sizeof(Needletail__Internal__V1__SearchOutcome),
+  4,
+  needletail__internal__v1__search_outcome__field_descriptors,
+  needletail__internal__v1__search_outcome__field_indices_by_name,
+  1,  needletail__internal__v1__search_outcome__number_ranges,
+  (ProtobufCMessageInit) needletail__internal__v1__search_outcome__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor needletail__internal__v1__get_request__field_descriptors[6] =
@@ -8558,10 +8942,11 @@ const ProtobufCMessageDescriptor needletail__internal__v1__heartbeat_reply__desc
   (ProtobufCMessageInit) needletail__internal__v1__heartbeat_reply__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCMethodDescriptor needletail__internal__v1__shard_worker__method_descriptors[11] =
+static const ProtobufCMethodDescriptor needletail__internal__v1__shard_worker__method_descriptors[12] =
 {
   { "Write", &needletail__internal__v1__write_request__descriptor, &needletail__internal__v1__write_reply__descriptor },
   { "Search", &needletail__internal__v1__search_request__descriptor, &needletail__internal__v1__search_reply__descriptor },
+  { "SearchEach", &needletail__internal__v1__search_each_request__descriptor, &needletail__internal__v1__search_each_reply__descriptor },
   { "Get", &needletail__internal__v1__get_request__descriptor, &needletail__internal__v1__get_reply__descriptor },
   { "Scroll", &needletail__internal__v1__scroll_request__descriptor, &needletail__internal__v1__scroll_reply__descriptor },
   { "Count", &needletail__internal__v1__count_request__descriptor, &needletail__internal__v1__count_reply__descriptor },
@@ -8573,16 +8958,17 @@ static const ProtobufCMethodDescriptor needletail__internal__v1__shard_worker__m
   { "Train", &needletail__internal__v1__train_request__descriptor, &needletail__internal__v1__train_reply__descriptor },
 };
 const unsigned needletail__internal__v1__shard_worker__method_indices_by_name[] = {
-  4,        /* Count */
-  5,        /* CreateReplica */
-  7,        /* DropReplica */
-  2,        /* Get */
-  9,        /* Sample */
-  3,        /* Scroll */
+  5,        /* Count */
+  6,        /* CreateReplica */
+  8,        /* DropReplica */
+  3,        /* Get */
+  10,        /* Sample */
+  4,        /* Scroll */
   1,        /* Search */
-  8,        /* Status */
-  10,        /* Train */
-  6,        /* UpdateReplica */
+  2,        /* SearchEach */
+  9,        /* Status */
+  11,        /* Train */
+  7,        /* UpdateReplica */
   0         /* Write */
 };
 const ProtobufCServiceDescriptor needletail__internal__v1__shard_worker__descriptor =
@@ -8592,7 +8978,7 @@ const ProtobufCServiceDescriptor needletail__internal__v1__shard_worker__descrip
   "ShardWorker",
   "Needletail__Internal__V1__ShardWorker",
   "needletail.internal.v1",
-  11,
+  12,
   needletail__internal__v1__shard_worker__method_descriptors,
   needletail__internal__v1__shard_worker__method_indices_by_name
 };
@@ -8612,13 +8998,21 @@ void needletail__internal__v1__shard_worker__search(ProtobufCService *service,
   assert(service->descriptor == &needletail__internal__v1__shard_worker__descriptor);
   service->invoke(service, 1, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
+void needletail__internal__v1__shard_worker__search_each(ProtobufCService *service,
+                                                         const Needletail__Internal__V1__SearchEachRequest *input,
+                                                         Needletail__Internal__V1__SearchEachReply_Closure closure,
+                                                         void *closure_data)
+{
+  assert(service->descriptor == &needletail__internal__v1__shard_worker__descriptor);
+  service->invoke(service, 2, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
 void needletail__internal__v1__shard_worker__get(ProtobufCService *service,
                                                  const Needletail__Internal__V1__GetRequest *input,
                                                  Needletail__Internal__V1__GetReply_Closure closure,
                                                  void *closure_data)
 {
   assert(service->descriptor == &needletail__internal__v1__shard_worker__descriptor);
-  service->invoke(service, 2, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 3, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__internal__v1__shard_worker__scroll(ProtobufCService *service,
                                                     const Needletail__Internal__V1__ScrollRequest *input,
@@ -8626,7 +9020,7 @@ void needletail__internal__v1__shard_worker__scroll(ProtobufCService *service,
                                                     void *closure_data)
 {
   assert(service->descriptor == &needletail__internal__v1__shard_worker__descriptor);
-  service->invoke(service, 3, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 4, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__internal__v1__shard_worker__count(ProtobufCService *service,
                                                    const Needletail__Internal__V1__CountRequest *input,
@@ -8634,7 +9028,7 @@ void needletail__internal__v1__shard_worker__count(ProtobufCService *service,
                                                    void *closure_data)
 {
   assert(service->descriptor == &needletail__internal__v1__shard_worker__descriptor);
-  service->invoke(service, 4, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 5, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__internal__v1__shard_worker__create_replica(ProtobufCService *service,
                                                             const Needletail__Internal__V1__ReplicaAssignment *input,
@@ -8642,7 +9036,7 @@ void needletail__internal__v1__shard_worker__create_replica(ProtobufCService *se
                                                             void *closure_data)
 {
   assert(service->descriptor == &needletail__internal__v1__shard_worker__descriptor);
-  service->invoke(service, 5, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 6, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__internal__v1__shard_worker__update_replica(ProtobufCService *service,
                                                             const Needletail__Internal__V1__ReplicaAssignment *input,
@@ -8650,7 +9044,7 @@ void needletail__internal__v1__shard_worker__update_replica(ProtobufCService *se
                                                             void *closure_data)
 {
   assert(service->descriptor == &needletail__internal__v1__shard_worker__descriptor);
-  service->invoke(service, 6, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 7, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__internal__v1__shard_worker__drop_replica(ProtobufCService *service,
                                                           const Needletail__Internal__V1__ShardId *input,
@@ -8658,7 +9052,7 @@ void needletail__internal__v1__shard_worker__drop_replica(ProtobufCService *serv
                                                           void *closure_data)
 {
   assert(service->descriptor == &needletail__internal__v1__shard_worker__descriptor);
-  service->invoke(service, 7, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 8, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__internal__v1__shard_worker__status(ProtobufCService *service,
                                                     const Needletail__Internal__V1__Empty *input,
@@ -8666,7 +9060,7 @@ void needletail__internal__v1__shard_worker__status(ProtobufCService *service,
                                                     void *closure_data)
 {
   assert(service->descriptor == &needletail__internal__v1__shard_worker__descriptor);
-  service->invoke(service, 8, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 9, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__internal__v1__shard_worker__sample(ProtobufCService *service,
                                                     const Needletail__Internal__V1__SampleRequest *input,
@@ -8674,7 +9068,7 @@ void needletail__internal__v1__shard_worker__sample(ProtobufCService *service,
                                                     void *closure_data)
 {
   assert(service->descriptor == &needletail__internal__v1__shard_worker__descriptor);
-  service->invoke(service, 9, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 10, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__internal__v1__shard_worker__train(ProtobufCService *service,
                                                    const Needletail__Internal__V1__TrainRequest *input,
@@ -8682,7 +9076,7 @@ void needletail__internal__v1__shard_worker__train(ProtobufCService *service,
                                                    void *closure_data)
 {
   assert(service->descriptor == &needletail__internal__v1__shard_worker__descriptor);
-  service->invoke(service, 10, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+  service->invoke(service, 11, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void needletail__internal__v1__shard_worker__init (Needletail__Internal__V1__ShardWorker_Service *service,
                                                    Needletail__Internal__V1__ShardWorker_ServiceDestroy destroy)

@@ -4,71 +4,96 @@ public import NeedletailCore
 
 extension InternalMessages {
     public static let search = MessageCodec<NodeSearchRequest>(
-        expectedBytes: { request in 1024 + request.queries.reduce(0) { $0 + $1.vector.bytes.count + 128 } },
-        write: { request, arena throws(NeedletailError) in
-            let message = try arena.make(Needletail__Internal__V1__SearchRequest.self)
-            message.pointee.n_shards = request.shards.count
-            message.pointee.shards = try arena.list(request.shards, arena.shardID)
-            message.pointee.n_queries = request.queries.count
-            message.pointee.queries = try arena.list(request.queries, arena.searchQuery)
-            message.pointee.n_conditions = request.conditions.count
-            message.pointee.conditions = try arena.list(request.conditions) { condition throws(NeedletailError) in
-                let part = try arena.make(Needletail__Internal__V1__ReadCondition.self)
-                part.pointee.primary = condition.isPrimary ? 1 : 0
-                part.pointee.sequence = condition.sequence
-                return part
-            }
-            message.pointee.filter = try arena.bytes(request.filter?.encoded ?? [])
-            return message
-        },
-        read: { (message: UnsafePointer<Needletail__Internal__V1__SearchRequest>) throws(NeedletailError) in
-            let request = message.pointee
-            try limited(request.n_queries, Limits.queriesPerBatch, "queries")
-            guard request.n_conditions == 0 || request.n_conditions == request.n_shards else {
-                throw NeedletailError(.invalidArgument, "\(request.n_conditions) conditions cannot be those of \(request.n_shards) shards")
-            }
-            return NodeSearchRequest(
-                shards: try messages(request.shards, request.n_shards) { shard throws(NeedletailError) in
-                    ShardID(incarnation: Incarnation(shard.pointee.incarnation), number: shard.pointee.number)
-                },
-                queries: try messages(request.queries, request.n_queries) { query throws(NeedletailError) in try SearchQuery(query)
-                },
-                conditions: try messages(request.conditions, request.n_conditions) { ReadCondition($0.pointee) },
-                filter: try PayloadFilter(optional: request.filter))
-        })
+        expectedBytes: expectedBytes,
+        write: { request, arena throws(NeedletailError) in try arena.nodeSearch(request) },
+        read: { (message: UnsafePointer<Needletail__Internal__V1__SearchRequest>) throws(NeedletailError) in try NodeSearchRequest(message) })
 
     public static let found = MessageCodec<NodeSearchResponse>(
-        expectedBytes: { response in 1024 + response.results.reduce(0) { $0 + $1.count * 256 } },
-        write: { response, arena throws(NeedletailError) in
-            let message = try arena.make(Needletail__Internal__V1__SearchReply.self)
-            message.pointee.n_results = response.results.count
-            message.pointee.results = try arena.list(Array(response.results.enumerated())) { index, points throws(NeedletailError) in
-                let result = try arena.make(Needletail__Internal__V1__QueryResult.self)
-                result.pointee.n_points = points.count
-                result.pointee.points = try arena.list(points, arena.internalScored)
-                if response.estimates.indices.contains(index), let estimate = response.estimates[index] {
-                    result.pointee.recall = try arena.internalEstimate(estimate)
-                }
-                return result
+        expectedBytes: expectedBytes,
+        write: { response, arena throws(NeedletailError) in try arena.nodeResponse(response) },
+        read: { (message: UnsafePointer<Needletail__Internal__V1__SearchReply>) throws(NeedletailError) in try NodeSearchResponse(message) })
+
+    /// Each has its own deadline, so far away as it was when it was sent.
+    public static let searchEach = MessageCodec<[NodeSearchRequest]>(
+        expectedBytes: { requests in requests.reduce(1024) { $0 + expectedBytes($1) } },
+        write: { requests, arena throws(NeedletailError) in
+            let message = try arena.make(Needletail__Internal__V1__SearchEachRequest.self)
+            message.pointee.n_searches = requests.count
+            message.pointee.searches = try arena.list(requests) { request throws(NeedletailError) in
+                let timed = try arena.make(Needletail__Internal__V1__TimedSearch.self)
+                timed.pointee.search = try arena.nodeSearch(request)
+                // One that has passed has to stay one.
+                timed.pointee.remaining_nanoseconds = request.deadline.map { UInt64(max(1, $0.remaining.nanoseconds)) } ?? 0
+                return timed
             }
-            message.pointee.n_reports = response.reports.count
-            message.pointee.reports = try arena.list(response.reports, arena.report)
-            message.pointee.distances = response.work.distances
-            message.pointee.hops = response.work.hops
             return message
         },
-        read: { (message: UnsafePointer<Needletail__Internal__V1__SearchReply>) throws(NeedletailError) in
-            let reply = message.pointee
-            let results = try messages(reply.results, reply.n_results) { result throws(NeedletailError) in
-                try messages(result.pointee.points, result.pointee.n_points) { point throws(NeedletailError) in
-                    try ScoredPoint(point)
-                }
+        read: { (message: UnsafePointer<Needletail__Internal__V1__SearchEachRequest>) throws(NeedletailError) in
+            try limited(message.pointee.n_searches, Limits.queriesPerBatch, "searches")
+            return try messages(message.pointee.searches, message.pointee.n_searches) { timed throws(NeedletailError) in
+                var request = try NodeSearchRequest(try need(timed.pointee.search, "search"))
+                let remaining = timed.pointee.remaining_nanoseconds
+                if remaining > 0 { request.deadline = .after(.nanoseconds(Int64(clamping: remaining))) }
+                return request
             }
-            let estimates = try messages(reply.results, reply.n_results) { result in RecallEstimate(internal: result.pointee.recall) }
-            let reports = try messages(reply.reports, reply.n_reports) { report throws(NeedletailError) in try ShardReport(report) }
-            return NodeSearchResponse(
-                results: results, reports: reports, work: SearchWork(distances: reply.distances, hops: reply.hops), estimates: estimates)
         })
+
+    public static let foundEach = MessageCodec<[Result<NodeSearchResponse, NeedletailError>]>(
+        expectedBytes: { outcomes in outcomes.reduce(1024) { $0 + ((try? $1.get()).map(expectedBytes) ?? 0) } },
+        write: { outcomes, arena throws(NeedletailError) in
+            let message = try arena.make(Needletail__Internal__V1__SearchEachReply.self)
+            message.pointee.n_outcomes = outcomes.count
+            message.pointee.outcomes = try arena.list(outcomes, arena.searchOutcome)
+            return message
+        },
+        read: { (message: UnsafePointer<Needletail__Internal__V1__SearchEachReply>) throws(NeedletailError) in
+            try messages(message.pointee.outcomes, message.pointee.n_outcomes) { outcome throws(NeedletailError) in
+                if let reply = outcome.pointee.reply { return .success(try NodeSearchResponse(UnsafePointer(reply))) }
+                return .failure(NeedletailError(outcome.pointee))
+            }
+        })
+
+    private static func expectedBytes(_ request: NodeSearchRequest) -> Int { 1024 + request.queries.reduce(0) { $0 + $1.vector.bytes.count + 128 } }
+    private static func expectedBytes(_ response: NodeSearchResponse) -> Int { 1024 + response.results.reduce(0) { $0 + $1.count * 256 } }
+}
+
+extension NodeSearchRequest {
+    fileprivate init(_ message: UnsafePointer<Needletail__Internal__V1__SearchRequest>) throws(NeedletailError) {
+        let request = message.pointee
+        try limited(request.n_queries, Limits.queriesPerBatch, "queries")
+        guard request.n_conditions == 0 || request.n_conditions == request.n_shards else {
+            throw NeedletailError(.invalidArgument, "\(request.n_conditions) conditions cannot be those of \(request.n_shards) shards")
+        }
+        self.init(
+            shards: try messages(request.shards, request.n_shards) { shard throws(NeedletailError) in
+                ShardID(incarnation: Incarnation(shard.pointee.incarnation), number: shard.pointee.number)
+            },
+            queries: try messages(request.queries, request.n_queries) { query throws(NeedletailError) in try SearchQuery(query) },
+            conditions: try messages(request.conditions, request.n_conditions) { ReadCondition($0.pointee) },
+            filter: try PayloadFilter(optional: request.filter))
+    }
+}
+
+extension NodeSearchResponse {
+    fileprivate init(_ message: UnsafePointer<Needletail__Internal__V1__SearchReply>) throws(NeedletailError) {
+        let reply = message.pointee
+        let results = try messages(reply.results, reply.n_results) { result throws(NeedletailError) in
+            try messages(result.pointee.points, result.pointee.n_points) { point throws(NeedletailError) in try ScoredPoint(point) }
+        }
+        let estimates = try messages(reply.results, reply.n_results) { result in RecallEstimate(internal: result.pointee.recall) }
+        let reports = try messages(reply.reports, reply.n_reports) { report throws(NeedletailError) in try ShardReport(report) }
+        self.init(results: results, reports: reports, work: SearchWork(distances: reply.distances, hops: reply.hops), estimates: estimates)
+    }
+}
+
+extension NeedletailError {
+    /// A code that this version does not know is still a failure.
+    fileprivate init(_ outcome: Needletail__Internal__V1__SearchOutcome) {
+        let after = outcome.retry_after_nanoseconds
+        self.init(
+            Code(rawValue: Int(outcome.error_code)) ?? .unknown, string(outcome.error_message),
+            retryAfter: after > 0 ? .nanoseconds(Int64(clamping: after)) : nil)
+    }
 }
 
 extension SearchQuery {
@@ -125,6 +150,60 @@ extension ShardReport {
 }
 
 extension MessageArena {
+    fileprivate func nodeSearch(
+        _ request: NodeSearchRequest
+    ) throws(NeedletailError) -> UnsafeMutablePointer<Needletail__Internal__V1__SearchRequest> {
+        let message = try make(Needletail__Internal__V1__SearchRequest.self)
+        message.pointee.n_shards = request.shards.count
+        message.pointee.shards = try list(request.shards, shardID)
+        message.pointee.n_queries = request.queries.count
+        message.pointee.queries = try list(request.queries, searchQuery)
+        message.pointee.n_conditions = request.conditions.count
+        message.pointee.conditions = try list(request.conditions) { condition throws(NeedletailError) in
+            let part = try make(Needletail__Internal__V1__ReadCondition.self)
+            part.pointee.primary = condition.isPrimary ? 1 : 0
+            part.pointee.sequence = condition.sequence
+            return part
+        }
+        message.pointee.filter = try bytes(request.filter?.encoded ?? [])
+        return message
+    }
+
+    fileprivate func nodeResponse(
+        _ response: NodeSearchResponse
+    ) throws(NeedletailError) -> UnsafeMutablePointer<Needletail__Internal__V1__SearchReply> {
+        let message = try make(Needletail__Internal__V1__SearchReply.self)
+        message.pointee.n_results = response.results.count
+        message.pointee.results = try list(Array(response.results.enumerated())) { index, points throws(NeedletailError) in
+            let result = try make(Needletail__Internal__V1__QueryResult.self)
+            result.pointee.n_points = points.count
+            result.pointee.points = try list(points, internalScored)
+            if response.estimates.indices.contains(index), let estimate = response.estimates[index] {
+                result.pointee.recall = try internalEstimate(estimate)
+            }
+            return result
+        }
+        message.pointee.n_reports = response.reports.count
+        message.pointee.reports = try list(response.reports, report)
+        message.pointee.distances = response.work.distances
+        message.pointee.hops = response.work.hops
+        return message
+    }
+
+    fileprivate func searchOutcome(
+        _ outcome: Result<NodeSearchResponse, NeedletailError>
+    ) throws(NeedletailError) -> UnsafeMutablePointer<Needletail__Internal__V1__SearchOutcome> {
+        let message = try make(Needletail__Internal__V1__SearchOutcome.self)
+        switch outcome {
+        case .success(let response): message.pointee.reply = try nodeResponse(response)
+        case .failure(let error):
+            message.pointee.error_code = UInt32(error.code.rawValue)
+            message.pointee.error_message = try text(error.message.withoutNUL)
+            message.pointee.retry_after_nanoseconds = UInt64(clamping: error.retryAfter?.nanoseconds ?? 0)
+        }
+        return message
+    }
+
     fileprivate func searchQuery(_ query: SearchQuery) throws(NeedletailError) -> UnsafeMutablePointer<
         Needletail__Internal__V1__Query
     > {

@@ -65,6 +65,7 @@ public enum InternalMethods {
 
     public static let write = GRPCMethod(service: shardWorker, name: "Write")
     public static let search = GRPCMethod(service: shardWorker, name: "Search")
+    public static let searchEach = GRPCMethod(service: shardWorker, name: "SearchEach")
     public static let get = GRPCMethod(service: shardWorker, name: "Get")
     public static let scroll = GRPCMethod(service: shardWorker, name: "Scroll")
     public static let count = GRPCMethod(service: shardWorker, name: "Count")

@@ -15,10 +15,12 @@ public struct RemoteShardWorker: ShardOperations {
 
     private let client: GRPCClient
     private let timeouts: Timeouts
+    private let searches: SearchBundler
 
     public init(_ client: GRPCClient, timeouts: Timeouts = Timeouts()) {
         self.client = client
         self.timeouts = timeouts
+        searches = SearchBundler(client)
     }
 
     public func write(_ request: ShardWrite) async throws -> WriteReceipt {
@@ -26,10 +28,10 @@ public struct RemoteShardWorker: ShardOperations {
             InternalMethods.write, InternalMessages.write, request, InternalMessages.written, deadline: request.deadline)
     }
 
-    public func search(_ request: NodeSearchRequest) async throws -> NodeSearchResponse {
-        try await client.call(
-            InternalMethods.search, InternalMessages.search, request, InternalMessages.found, deadline: request.deadline)
-    }
+    public func search(_ request: NodeSearchRequest) async throws -> NodeSearchResponse { try await searches.search(request) }
+
+    /// In one call, with all at its end.
+    public func searchEach(_ requests: [NodeSearchRequest]) async -> [Result<NodeSearchResponse, NeedletailError>] { await searches.searchEach(requests) }
 
     public func get(_ request: ShardGet) async throws -> ShardPoints {
         try await client.call(

@@ -14,6 +14,9 @@ extension GRPCRouter {
             request.deadline = deadline
             return try await operations.search(request)
         }
+        serve(InternalMethods.searchEach, InternalMessages.searchEach, InternalMessages.foundEach) { requests, _ in
+            await operations.searchEach(requests)
+        }
         serve(InternalMethods.get, InternalMessages.get, InternalMessages.points) { request, deadline in
             var request = request
             request.deadline = deadline

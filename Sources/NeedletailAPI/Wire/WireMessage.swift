@@ -426,6 +426,18 @@ extension Needletail__Internal__V1__ShardReport: WireMessage {
 extension Needletail__Internal__V1__SearchReply: WireMessage {
     package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__search_reply__init(message) }
 }
+extension Needletail__Internal__V1__SearchEachRequest: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__search_each_request__init(message) }
+}
+extension Needletail__Internal__V1__TimedSearch: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__timed_search__init(message) }
+}
+extension Needletail__Internal__V1__SearchEachReply: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__search_each_reply__init(message) }
+}
+extension Needletail__Internal__V1__SearchOutcome: WireMessage {
+    package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__search_outcome__init(message) }
+}
 extension Needletail__Internal__V1__GetRequest: WireMessage {
     package static func initialise(_ message: UnsafeMutablePointer<Self>) { needletail__internal__v1__get_request__init(message) }
 }

@@ -2,8 +2,38 @@ import NIOCore
 public import NeedletailClient
 public import NeedletailCore
 import NeedletailGRPC
-public import NeedletailHTTP2
+import NeedletailHTTP2
 import Synchronization
+
+/// Where a load process waits for conductors, and who they have to be.
+public struct AgentDoor: Sendable {
+    /// host:port
+    public var address: String
+    /// Whether it may listen for others without TLS.
+    public var isInsecure: Bool
+    /// Files in PEM, all or none: what it shows, and who signs the certificates that conductors have to show.
+    public var certificate: String?
+    public var key: String?
+    public var authority: String?
+
+    public init(address: String, isInsecure: Bool = false, certificate: String? = nil, key: String? = nil, authority: String? = nil) {
+        (self.address, self.isInsecure, self.certificate, self.key, self.authority) = (address, isInsecure, certificate, key, authority)
+    }
+
+    /// nil: without.
+    fileprivate var tls: ConnectionTLS? {
+        get throws(NeedletailError) {
+            let given = [certificate, key, authority].compactMap(\.self)
+            guard !given.isEmpty else { return nil }
+            guard given.count == 3 else {
+                throw NeedletailError(.invalidArgument, "--listen-certificate, --listen-key and --listen-authority go together; give all three, or none")
+            }
+            guard !isInsecure else { throw NeedletailError(.invalidArgument, "with --listen-certificate nothing is insecure; leave --insecure out") }
+            let files = try TLSFiles(prefix: "listen", certificate: certificate, key: key, authority: authority)
+            return .server(try TLSCredentials(files, uses: [.nodesPort]), .nodesPort)
+        }
+    }
+}
 
 /// A load process that waits for a conductor's orders. It serves one conductor at a time: the next one's preparation takes the place of what
 /// was before, unless that is under way.
@@ -12,22 +42,18 @@ public final class AgentServer: Sendable {
     private let threads = TransportThreads(count: 1)
     private let desk: AgentDesk
 
-    /// - Parameters:
-    ///   - files: the certificate to listen with, and who signs those of conductors, of whom none is served without; nil: no TLS.
-    ///   - security: how to reach the cluster.
-    /// - Throws: `invalidArgument` unless `address` is host:port, and this machine's own, with TLS or `isInsecure`, and for files that are no good.
-    public init(
-        listen address: String, isInsecure: Bool, files: TLSFiles?, security: ClientSecurity, say: @escaping @Sendable (String) -> Void
-    ) throws(NeedletailError) {
+    /// - Parameter security: how to reach the cluster.
+    /// - Throws: `invalidArgument` for a door that cannot be, or that others than conductors could come in by.
+    public init(_ door: AgentDoor, security: ClientSecurity, say: @escaping @Sendable (String) -> Void) throws(NeedletailError) {
         var configuration = GRPCServerConfiguration()
-        (configuration.host, configuration.port) = try Endpoint.parse(address, defaultPort: AgentProtocol.defaultPort)
-        guard files != nil || isInsecure || Endpoint.isLoopback(configuration.host) else {
+        (configuration.host, configuration.port) = try Endpoint.parse(door.address, defaultPort: AgentProtocol.defaultPort)
+        configuration.tls = try door.tls
+        guard configuration.tls != nil || door.isInsecure || Endpoint.isLoopback(configuration.host) else {
             throw NeedletailError(
                 .invalidArgument,
                 "whoever reaches the port of a load process can have it send load: it listens on \(configuration.host) only with --listen-certificate, "
                     + "--listen-key and --listen-authority, or on a network of your own with --insecure")
         }
-        if let files { configuration.tls = .server(try TLSCredentials(files, uses: [.nodesPort]), .nodesPort) }
         desk = AgentDesk(security: security, say: say)
         server = GRPCServer(configuration: configuration, router: desk.router, group: threads.group)
     }

@@ -202,6 +202,7 @@ final class ReplicatedNode: ShardOperations, ReplicationOperations {
 
     func write(_ request: ShardWrite) async throws -> WriteReceipt { try await local.write(request) }
     func search(_ request: NodeSearchRequest) async throws -> NodeSearchResponse { try await local.search(request) }
+    func searchEach(_ requests: [NodeSearchRequest]) async -> [Result<NodeSearchResponse, NeedletailError>] { await local.searchEach(requests) }
     func get(_ request: ShardGet) async throws -> ShardPoints { try await local.get(request) }
     func scroll(_ request: ShardScroll) async throws -> ScrollPage { try await local.scroll(request) }
     func count(_ shard: ShardID, within filter: PayloadFilter?, condition: ReadCondition, deadline: Deadline?) async throws -> ShardCount {

@@ -29,6 +29,10 @@ typedef struct Needletail__Internal__V1__QueryResult Needletail__Internal__V1__Q
 typedef struct Needletail__Internal__V1__RecallEstimate Needletail__Internal__V1__RecallEstimate;
 typedef struct Needletail__Internal__V1__ShardReport Needletail__Internal__V1__ShardReport;
 typedef struct Needletail__Internal__V1__SearchReply Needletail__Internal__V1__SearchReply;
+typedef struct Needletail__Internal__V1__SearchEachRequest Needletail__Internal__V1__SearchEachRequest;
+typedef struct Needletail__Internal__V1__TimedSearch Needletail__Internal__V1__TimedSearch;
+typedef struct Needletail__Internal__V1__SearchEachReply Needletail__Internal__V1__SearchEachReply;
+typedef struct Needletail__Internal__V1__SearchOutcome Needletail__Internal__V1__SearchOutcome;
 typedef struct Needletail__Internal__V1__GetRequest Needletail__Internal__V1__GetRequest;
 typedef struct Needletail__Internal__V1__Stored Needletail__Internal__V1__Stored;
 typedef struct Needletail__Internal__V1__GetReply Needletail__Internal__V1__GetReply;
@@ -338,6 +342,67 @@ struct  Needletail__Internal__V1__SearchReply
 #define NEEDLETAIL__INTERNAL__V1__SEARCH_REPLY__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__search_reply__descriptor) \
     , 0,NULL, 0,NULL, 0, 0 }
+
+
+struct  Needletail__Internal__V1__SearchEachRequest
+{
+  ProtobufCMessage base;
+  size_t n_searches;
+  Needletail__Internal__V1__TimedSearch **searches;
+};
+#define NEEDLETAIL__INTERNAL__V1__SEARCH_EACH_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__search_each_request__descriptor) \
+    , 0,NULL }
+
+
+struct  Needletail__Internal__V1__TimedSearch
+{
+  ProtobufCMessage base;
+  Needletail__Internal__V1__SearchRequest *search;
+  /*
+   * Until its own deadline; 0: it has none.
+   */
+  uint64_t remaining_nanoseconds;
+};
+#define NEEDLETAIL__INTERNAL__V1__TIMED_SEARCH__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__timed_search__descriptor) \
+    , NULL, 0 }
+
+
+struct  Needletail__Internal__V1__SearchEachReply
+{
+  ProtobufCMessage base;
+  /*
+   * One a search, in their order.
+   */
+  size_t n_outcomes;
+  Needletail__Internal__V1__SearchOutcome **outcomes;
+};
+#define NEEDLETAIL__INTERNAL__V1__SEARCH_EACH_REPLY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__search_each_reply__descriptor) \
+    , 0,NULL }
+
+
+struct  Needletail__Internal__V1__SearchOutcome
+{
+  ProtobufCMessage base;
+  /*
+   * Absent when the search failed as a whole.
+   */
+  Needletail__Internal__V1__SearchReply *reply;
+  /*
+   * A gRPC status code then.
+   */
+  uint32_t error_code;
+  char *error_message;
+  /*
+   * When to try again; 0: not said.
+   */
+  uint64_t retry_after_nanoseconds;
+};
+#define NEEDLETAIL__INTERNAL__V1__SEARCH_OUTCOME__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__search_outcome__descriptor) \
+    , NULL, 0, (char *)protobuf_c_empty_string, 0 }
 
 
 struct  Needletail__Internal__V1__GetRequest
@@ -1610,6 +1675,82 @@ Needletail__Internal__V1__SearchReply *
 void   needletail__internal__v1__search_reply__free_unpacked
                      (Needletail__Internal__V1__SearchReply *message,
                       ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__SearchEachRequest methods */
+void   needletail__internal__v1__search_each_request__init
+                     (Needletail__Internal__V1__SearchEachRequest         *message);
+size_t needletail__internal__v1__search_each_request__get_packed_size
+                     (const Needletail__Internal__V1__SearchEachRequest   *message);
+size_t needletail__internal__v1__search_each_request__pack
+                     (const Needletail__Internal__V1__SearchEachRequest   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__search_each_request__pack_to_buffer
+                     (const Needletail__Internal__V1__SearchEachRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__SearchEachRequest *
+       needletail__internal__v1__search_each_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__search_each_request__free_unpacked
+                     (Needletail__Internal__V1__SearchEachRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__TimedSearch methods */
+void   needletail__internal__v1__timed_search__init
+                     (Needletail__Internal__V1__TimedSearch         *message);
+size_t needletail__internal__v1__timed_search__get_packed_size
+                     (const Needletail__Internal__V1__TimedSearch   *message);
+size_t needletail__internal__v1__timed_search__pack
+                     (const Needletail__Internal__V1__TimedSearch   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__timed_search__pack_to_buffer
+                     (const Needletail__Internal__V1__TimedSearch   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__TimedSearch *
+       needletail__internal__v1__timed_search__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__timed_search__free_unpacked
+                     (Needletail__Internal__V1__TimedSearch *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__SearchEachReply methods */
+void   needletail__internal__v1__search_each_reply__init
+                     (Needletail__Internal__V1__SearchEachReply         *message);
+size_t needletail__internal__v1__search_each_reply__get_packed_size
+                     (const Needletail__Internal__V1__SearchEachReply   *message);
+size_t needletail__internal__v1__search_each_reply__pack
+                     (const Needletail__Internal__V1__SearchEachReply   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__search_each_reply__pack_to_buffer
+                     (const Needletail__Internal__V1__SearchEachReply   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__SearchEachReply *
+       needletail__internal__v1__search_each_reply__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__search_each_reply__free_unpacked
+                     (Needletail__Internal__V1__SearchEachReply *message,
+                      ProtobufCAllocator *allocator);
+/* Needletail__Internal__V1__SearchOutcome methods */
+void   needletail__internal__v1__search_outcome__init
+                     (Needletail__Internal__V1__SearchOutcome         *message);
+size_t needletail__internal__v1__search_outcome__get_packed_size
+                     (const Needletail__Internal__V1__SearchOutcome   *message);
+size_t needletail__internal__v1__search_outcome__pack
+                     (const Needletail__Internal__V1__SearchOutcome   *message,
+                      uint8_t             *out);
+size_t needletail__internal__v1__search_outcome__pack_to_buffer
+                     (const Needletail__Internal__V1__SearchOutcome   *message,
+                      ProtobufCBuffer     *buffer);
+Needletail__Internal__V1__SearchOutcome *
+       needletail__internal__v1__search_outcome__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   needletail__internal__v1__search_outcome__free_unpacked
+                     (Needletail__Internal__V1__SearchOutcome *message,
+                      ProtobufCAllocator *allocator);
 /* Needletail__Internal__V1__GetRequest methods */
 void   needletail__internal__v1__get_request__init
                      (Needletail__Internal__V1__GetRequest         *message);
@@ -2737,6 +2878,18 @@ typedef void (*Needletail__Internal__V1__ShardReport_Closure)
 typedef void (*Needletail__Internal__V1__SearchReply_Closure)
                  (const Needletail__Internal__V1__SearchReply *message,
                   void *closure_data);
+typedef void (*Needletail__Internal__V1__SearchEachRequest_Closure)
+                 (const Needletail__Internal__V1__SearchEachRequest *message,
+                  void *closure_data);
+typedef void (*Needletail__Internal__V1__TimedSearch_Closure)
+                 (const Needletail__Internal__V1__TimedSearch *message,
+                  void *closure_data);
+typedef void (*Needletail__Internal__V1__SearchEachReply_Closure)
+                 (const Needletail__Internal__V1__SearchEachReply *message,
+                  void *closure_data);
+typedef void (*Needletail__Internal__V1__SearchOutcome_Closure)
+                 (const Needletail__Internal__V1__SearchOutcome *message,
+                  void *closure_data);
 typedef void (*Needletail__Internal__V1__GetRequest_Closure)
                  (const Needletail__Internal__V1__GetRequest *message,
                   void *closure_data);
@@ -2923,6 +3076,10 @@ struct Needletail__Internal__V1__ShardWorker_Service
                  const Needletail__Internal__V1__SearchRequest *input,
                  Needletail__Internal__V1__SearchReply_Closure closure,
                  void *closure_data);
+  void (*search_each)(Needletail__Internal__V1__ShardWorker_Service *service,
+                      const Needletail__Internal__V1__SearchEachRequest *input,
+                      Needletail__Internal__V1__SearchEachReply_Closure closure,
+                      void *closure_data);
   void (*get)(Needletail__Internal__V1__ShardWorker_Service *service,
               const Needletail__Internal__V1__GetRequest *input,
               Needletail__Internal__V1__GetReply_Closure closure,
@@ -2969,6 +3126,7 @@ void needletail__internal__v1__shard_worker__init (Needletail__Internal__V1__Sha
     { NEEDLETAIL__INTERNAL__V1__SHARD_WORKER__BASE_INIT,\
       function_prefix__ ## write,\
       function_prefix__ ## search,\
+      function_prefix__ ## search_each,\
       function_prefix__ ## get,\
       function_prefix__ ## scroll,\
       function_prefix__ ## count,\
@@ -2986,6 +3144,10 @@ void needletail__internal__v1__shard_worker__search(ProtobufCService *service,
                                                     const Needletail__Internal__V1__SearchRequest *input,
                                                     Needletail__Internal__V1__SearchReply_Closure closure,
                                                     void *closure_data);
+void needletail__internal__v1__shard_worker__search_each(ProtobufCService *service,
+                                                         const Needletail__Internal__V1__SearchEachRequest *input,
+                                                         Needletail__Internal__V1__SearchEachReply_Closure closure,
+                                                         void *closure_data);
 void needletail__internal__v1__shard_worker__get(ProtobufCService *service,
                                                  const Needletail__Internal__V1__GetRequest *input,
                                                  Needletail__Internal__V1__GetReply_Closure closure,
@@ -3228,6 +3390,10 @@ extern const ProtobufCMessageDescriptor needletail__internal__v1__query_result__
 extern const ProtobufCMessageDescriptor needletail__internal__v1__recall_estimate__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__shard_report__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__search_reply__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__search_each_request__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__timed_search__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__search_each_reply__descriptor;
+extern const ProtobufCMessageDescriptor needletail__internal__v1__search_outcome__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__get_request__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__stored__descriptor;
 extern const ProtobufCMessageDescriptor needletail__internal__v1__get_reply__descriptor;
