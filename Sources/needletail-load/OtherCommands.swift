@@ -20,7 +20,8 @@ struct AgentCommand: AsyncParsableCommand {
             listen with TLS, which takes orders only from conductors with a certificate of --listen-authority, or on a network of your own, and say so with \
             --insecure. The other TLS flags are for the way to the cluster.
 
-              host-a$ needletail-load agent --listen 10.0.0.11:7480 --listen-certificate load-a.pem --listen-key load-a.key --listen-authority client-authority.pem
+              host-a$ needletail-load agent --listen 10.0.0.11:7480 --listen-certificate load-a.pem --listen-key load-a.key \\
+                  --listen-authority client-authority.pem
               $ needletail-load run steady.yaml --agents https://10.0.0.11:7480 --tls-authority authority.pem --tls-certificate me.pem --tls-key me.key
             """)
 

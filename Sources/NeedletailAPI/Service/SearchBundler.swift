@@ -88,7 +88,7 @@ final class SearchBundler: Sendable {
         }
     }
 
-    /// On the event loop.
+    /// On the event loop, and in no request's context: they are of several.
     private func leave() {
         let all = state.withLock { state in
             defer { state.waiting.removeAll(keepingCapacity: true) }
@@ -97,8 +97,7 @@ final class SearchBundler: Sendable {
         for start in stride(from: 0, to: all.count, by: Self.most) {
             let some = all[start..<min(start + Self.most, all.count)]
             if some.count == 1 { some[start].end(.success(nil)) } else {
-                // In no task's context: they are of several requests.
-                Task.detached(executorPreference: LoopExecutor.on(client.eventLoop)) { await self.carry(some) }
+                Task(executorPreference: LoopExecutor.on(client.eventLoop)) { await self.carry(some) }
             }
         }
     }
