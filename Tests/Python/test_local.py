@@ -25,6 +25,13 @@ def endpoint(environment):
     return table(environment)[0]["coordinator-1"]["address"]
 
 
+def is_everywhere(environment):
+    """Whether every replica has applied all of the sample: a search asks any of them."""
+    shards = json.loads(run("needletail cluster shards --json", environment))
+    points = [{one["points"] for one in shard["replicas"]} for shard in shards]
+    return all(len(some) == 1 for some in points) and sum(map(sum, points)) == 5000
+
+
 def nearest(environment):
     shown = run("needletail search notes --id 42 --limit 3 --json", environment)
     return [json.loads(line)["id"] for line in shown.splitlines()]
@@ -46,6 +53,7 @@ def test_the_guide_to_one_machine(place):
     place["NEEDLETAIL_ENDPOINT"] = found["coordinator-1"]["address"]
     shown = run("\n".join(rest), place)
     assert "3 of 3 nodes alive, 3 of 3 shards ready" in shown and "leader" in shown, shown
+    wait_for(lambda: is_everywhere(place), "all replicas to have the points")
     answer = nearest(place)
 
     lines = fault.splitlines()
