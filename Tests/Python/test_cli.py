@@ -158,6 +158,31 @@ def test_a_refused_point_is_named_by_its_place_in_the_file(cli, name, tmp_path):
     assert "nan.npy, row 4321: point 4321: " in cli("import", name, "nan.npy", "--payload-jsonl", "payloads.jsonl", code=1)
 
 
+@pytest.mark.timeout(300)
+def test_what_was_written_is_seen_at_once(tmp_path):
+    """Backups have it on their disks before it is acknowledged, and in their indexes a little later."""
+    sample = ROOT / "Sources" / "needletail" / "Resources" / "sample" / "vectors.f16bin"
+    with Cluster(workers=2) as cluster:
+        def run(*words):
+            command = [BINARIES / "needletail", *map(str, words), "--endpoint", cluster.coordinator.address]
+            done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120)
+            assert done.returncode == 0, done
+            return done.stdout
+
+        for turn in range(3):
+            name = f"turn-{turn}"
+            run("collection", "create", name, "--field", "text:384:cosine", "--shards", 2, "--replicas", 2)
+            run("import", name, sample)
+            looks = [("export", name, "out.jsonl"), ("search", name, "--id", 4999, "--exact", "--json"), ("get", name, 4999), ("collection", "show", name)]
+            # Each has to be the first once.
+            for look in looks[turn:] + looks[:turn]:
+                shown = run(*look)
+                if look[0] == "export":
+                    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 5000
+                else:
+                    assert ("5000" if look[0] == "collection" else "4999") in shown, shown
+
+
 def test_collections_are_listed_while_a_worker_is_down():
     """Own processes, because one of them dies."""
     with Cluster(workers=2) as own:

@@ -15,13 +15,13 @@ struct ExportCommand: AsyncParsableCommand {
     func run() async throws {
         try await options.withCluster { cluster in
             let fields = try await cluster.collection(collection, deadline: options.deadline).spec.fields
-            let total = try await cluster.count(collection, read: ReadOptions(), deadline: options.deadline).count
+            let total = try await cluster.count(collection, read: .everything, deadline: options.deadline).count
             // A pipe or a device is written to as it is; nothing takes its place.
             let part = isStream ? file : file + ".part"
             let handle = try open(part)
             var progress = Progress(isShown: !options.json && file != "-")
             var rows = 0
-            let pages = PointsScroll(collection: collection, limit: 500, parts: PointParts(payload: true, vectors: true))
+            let pages = PointsScroll(collection: collection, limit: 500, parts: PointParts(payload: true, vectors: true), read: .everything)
             for try await page in try await cluster.points(ScrollStream(pages: pages)) {
                 var text = ""
                 for point in page {

@@ -9,6 +9,7 @@ struct GetCommand: AsyncParsableCommand {
     @Argument var collection: String
     @Argument(help: "Numbers or UUIDs.") var ids: [String]
     @Flag(help: "Print the vectors too.") var withVectors = false
+    @OptionGroup var readers: ReadFlags
     @OptionGroup var options: ClusterOptions
 
     func validate() throws {
@@ -23,7 +24,7 @@ struct GetCommand: AsyncParsableCommand {
             let answer = try await cluster.get(
                 PointsGet(
                     collection: collection, ids: ids.compactMap { PointID($0) },
-                    parts: PointParts(payload: true, vectors: withVectors),
+                    parts: PointParts(payload: true, vectors: withVectors), read: readers.read,
                     deadline: options.deadline))
             for point in answer.points {
                 print(try PointJSON.line(id: point.id, vectors: point.vectors, payload: point.payload, fields: fields))

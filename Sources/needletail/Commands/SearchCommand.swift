@@ -27,6 +27,7 @@ struct SearchCommand: AsyncParsableCommand {
     @Flag(help: "Print payloads.") var withPayload = false
     @Flag(help: "Print vectors.") var withVectors = false
     @Flag(help: "Answer also when shards are missing.") var allowPartial = false
+    @OptionGroup var readers: ReadFlags
     @OptionGroup var options: ClusterOptions
 
     func validate() throws {
@@ -50,7 +51,7 @@ struct SearchCommand: AsyncParsableCommand {
                 parts: PointParts(payload: withPayload, vectors: withVectors))
             let start = ContinuousClock.now
             let answer = try await cluster.search(
-                PointsSearch(collection: collection, queries: [query], allowPartial: allowPartial, deadline: options.deadline))
+                PointsSearch(collection: collection, queries: [query], allowPartial: allowPartial, read: readers.read, deadline: options.deadline))
             try show(answer, fields, took: start.duration(to: .now))
         }
     }
@@ -70,7 +71,7 @@ struct SearchCommand: AsyncParsableCommand {
         if let vectorFile { return try VectorFile(vectorFile).vector(row) }
         let wanted = PointID(id ?? "") ?? .number(0)
         let found = try await cluster.get(
-            PointsGet(collection: collection, ids: [wanted], parts: PointParts(vectors: true), deadline: options.deadline))
+            PointsGet(collection: collection, ids: [wanted], parts: PointParts(vectors: true), read: readers.read, deadline: options.deadline))
         guard let point = found.points.first else {
             throw NeedletailError(.notFound, "collection \(collection) has no point \(wanted); try another --id")
         }

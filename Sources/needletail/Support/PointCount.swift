@@ -11,7 +11,7 @@ enum PointCount: Sendable {
     /// - Throws: only when the coordinator itself does not answer.
     static func of(_ collection: String, _ cluster: RemoteCluster, deadline: @autoclosure () -> Deadline) async throws -> PointCount {
         do {
-            return .known(try await cluster.count(collection, read: ReadOptions(), deadline: deadline()).count)
+            return .known(try await cluster.count(collection, read: .everything, deadline: deadline()).count)
         } catch let error as NeedletailError where error.code == .notFound {
             return .gone
         } catch is NeedletailError {
