@@ -173,7 +173,7 @@ extension Coordinator.State {
             guard let entry = copy.collections.values[name], entry.state == .active else { continue }
             if let former, former.incarnation == entry.incarnation, former.state == .active { continue }
             for place in entry.shards {
-                for node in place.replicas { membership.serves(entry.shardID(place), epoch: place.epoch, on: node) }
+                for node in place.inSync { membership.serves(entry.shardID(place), epoch: place.epoch, on: node) }
             }
         }
         return problems

@@ -15,6 +15,10 @@ private final class Searcher: Sendable {
         /// Limits of the queries that came one by one, and of those that came together.
         var alone: [Int] = []
         var together: [[Int]] = []
+        /// By limit, how much time those that came together had left; none: as much as they like.
+        var remaining: [Int: Duration] = [:]
+        /// Calls that were cancelled.
+        var cancelled = 0
     }
 
     let state = Mutex(State())
@@ -30,11 +34,17 @@ private final class Searcher: Sendable {
             self.state.withLock { $0.alone.append(request.queries[0].limit) }
             return try InternalMessages.found.encode(self.answer(request))
         }
-        guard knowsBundles else { return }
         router.unary(InternalMethods.searchEach) { message, _ in
             let requests = try InternalMessages.searchEach.decode(message)
-            self.state.withLock { $0.together.append(requests.map(\.queries[0].limit)) }
-            try await eventually { self.state.withLock { !$0.isHeld } }
+            self.state.withLock { state in
+                state.together.append(requests.map(\.queries[0].limit))
+                for request in requests { state.remaining[request.queries[0].limit] = request.deadline?.remaining }
+            }
+            guard knowsBundles else { throw NeedletailError(.unimplemented, "there is no such method") }
+            do { try await eventually { self.state.withLock { !$0.isHeld } } } catch {
+                self.state.withLock { $0.cancelled += 1 }
+                throw error
+            }
             let outcomes: [Result<NodeSearchResponse, NeedletailError>] = requests.map { request in
                 request.queries[0].limit == Self.broken ? .failure(NeedletailError(.dataLoss, "broken", retryAfter: .seconds(3))) : .success(self.answer(request))
             }
@@ -115,6 +125,8 @@ private final class Searcher: Sendable {
                 #expect(found == limits)
             }
             #expect(searcher.state.withLock { $0.alone.sorted() } == [1] + Array(10..<60))
+            // It was tried once.
+            #expect(searcher.state.withLock { $0.together.joined().sorted() } == Array(10..<50))
         }
     }
 
@@ -133,17 +145,37 @@ private final class Searcher: Sendable {
         }
     }
 
+    @Test func aCallThatNobodyWaitsForEnds() async throws {
+        let searcher = Searcher()
+        searcher.state.withLock { $0.isHeld = true }
+        try await withWorker(searcher) { inOneTurn in
+            let searches = await inOneTurn([20, 21].map { Self.request($0) })
+            try await eventually { searcher.state.withLock { $0.together == [[20, 21]] } }
+            for search in searches { search.cancel() }
+            try await eventually { searcher.state.withLock { $0.cancelled == 1 } }
+        }
+    }
+
     @Test func theDeadlineOfOneIsNotThatOfOthers() async throws {
         let searcher = Searcher()
         searcher.state.withLock { $0.isHeld = true }
         try await withWorker(searcher) { inOneTurn in
-            let searches = await inOneTurn([Self.request(30, within: .milliseconds(200)), Self.request(31), Self.request(32, within: .seconds(300))])
+            defer { searcher.state.withLock { $0.isHeld = false } }
+            // Between 2^31 and 2^32 ns, that is 2.1 and 4.3 s; and two with none.
+            let searches = await inOneTurn([Self.request(30, within: .seconds(3)), Self.request(31, within: .milliseconds(4200)), Self.request(32), Self.request(33)])
             let error = await #expect(throws: NeedletailError.self) { try await searches[0].value }
             #expect(error?.code == .deadlineExceeded)
-            // The call ended with the earliest deadline; the others travelled again.
-            let others = try await Self.limits(Array(searches[1...]))
-            #expect(others == [31, 32])
+            // The call ended with the earlier deadline; the other travelled again.
+            let other = try await Self.limits([searches[1]])
+            #expect(other == [31])
+            let (together, remaining) = searcher.state.withLock { ($0.together, $0.remaining) }
+            #expect(together.sorted { $0[0] < $1[0] } == [[30, 31], [32, 33]])
+            #expect(remaining.keys.sorted() == [30, 31])
+            let (short, long) = (remaining[30] ?? .zero, remaining[31] ?? .zero)
+            #expect(short > .zero && short <= .seconds(3) && long - short > .seconds(1))
             searcher.state.withLock { $0.isHeld = false }
+            let patient = try await Self.limits(Array(searches[2...]))
+            #expect(patient == [32, 33])
         }
     }
 
@@ -158,12 +190,12 @@ private final class Searcher: Sendable {
             let filter = try PayloadFilter([.init(key: "k", values: [.integer(1)])])
             let requests = [
                 changed { $0.queries[0].exact = true }, changed { $0.queries[0].recallTarget = 0.9 }, changed { $0.queries[0].parts.payload = true },
-                changed { $0.queries += $0.queries }, changed { $0.queries[0].limit = 1000 }, changed { $0.filter = filter },
+                changed { $0.queries += $0.queries }, changed { $0.queries[0].limit = 1000 }, changed { $0.queries[0].ef = 200 }, changed { $0.filter = filter },
                 changed { $0.conditions = [ReadCondition(isPrimary: true)] }, changed { $0.deadline = .after(.milliseconds(40)) },
                 changed { $0.queries[0].vector = DenseVector([Float](repeating: 1, count: 10_000)) },
             ]
-            // The one with little time may be late: that is its own affair.
-            for search in await inOneTurn(requests) { _ = await search.result }
+            // Two of a kind would travel together. Those with little time may be late: that is their own affair.
+            for request in requests { for search in await inOneTurn([request, request]) { _ = await search.result } }
             #expect(searcher.state.withLock(\.together).isEmpty)
         }
         let slow = Searcher(searched: .milliseconds(1))

@@ -13,19 +13,22 @@ final class SearchBundler: Sendable {
     private struct State {
         /// Of this turn.
         var waiting: [Waiter] = []
-        /// Moving average of what a search takes on the worker's threads, in nanoseconds; nil before the first.
-        var averageTime: Double?
+        /// By collection, a moving average of what a search takes on the worker's threads, in nanoseconds.
+        var averageTimes: [Incarnation: Double] = [:]
         /// The worker is of a version that takes searches one by one only; it may be another one then.
         var plainUntil: ContinuousClock.Instant?
 
-        var mayBundle: Bool {
-            guard let averageTime, averageTime < SearchBundler.shortTime else { return false }
+        func mayBundle(_ request: NodeSearchRequest) -> Bool {
+            guard let average = request.life.flatMap({ averageTimes[$0] }), average < SearchBundler.shortTime else { return false }
             return plainUntil.map { $0 < .now } ?? true
         }
 
-        mutating func answered(_ response: NodeSearchResponse) {
-            let took = Double(response.reports.reduce(0) { $0 + $1.searched.nanoseconds })
-            averageTime = averageTime.map { $0 + SearchBundler.timeWeight * (took - $0) } ?? took
+        mutating func answered(_ request: NodeSearchRequest, _ response: NodeSearchResponse) {
+            let times = response.reports.compactMap { report -> Int64? in if case .failed = report.outcome { nil } else { report.searched.nanoseconds } }
+            guard let life = request.life, !times.isEmpty else { return }
+            let took = Double(times.reduce(0, +))
+            if averageTimes.count >= SearchBundler.mostCollections { averageTimes.removeAll() }
+            averageTimes[life] = averageTimes[life].map { $0 + SearchBundler.timeWeight * (took - $0) } ?? took
         }
     }
 
@@ -40,17 +43,20 @@ final class SearchBundler: Sendable {
     private static let shortTime = 100_000.0
     /// Share of a new time in the average.
     private static let timeWeight = 0.05
-    /// One that has less time left travels alone, so that its end is not that of others.
+    private static let mostCollections = 10_000
+    /// One that has less time left travels alone.
     private static let leastTime = Duration.milliseconds(50)
+    private static let greatestEf = 128
     private static let longestLimit = 100
     private static let longestVectorBytes = 32 << 10
     private static let plainTime = Duration.seconds(60)
 
     func search(_ request: NodeSearchRequest) async throws -> NodeSearchResponse {
+        guard Self.isPlain(request) else { return try await send(request) }
         // Spans are of calls: what is recorded travels alone.
-        if Self.isPlain(request), RequestScope.current?.span == nil, state.withLock(\.mayBundle), let response = try await together(request) { return response }
+        if RequestScope.current?.span == nil, state.withLock({ $0.mayBundle(request) }), let response = try await together(request) { return response }
         let response = try await send(request)
-        state.withLock { $0.answered(response) }
+        state.withLock { $0.answered(request, response) }
         return response
     }
 
@@ -64,7 +70,7 @@ final class SearchBundler: Sendable {
 
     private static func isPlain(_ request: NodeSearchRequest) -> Bool {
         guard request.filter == nil, request.conditions.isEmpty, request.queries.count == 1, let query = request.queries.first else { return false }
-        return !query.exact && query.recallTarget == nil && query.parts == PointParts() && query.limit <= longestLimit
+        return !query.exact && query.recallTarget == nil && query.parts == PointParts() && query.limit <= longestLimit && query.ef ?? 0 <= greatestEf
             && query.vector.bytes.count <= longestVectorBytes && request.deadline.map { $0.remaining >= leastTime } ?? true
     }
 
@@ -84,7 +90,7 @@ final class SearchBundler: Sendable {
                 if isFirst { client.eventLoop.execute { self.leave() } }
             }
         } onCancel: {
-            waiter.end(.failure(NeedletailError(.cancelled, "the search was cancelled")))
+            waiter.cancel()
         }
     }
 
@@ -94,24 +100,30 @@ final class SearchBundler: Sendable {
             defer { state.waiting.removeAll(keepingCapacity: true) }
             return state.waiting
         }
-        for start in stride(from: 0, to: all.count, by: Self.most) {
-            let some = all[start..<min(start + Self.most, all.count)]
-            if some.count == 1 { some[start].end(.success(nil)) } else {
-                Task(executorPreference: LoopExecutor.on(client.eventLoop)) { await self.carry(some) }
+        for like in Dictionary(grouping: all, by: \.timeClass).values {
+            for start in stride(from: 0, to: like.count, by: Self.most) {
+                let call = SharedCall()
+                // Some may have gone.
+                let waiters = like[start..<min(start + Self.most, like.count)].filter { $0.join(call) }
+                if waiters.count < 2 { waiters.first?.end(.success(nil)) } else {
+                    call.begin(waiters.count, Task(executorPreference: LoopExecutor.on(client.eventLoop)) { await self.carry(waiters) })
+                }
             }
         }
     }
 
-    private func carry(_ waiters: ArraySlice<Waiter>) async {
+    private func carry(_ waiters: [Waiter]) async {
         do throws(NeedletailError) {
             let outcomes = try await sendEach(waiters.map(\.request))
-            state.withLock { state in for case .success(let response) in outcomes { state.answered(response) } }
+            state.withLock { state in
+                for case (let waiter, .success(let response)) in zip(waiters, outcomes) { state.answered(waiter.request, response) }
+            }
             for (waiter, outcome) in zip(waiters, outcomes) { waiter.end(outcome.map(Optional.some)) }
         } catch {
             if error.code == .unimplemented { state.withLock { $0.plainUntil = .now + Self.plainTime } }
             for waiter in waiters {
                 // The end of the call means nothing to those who have time left.
-                let isEarly = error.code == .deadlineExceeded && waiter.request.deadline.map { $0.remaining >= Self.leastTime } ?? true
+                let isEarly = error.code == .deadlineExceeded && !(waiter.request.deadline?.isPast ?? false)
                 waiter.end(error.code == .unimplemented || isEarly ? .success(nil) : .failure(error))
             }
         }
@@ -138,38 +150,90 @@ final class SearchBundler: Sendable {
     }
 }
 
+extension NodeSearchRequest {
+    /// Of the collection that it is about.
+    fileprivate var life: Incarnation? { shards.first?.incarnation }
+}
+
+/// Several searches on their way in one call, which ends when nobody waits for it any more.
+private final class SharedCall: Sendable {
+    private struct State {
+        var waiters = Int.max
+        var gone = 0
+        var task: Task<Void, Never>?
+    }
+
+    private let state = Mutex(State())
+
+    func begin(_ waiters: Int, _ task: Task<Void, Never>) {
+        let isDeserted = state.withLock { state in
+            (state.waiters, state.task) = (waiters, task)
+            return state.gone >= waiters
+        }
+        if isDeserted { task.cancel() }
+    }
+
+    /// One of those who wait has gone.
+    func left() {
+        let deserted = state.withLock { state in
+            state.gone += 1
+            return state.gone == state.waiters ? state.task : nil
+        }
+        deserted?.cancel()
+    }
+}
+
 /// A search that waits for its call, or in one. It ends with an answer, an error, or with nothing: then it is to travel alone.
 private final class Waiter: Sendable {
     typealias Outcome = Result<NodeSearchResponse?, NeedletailError>
 
-    private enum State {
-        case new
-        case waiting(UnsafeContinuation<NodeSearchResponse?, any Error>)
-        case ended(Outcome)
+    private struct State {
+        var continuation: UnsafeContinuation<NodeSearchResponse?, any Error>?
+        var outcome: Outcome?
+        var call: SharedCall?
     }
 
     let request: NodeSearchRequest
-    private let state = Mutex(State.new)
+    /// Who has about as much time left, by a factor of two: a call ends with the earliest of its deadlines.
+    let timeClass: Int
+    private let state = Mutex(State())
 
-    init(_ request: NodeSearchRequest) { self.request = request }
+    init(_ request: NodeSearchRequest) {
+        self.request = request
+        timeClass = request.deadline.map { Int64.bitWidth - max(1, $0.remaining.nanoseconds).leadingZeroBitCount } ?? .max
+    }
 
     func begin(_ continuation: UnsafeContinuation<NodeSearchResponse?, any Error>) {
         let ended: Outcome? = state.withLock { state in
-            if case .ended(let outcome) = state { return outcome }
-            state = .waiting(continuation)
-            return nil
+            if state.outcome == nil { state.continuation = continuation }
+            return state.outcome
         }
         if let ended { Self.resume(continuation, ended) }
+    }
+
+    /// - Returns: false when it has ended, and is not to be carried.
+    func join(_ call: SharedCall) -> Bool {
+        state.withLock { state in
+            guard state.outcome == nil else { return false }
+            state.call = call
+            return true
+        }
     }
 
     /// Only the first time counts.
     func end(_ outcome: Outcome) {
         let continuation: UnsafeContinuation<NodeSearchResponse?, any Error>? = state.withLock { state in
-            if case .ended = state { return nil }
-            defer { state = .ended(outcome) }
-            return if case .waiting(let continuation) = state { continuation } else { nil }
+            guard state.outcome == nil else { return nil }
+            state.outcome = outcome
+            defer { state.continuation = nil }
+            return state.continuation
         }
         if let continuation { Self.resume(continuation, outcome) }
+    }
+
+    func cancel() {
+        end(.failure(NeedletailError(.cancelled, "the search was cancelled")))
+        state.withLock(\.call)?.left()
     }
 
     private static func resume(_ continuation: UnsafeContinuation<NodeSearchResponse?, any Error>, _ outcome: Outcome) {

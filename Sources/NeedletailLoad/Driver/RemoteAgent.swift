@@ -17,7 +17,12 @@ final class RemoteAgent: LoadAgent {
         let (bare, isEncrypted) = Endpoint.scheme(of: address)
         let (host, port) = try Endpoint.parse(bare, defaultPort: AgentProtocol.defaultPort)
         var configuration = GRPCClientConfiguration()
-        if isEncrypted == true { configuration.tls = try security.connection(to: address).tls }
+        if isEncrypted == true {
+            // That is the name in the cluster's certificate.
+            var security = security
+            security.serverName = nil
+            configuration.tls = try security.connection(to: address).tls
+        }
         self.address = address
         client = GRPCClient(host: host, port: port, configuration: configuration, group: threads.group)
     }
