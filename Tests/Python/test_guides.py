@@ -256,8 +256,11 @@ def test_what_an_older_copy_of_the_metadata_is_good_for(tmp_path):
             one.start()
         wait_for(lambda: list(tmp_path.glob(f"s*/data/orphaned/{later}-0")), "the later collection's replica to be set aside")
         wait_for(lambda: shows("3 of 3 nodes alive, 3 of 3 shards ready"), "searches")
-        assert re.search(r"^1 +42 ", run("needletail search notes --id 42 --limit 3", place), re.M)
-        run(f"needletail export notes {tmp_path}/notes.jsonl", place)
+        refused = subprocess.run([BINARIES / "needletail", "export", "notes", tmp_path / "notes.jsonl", "--timeout", "5"], env={**os.environ, **place},
+                                 capture_output=True, text=True, timeout=120)
+        assert refused.returncode == 1 and "--any-replica" in refused.stderr, refused
+        assert re.search(r"^1 +42 ", run("needletail search notes --id 42 --limit 3 --any-replica", place), re.M)
+        run(f"needletail export notes {tmp_path}/notes.jsonl --any-replica", place)
         assert sum(1 for _ in open(tmp_path / "notes.jsonl")) == 5000
         refused = subprocess.run([BINARIES / "needletail", "backup", "create", "notes", f"file://{tmp_path}/backups"], env={**os.environ, **place},
                                  capture_output=True, text=True, timeout=120)

@@ -10,18 +10,19 @@ struct ExportCommand: AsyncParsableCommand {
 
     @Argument var collection: String
     @Argument(help: "The file to write.") var file: String
+    @OptionGroup var readers: ReadFlags
     @OptionGroup var options: ClusterOptions
 
     func run() async throws {
         try await options.withCluster { cluster in
             let fields = try await cluster.collection(collection, deadline: options.deadline).spec.fields
-            let total = try await cluster.count(collection, read: .everything, deadline: options.deadline).count
+            let total = try await readers.reading { try await cluster.count(collection, read: readers.read, deadline: options.deadline).count }
             // A pipe or a device is written to as it is; nothing takes its place.
             let part = isStream ? file : file + ".part"
             let handle = try open(part)
             var progress = Progress(isShown: !options.json && file != "-")
             var rows = 0
-            let pages = PointsScroll(collection: collection, limit: 500, parts: PointParts(payload: true, vectors: true), read: .everything)
+            let pages = PointsScroll(collection: collection, limit: 500, parts: PointParts(payload: true, vectors: true), read: readers.read)
             for try await page in try await cluster.points(ScrollStream(pages: pages)) {
                 var text = ""
                 for point in page {

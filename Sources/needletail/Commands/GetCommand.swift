@@ -21,11 +21,12 @@ struct GetCommand: AsyncParsableCommand {
     func run() async throws {
         try await options.withCluster { cluster in
             let fields = try await cluster.collection(collection, deadline: options.deadline).spec.fields
-            let answer = try await cluster.get(
-                PointsGet(
-                    collection: collection, ids: ids.compactMap { PointID($0) },
-                    parts: PointParts(payload: true, vectors: withVectors), read: readers.read,
-                    deadline: options.deadline))
+            let answer = try await readers.reading {
+                try await cluster.get(
+                    PointsGet(
+                        collection: collection, ids: ids.compactMap { PointID($0) }, parts: PointParts(payload: true, vectors: withVectors),
+                        read: readers.read, deadline: options.deadline))
+            }
             for point in answer.points {
                 print(try PointJSON.line(id: point.id, vectors: point.vectors, payload: point.payload, fields: fields))
             }

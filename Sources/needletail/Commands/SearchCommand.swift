@@ -50,8 +50,10 @@ struct SearchCommand: AsyncParsableCommand {
                 field: field, vector: try await queryVector(cluster, fields), limit: limit, ef: ef, recallTarget: recall, exact: exact,
                 parts: PointParts(payload: withPayload, vectors: withVectors))
             let start = ContinuousClock.now
-            let answer = try await cluster.search(
-                PointsSearch(collection: collection, queries: [query], allowPartial: allowPartial, read: readers.read, deadline: options.deadline))
+            let answer = try await readers.reading {
+                try await cluster.search(
+                    PointsSearch(collection: collection, queries: [query], allowPartial: allowPartial, read: readers.read, deadline: options.deadline))
+            }
             try show(answer, fields, took: start.duration(to: .now))
         }
     }
@@ -70,8 +72,10 @@ struct SearchCommand: AsyncParsableCommand {
         }
         if let vectorFile { return try VectorFile(vectorFile).vector(row) }
         let wanted = PointID(id ?? "") ?? .number(0)
-        let found = try await cluster.get(
-            PointsGet(collection: collection, ids: [wanted], parts: PointParts(vectors: true), read: readers.read, deadline: options.deadline))
+        let found = try await readers.reading {
+            try await cluster.get(
+                PointsGet(collection: collection, ids: [wanted], parts: PointParts(vectors: true), read: readers.read, deadline: options.deadline))
+        }
         guard let point = found.points.first else {
             throw NeedletailError(.notFound, "collection \(collection) has no point \(wanted); try another --id")
         }

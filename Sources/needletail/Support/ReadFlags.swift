@@ -7,6 +7,16 @@ struct ReadFlags: ParsableArguments {
     var anyReplica = false
 
     var read: ReadOptions { anyReplica ? ReadOptions() : .everything }
+
+    /// Runs what reads so; when primaries do not answer, the error says what else could be done.
+    func reading<Value>(_ body: () async throws -> Value) async throws -> Value {
+        do { return try await body() } catch var error as NeedletailError {
+            if !anyReplica, [.unavailable, .aborted, .deadlineExceeded].contains(error.code) {
+                error.message += "; with --any-replica other replicas than the primaries may answer"
+            }
+            throw error
+        }
+    }
 }
 
 extension ReadOptions {
