@@ -1,4 +1,4 @@
-"""Searches a second of a coordinator and two workers, and what one costs each process, from one client and from 64: make bench-cost.
+"""Searches a second of a coordinator and two workers, and what one costs each process, from one client, eight and 64: make bench-cost.
 
 With NEEDLETAIL_BEFORE_BIN, a folder of older binaries, both take turns on clusters of their own. One JSON object a line.
 """
@@ -35,7 +35,7 @@ def main():
             harness.BINARIES = binaries
             clusters[arm] = stack.enter_context(harness.Cluster(2))
             load(clusters[arm], rows, 2, 1)
-        for clients in (1, 64):
+        for clients in (1, 8, 64):
             for turn in range(ROUNDS):
                 for arm, cluster in clusters.items():
                     parts = {"coordinator": [cluster.coordinator], "workers": cluster.workers}

@@ -30,9 +30,6 @@ public struct RemoteShardWorker: ShardOperations {
 
     public func search(_ request: NodeSearchRequest) async throws -> NodeSearchResponse { try await searches.search(request) }
 
-    /// In one call, with all at its end.
-    public func searchEach(_ requests: [NodeSearchRequest]) async -> [Result<NodeSearchResponse, NeedletailError>] { await searches.searchEach(requests) }
-
     public func get(_ request: ShardGet) async throws -> ShardPoints {
         try await client.call(
             InternalMethods.get, InternalMessages.get, request, InternalMessages.points, deadline: request.deadline)

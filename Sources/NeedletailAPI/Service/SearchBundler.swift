@@ -60,14 +60,6 @@ final class SearchBundler: Sendable {
         return response
     }
 
-    func searchEach(_ requests: [NodeSearchRequest]) async -> [Result<NodeSearchResponse, NeedletailError>] {
-        do {
-            return try await sendEach(requests)
-        } catch {
-            return requests.map { _ in .failure(error) }
-        }
-    }
-
     private static func isPlain(_ request: NodeSearchRequest) -> Bool {
         guard request.filter == nil, request.conditions.isEmpty, request.queries.count == 1, let query = request.queries.first else { return false }
         return !query.exact && query.recallTarget == nil && query.parts == PointParts() && query.limit <= longestLimit && query.ef ?? 0 <= greatestEf
