@@ -20,6 +20,8 @@ public final class LocalNode: ShardOperations {
     private let busy = Mutex<Set<ShardID>>([])
     private let freed = ChangeSignal()
     private let isSyncing = Atomic<Bool>(false)
+    /// A replica has been loaded, or could not be.
+    private let settled = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
     private let notes = Mutex<[String]>([])
 
     public init(directory: String, resources: NodeResources) {
@@ -99,6 +101,7 @@ public final class LocalNode: ShardOperations {
         // A replica dropped while it loaded is not taken back.
         replicas.withLock { if $0[shard] != nil { $0[shard] = outcome } }
         loaded.signal()
+        settled.continuation.yield()
     }
 
     static func wrap(_ error: any Error) -> NeedletailError {
@@ -323,22 +326,30 @@ public final class LocalNode: ShardOperations {
         for case .ready(let replica) in replicas.withLock({ Array($0.values) }) { replica.tick(now: now) }
     }
 
-    /// Called every few milliseconds: syncs the logs whose interval is over. Does nothing while the last call is still at work.
-    public func syncLogs() {
-        guard !isSyncing.exchange(true, ordering: .acquiringAndReleasing) else { return }
-        let due = replicas.withLock { Array($0.values) }.compactMap { hosted -> Replica? in
+    /// Until cancelled: syncs the logs whose interval is over. Rests while durability is by interval nowhere.
+    public func syncLogs() async {
+        for await _ in settled.stream {
+            while !Task.isCancelled, syncDueLogs() { try? await Task.sleep(for: .milliseconds(5)) }
+        }
+    }
+
+    /// Whether there are such. Does nothing while the last call is still at work.
+    private func syncDueLogs() -> Bool {
+        let logs = replicas.withLock { Array($0.values) }.compactMap { hosted -> Replica? in
             guard case .ready(let replica) = hosted, replica.assignment.collection.durability != .everyCommit else { return nil }
             return replica
         }
-        guard !due.isEmpty else { return isSyncing.store(false, ordering: .releasing) }
+        guard !logs.isEmpty else { return false }
+        guard !isSyncing.exchange(true, ordering: .acquiringAndReleasing) else { return true }
         do {
             try resources.syncPool.submit { [self] _ in
-                for replica in due { replica.syncIfDue(now: .now) }
+                for replica in logs { replica.syncIfDue(now: .now) }
                 isSyncing.store(false, ordering: .releasing)
             }
         } catch {
             isSyncing.store(false, ordering: .releasing)
         }
+        return true
     }
 
     /// Asks every replica that has changed for a checkpoint; returns at once.

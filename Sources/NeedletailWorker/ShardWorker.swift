@@ -244,10 +244,7 @@ public final class ShardWorker: Service {
                 return nil
             }
             group.addTask {
-                while !Task.isCancelled {
-                    node.syncLogs()
-                    try? await Task.sleep(for: .milliseconds(5))
-                }
+                await node.syncLogs()
                 return nil
             }
             group.addTask {

@@ -273,6 +273,28 @@ import Testing
         await shard.node.close()
     }
 
+    /// The clock begins with the first collection that wants it, however long there was none.
+    @Test func logsAreSyncedWhenTheirIntervalIsOver() async throws {
+        let shard = try await TestShard.open(TemporaryDirectory())
+        let clock = Task { await shard.node.syncLogs() }
+        var spec = TestShard.spec()
+        for milliseconds in [60_000, 1] {
+            spec.durability = .interval(milliseconds: milliseconds)
+            let assignment = ReplicaAssignment(shard: TestShard.id, range: HashRange(first: 0, last: .max), epoch: 1, collection: spec)
+            try await shard.node.createReplica(assignment, deadline: nil)
+            let end = { try shard.node.hosted(TestShard.id).logEnd }
+            let sequence = try await shard.write([.upsert(Point(id: .number(1), vectors: []))]).sequence
+            if milliseconds == 1 {
+                try await eventually { try end().durable >= sequence }
+            } else {
+                #expect(try end().durable < sequence)
+            }
+        }
+        clock.cancel()
+        await clock.value
+        await shard.node.close()
+    }
+
     /// Its checkpoint has a sequence and no slots.
     @Test func whatWasWrittenToAndStayedEmptyOpensAgain() async throws {
         let directory = TemporaryDirectory()
