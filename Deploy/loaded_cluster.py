@@ -4,6 +4,7 @@ import os
 import pathlib
 import re
 import resource
+import statistics
 import subprocess
 import sys
 import time
@@ -45,9 +46,14 @@ def load(cluster, rows, shards, replicas):
     time.sleep(10)
 
 
-def ask(cluster, folder, base, query, ef, seconds, rate=None, workers=32):
-    """Searches answered, their p50 and p99 in ms, and the load tester's processor time in s."""
+def ask(cluster, folder, base, query, ef, seconds, rate=None, workers=32, phases=1):
+    """Searches answered, their p50 and p99 in ms, and the load tester's processor time in s. Of several phases the median, and the time of all."""
     arrivals = f"rate: {rate}" if rate else f"arrivals: closed\n    workers: {workers}"
+    phase = f"""
+    search: {{ef: {ef}}}
+    {arrivals}
+    seconds: {seconds}
+"""
     scenario = folder / "scenario.yaml"
     scenario.write_text(f"""name: check
 target: {{endpoints: ["{cluster.coordinator.address}"]}}
@@ -55,17 +61,15 @@ client: {{connections: 2}}
 data: {{base: {os.path.abspath(base)}, query: {os.path.abspath(query)}, queries: 1000}}
 collection: {{name: b, create: false, load: false}}
 phases:
-  - name: check
-    search: {{ef: {ef}}}
-    {arrivals}
-    seconds: {seconds}
-""")
+""" + "".join(f"  - name: check {number}{phase}" for number in range(phases)))
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [str(BINARIES / "needletail-load"), "run", str(scenario), "--out", str(folder / "result")]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    found = re.search(r"([\d,]+) searches.*none failed; p50 ([\d.]+) (µs|ms|s), p99 ([\d.]+) (µs|ms|s)", shown)
-    assert found, shown
+    found = re.findall(r"([\d,]+) searches.*none failed; p50 ([\d.]+) (µs|ms|s), p99 ([\d.]+) (µs|ms|s)", shown)
+    assert len(found) == phases, shown
     unit = {"µs": 0.001, "ms": 1, "s": 1000}
     processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return int(found[1].replace(",", "")), float(found[2]) * unit[found[3]], float(found[4]) * unit[found[5]], processor
+    answered = statistics.median(int(line[0].replace(",", "")) for line in found)
+    p50, p99 = (statistics.median(float(line[at]) * unit[line[at + 1]] for line in found) for at in (1, 3))
+    return answered, p50, p99, processor

@@ -2,7 +2,7 @@
 /// microseconds of one core.
 public struct MachineProfile: Codable, Sendable, Equatable {
     /// Of the file; another one is refused.
-    public static let format = 3
+    public static let format = 4
 
     public var format = MachineProfile.format
     /// The processor, in words.
@@ -46,30 +46,34 @@ public struct MachineProfile: Codable, Sendable, Equatable {
 
     /// What requests cost beside the walks and the turns of event loops.
     public struct RPCCost: Codable, Sendable, Equatable {
-        /// A search in a coordinator, and what each node that it asks adds.
+        /// A search in a coordinator, what each node that it asks adds, and what the call does in which it travels, maybe with others.
         public var coordinator: Double
         public var coordinatorNode: Double
-        /// A search in a worker, and what each shard in it adds beside its walk.
+        public var coordinatorCall: Double
+        /// A search in a worker, what each shard in it adds beside its walk, and the call.
         public var worker: Double
         public var workerShard: Double
+        public var workerCall: Double
         /// A search in the load generator.
         public var client: Double
         /// A turn of an event loop, whatever it does in it: messages that wait together share one.
         public var turn: Double
         /// Of a turn, what comes after its messages have left.
         public var rest: Double
-        /// Until a core runs that was idle when its work came. It does nothing else meanwhile.
+        /// What a core that was idle when its work came has to do before it, and what it does slower then; and how much more after long idleness, when it
+        /// sleeps deeply and its caches are others'.
         public var wake: Double
-        /// What a search that is alone takes longer than the shortest half do.
-        public var jitter: Quantiles
+        public var deepWake: Double
+        /// Until it begins with that, on average, while nobody is charged for the time. It varies, as the times between random events do.
+        public var stir: Double
 
         public init(
-            coordinator: Double = 0, coordinatorNode: Double = 0, worker: Double = 0, workerShard: Double = 0, client: Double = 0, turn: Double = 0,
-            rest: Double = 0, wake: Double = 0, jitter: Quantiles = Quantiles(constant: 0)
+            coordinator: Double = 0, coordinatorNode: Double = 0, coordinatorCall: Double = 0, worker: Double = 0, workerShard: Double = 0,
+            workerCall: Double = 0, client: Double = 0, turn: Double = 0, rest: Double = 0, wake: Double = 0, deepWake: Double = 0, stir: Double = 0
         ) {
-            (self.coordinator, self.coordinatorNode, self.worker) = (coordinator, coordinatorNode, worker)
-            (self.workerShard, self.client, self.turn, self.rest) = (workerShard, client, turn, rest)
-            (self.wake, self.jitter) = (wake, jitter)
+            (self.coordinator, self.coordinatorNode, self.coordinatorCall) = (coordinator, coordinatorNode, coordinatorCall)
+            (self.worker, self.workerShard, self.workerCall) = (worker, workerShard, workerCall)
+            (self.client, self.turn, self.rest, self.wake, self.deepWake, self.stir) = (client, turn, rest, wake, deepWake, stir)
         }
     }
 }
@@ -157,13 +161,6 @@ public struct Quantiles: Codable, Sendable, Equatable {
         let mean = mean
         if mean > 0 { scaled.values = values.map { $0 / mean } }
         return scaled
-    }
-
-    /// What is above a value; zero for what is not.
-    public func above(_ value: Double) -> Quantiles {
-        var rest = self
-        rest.values = values.map { max(0, $0 - value) }
-        return rest
     }
 
     /// Whether a file holds what `init` makes.

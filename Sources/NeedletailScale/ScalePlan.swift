@@ -94,10 +94,11 @@ public struct ScalePlan: Sendable, Equatable {
         let size = max(1, workload.vectors / Double(shards))
         let walk = profile.walk.cost.microseconds(size: size)
         let rpc = profile.rpc
-        // Each message has a turn of its own unless loops are nearly full, which they are not planned to be.
-        let request = rpc.worker + rpc.turn
+        // Each message has a turn of its own on a core that was idle, and each search its calls, unless loops are nearly full: they are not planned to be.
+        let message = rpc.turn + rpc.wake + rpc.deepWake * ClusterSimulation.depth(after: 1e6 / max(1, workload.searches))
+        let request = rpc.worker + rpc.workerCall + message
         let workers = Double(asked) * (request + Double(shardsPerNode) * (rpc.workerShard + walk))
-        let coordinator = rpc.coordinator + 2 * rpc.turn + Double(asked) * rpc.coordinatorNode
+        let coordinator = rpc.coordinator + 2 * message + Double(asked) * (rpc.coordinatorNode + rpc.coordinatorCall)
         let inserts = workload.writes * workload.vectorsPerPoint * Double(workload.replicas) * profile.insert.microseconds(size: size)
         let coreUse = (workload.searches * workers + inserts) / Double(nodes) / Double(workload.cores) / 1e6
         // Each has one event loop, whatever cores there are.
@@ -109,7 +110,7 @@ public struct ScalePlan: Sendable, Equatable {
         // Searching threads take turns with everything else that the node's cores do.
         let inParallel = min(shardsPerNode, workload.cores)
         let constant =
-            (coordinator + request + Double(shardsPerNode) * rpc.workerShard + hops * rpc.wake - 3 * rpc.rest) / 1000 + 2 * workload.roundTripMilliseconds
+            (coordinator + request + Double(shardsPerNode) * rpc.workerShard + hops * rpc.stir - 3 * rpc.rest) / 1000 + 2 * workload.roundTripMilliseconds
             + scale * (Double(shardsPerNode) / Double(inParallel) - 1)
         let tail = FanOutTail(walk: walks, cores: workload.cores, utilisation: coreUse, constant: constant)
         let vectorBytes = Double(4 * profile.dimensions) * workload.vectorsPerPoint + workload.payloadBytes
@@ -139,10 +140,10 @@ extension MachineProfile {
             throw NeedletailError(.invalidArgument, "the profile has format \(format), and this program reads \(Self.format); calibrate again")
         }
         let costs = [
-            walk.cost.least, insert.least, rpc.coordinator, rpc.coordinatorNode, rpc.worker, rpc.workerShard, rpc.client, rpc.turn, rpc.rest, rpc.wake,
-            memoryBytes, diskBytes,
+            walk.cost.least, insert.least, rpc.coordinator, rpc.coordinatorNode, rpc.coordinatorCall, rpc.worker, rpc.workerShard, rpc.workerCall,
+            rpc.client, rpc.turn, rpc.rest, rpc.wake, rpc.deepWake, rpc.stir, memoryBytes, diskBytes,
         ]
-        guard costs.allSatisfy({ $0.isFinite && $0 >= 0 }), walk.spread.isSound, rpc.jitter.isSound, sync.isSound, dimensions > 0, limit > 0 else {
+        guard costs.allSatisfy({ $0.isFinite && $0 >= 0 }), walk.spread.isSound, sync.isSound, dimensions > 0, limit > 0 else {
             throw NeedletailError(.invalidArgument, "the profile is damaged; calibrate again")
         }
     }

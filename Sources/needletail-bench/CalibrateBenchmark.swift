@@ -49,6 +49,10 @@ struct CalibrateBenchmark: AsyncParsableCommand {
             rpc: MachineProfile.RPCCost(), sync: try syncs(), memoryBytes: cluster.memoryBytes, diskBytes: cluster.diskBytes)
         let profile = try cluster.fit.fitted(measured)
         try profile.validate()
+        let ratios = zip(try cluster.fit.rates(on: profile), cluster.fit.situations).map { $0 / $1.rate }.sorted()
+        say(
+            "the simulation with these costs has \(format(ratios[0])) to \(format(ratios[ratios.count - 1])) times the searches a second that were measured "
+                + "in \(ratios.count) situations, half of them at least \(format(ratios[ratios.count / 2]))")
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
         let json = try encoder.encode(profile) + Data("\n".utf8)
@@ -93,6 +97,8 @@ struct CalibrateBenchmark: AsyncParsableCommand {
         let model = facts.split(separator: "\n").first { $0.hasPrefix("model name") }?.split(separator: ":").last
         return model.map { $0.trimmingCharacters(in: .whitespaces) } ?? "unknown processor"
     }
+
+    private func format(_ ratio: Double) -> String { String(format: "%.2f", ratio) }
 
     private func say(_ text: String) { FileHandle.standardError.write(Data((text + "\n").utf8)) }
 }
@@ -185,17 +191,15 @@ enum CPUTime {
     static var thread: Double { of(CLOCK_THREAD_CPUTIME_ID) }
     static var process: Double { of(CLOCK_PROCESS_CPUTIME_ID) }
 
-    private static func of(_ clock: clockid_t) -> Double {
-        var time = timespec()
-        clock_gettime(clock, &time)
-        return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
+    /// Of another process; zero when it is not there.
+    static func process(_ id: Int32) -> Double {
+        var clock = clockid_t()
+        return unsafe clock_getcpuclockid(id, &clock) == 0 ? of(clock) : 0
     }
 
-    /// That another process has had until now; nil when it is not there.
-    static func process(_ id: Int32) -> Double? {
-        guard let text = try? String(contentsOfFile: "/proc/\(id)/stat", encoding: .utf8), let end = text.lastIndex(of: ")") else { return nil }
-        let fields = text[end...].split(separator: " ")
-        guard fields.count > 13, let user = Double(fields[12]), let system = Double(fields[13]) else { return nil }
-        return (user + system) / Double(sysconf(Int32(_SC_CLK_TCK)))
+    private static func of(_ clock: clockid_t) -> Double {
+        var time = timespec()
+        unsafe clock_gettime(clock, &time)
+        return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
     }
 }

@@ -13,8 +13,11 @@ struct RequestCosts {
 
     private static let smallRows = 2_000
     private static let largeShards = 2
-    private static let seconds = 3.0
-    private static let streams = 32
+    private static let (streams, someStreams) = (32, 8)
+    /// Situations take turns, so that a minute in which the machine is slow spoils none of them.
+    private static let (rounds, seconds) = (7, 0.5)
+    /// A search with less than 50 ms left shares no call.
+    private static let (littleTime, ampleTime) = (Duration.milliseconds(49), Duration.seconds(10))
 
     static func measure(
         _ data: VectorFile, _ queries: [DenseVector], field: VectorField, limit: Int, ef: Int
@@ -25,67 +28,93 @@ struct RequestCosts {
         let cluster = try NeedletailCluster.connect(local.endpoint)
         while try await cluster.operations.clusterStatus(deadline: .after(.seconds(20))).nodesAlive < 2 { try await Task.sleep(for: .milliseconds(20)) }
         let bytes = try await footprint(data, field, cluster)
-        let large = try await sample("footprint", queries, limit: limit, ef: ef, local, cluster)
-        _ = try await cluster.operations.deleteCollection("footprint", ignoreMissing: true, deadline: nil)
-        var costs: [Int: Sample] = [:]
         for shards in [1, 2, 4] {
-            let name = "calibrate-\(shards)"
-            try await fill(name, data, rows: min(smallRows * shards, data.count), field, shards: shards, cluster)
-            costs[shards] = try await sample(name, queries, limit: limit, ef: ef, local, cluster)
+            try await fill("calibrate-\(shards)", data, rows: min(smallRows * shards, data.count), field, shards: shards, cluster)
         }
-        guard let one = costs[1], let two = costs[2], let four = costs[4] else { preconditionFailure("each was measured") }
+        let rows = Double(smallRows)
+        func few(_ workers: Int, _ shards: Int, _ streams: Int, pause: Double = 0, sharesCalls: Bool = true) -> AskedCollection {
+            AskedCollection("calibrate-\(workers * shards)", workers, shards, rows, streams: streams, pause: pause, sharesCalls: sharesCalls)
+        }
+        let large = Double(data.count / largeShards)
+        var asked = [
+            few(1, 1, 1), few(1, 1, someStreams), few(1, 1, streams), few(1, 1, streams, sharesCalls: false), few(2, 1, 1), few(2, 1, 1, pause: 1000),
+            few(2, 1, 1, pause: 5000), few(2, 1, 3), few(2, 1, someStreams), few(2, 1, streams), few(2, 1, streams, sharesCalls: false),
+            few(2, 2, 1), few(2, 2, streams), few(2, 2, streams, sharesCalls: false),
+            AskedCollection("footprint", largeShards, 1, large, streams: someStreams), AskedCollection("footprint", largeShards, 1, large, streams: streams),
+        ]
+        for _ in 0...rounds {
+            for index in asked.indices { try await asked[index].ask(queries, limit: limit, ef: ef, local, cluster) }
+        }
         await cluster.close()
         let fit = RequestCostFit(
-            one: one.full, two: two.full, four: four.full, large: .init(large.full, vectorsPerShard: Double(data.count / largeShards)), alone: one.alone,
-            latency: one.latency, vectorsPerShard: Double(smallRows), underWay: streams, cores: ProcessInfo.processInfo.activeProcessorCount)
+            asked.map(\.measured), latency: Quantiles(of: asked[0].latencies), cores: ProcessInfo.processInfo.activeProcessorCount)
         return RequestCosts(fit: fit, memoryBytes: bytes.memory, diskBytes: bytes.disk)
     }
 
-    /// What a search takes when there are many and when it is alone, and how long the latter takes from end to end, in microseconds.
-    private struct Sample {
-        var full: RequestCostFit.Spent
-        var alone: RequestCostFit.Spent
-        var latency: Quantiles
-    }
+    /// A collection, and how it is asked.
+    private struct AskedCollection {
+        let name: String
+        let workers: Int
+        let shardsPerWorker: Int
+        let vectorsPerShard: Double
+        let streams: Int
+        /// Microseconds after each search.
+        let pause: Double
+        /// Whether searches travel to the workers together, as they do. To tell what that saves they are sent with so little time left that each travels alone.
+        let sharesCalls: Bool
+        /// By round, microseconds of processor time for one search.
+        var spent: [RequestCostFit.Spent] = []
+        /// By round, searches a second.
+        var rates: [Double] = []
+        /// Microseconds from end to end, of all.
+        var latencies: [Double] = []
 
-    private static func sample(
-        _ name: String, _ queries: [DenseVector], limit: Int, ef: Int, _ local: LocalCluster, _ cluster: NeedletailCluster
-    ) async throws -> Sample {
-        let requests = queries.map { PointsSearch(collection: name, queries: [NamedQuery(vector: $0, limit: limit, ef: ef)]) }
-        func spent() -> RequestCostFit.Spent {
-            func of(_ name: String) -> Double { local.processID(of: name).flatMap { CPUTime.process($0) } ?? 0 }
-            return RequestCostFit.Spent(coordinator: of("coordinator"), workers: of("shard-1") + of("shard-2"), client: CPUTime.process)
+        init(_ name: String, _ workers: Int, _ shardsPerWorker: Int, _ vectorsPerShard: Double, streams: Int, pause: Double = 0, sharesCalls: Bool = true) {
+            (self.name, self.workers, self.shardsPerWorker, self.vectorsPerShard) = (name, workers, shardsPerWorker, vectorsPerShard)
+            (self.streams, self.pause, self.sharesCalls) = (streams, pause, sharesCalls)
         }
-        func each(of count: Int, from earlier: RequestCostFit.Spent, to later: RequestCostFit.Spent) -> RequestCostFit.Spent {
-            func each(_ difference: Double) -> Double { difference * 1e6 / Double(count) }
-            return RequestCostFit.Spent(
-                coordinator: each(later.coordinator - earlier.coordinator), workers: each(later.workers - earlier.workers),
-                client: each(later.client - earlier.client))
+
+        var measured: RequestCostFit.Situation {
+            // The first round makes connections.
+            RequestCostFit.Situation(
+                workers: workers, shardsPerWorker: shardsPerWorker, vectorsPerShard: vectorsPerShard, underWay: streams, pause: pause,
+                sharesCalls: sharesCalls, spent: RequestCostFit.Spent(medianOf: spent.dropFirst()), rate: rates.dropFirst().sorted()[rates.count / 2])
         }
-        var latency: [Double] = []
-        let quiet = spent()
-        for request in Array(repeating: requests, count: max(1, 4_000 / requests.count)).joined() {
-            let begin = ContinuousClock.now
-            _ = try await cluster.operations.search(request)
-            latency.append(begin.duration(to: .now).milliseconds * 1000)
-        }
-        let before = spent()
-        let end = ContinuousClock.now.advanced(by: .seconds(seconds))
-        let count = try await withThrowingTaskGroup(of: Int.self) { group in
-            for stream in 0..<streams {
-                group.addTask {
-                    var sent = 0
-                    while ContinuousClock.now < end {
-                        _ = try await cluster.operations.search(requests[(stream + sent * streams) % requests.count])
-                        sent += 1
+
+        mutating func ask(_ queries: [DenseVector], limit: Int, ef: Int, _ local: LocalCluster, _ cluster: NeedletailCluster) async throws {
+            let requests = queries.map { PointsSearch(collection: name, queries: [NamedQuery(vector: $0, limit: limit, ef: ef)]) }
+            let processes = ["coordinator", "shard-1", "shard-2"].compactMap(local.processID)
+            let (streams, pause, sharesCalls) = (streams, pause, sharesCalls)
+            let start = ContinuousClock.now
+            let before = processes.map(CPUTime.process) + [CPUTime.process]
+            let end = start.advanced(by: .seconds(RequestCosts.seconds))
+            let took = try await withThrowingTaskGroup(of: [Double].self) { group in
+                for stream in 0..<streams {
+                    group.addTask {
+                        var took: [Double] = []
+                        while ContinuousClock.now < end {
+                            var request = requests[(stream + took.count * streams) % requests.count]
+                            request.deadline = .after(sharesCalls ? RequestCosts.ampleTime : RequestCosts.littleTime)
+                            let begin = ContinuousClock.now
+                            do {
+                                _ = try await cluster.operations.search(request)
+                            } catch let error as NeedletailError where error.code == .deadlineExceeded && !sharesCalls {
+                                // A hiccup; it has cost what it has cost.
+                            }
+                            took.append(begin.duration(to: .now).milliseconds * 1000)
+                            if pause > 0 { try await Task.sleep(for: .microseconds(pause)) }
+                        }
+                        return took
                     }
-                    return sent
                 }
+                return try await group.reduce(into: []) { $0 += $1 }
             }
-            return try await group.reduce(0, +)
+            let each = zip(processes.map(CPUTime.process) + [CPUTime.process], before).map { ($0 - $1) * 1e6 / Double(took.count) }
+            guard each.count == 4 else { throw NeedletailError(.unavailable, "a process of the cluster has ended") }
+            spent.append(RequestCostFit.Spent(coordinator: each[0], workers: each[1] + each[2], client: each[3]))
+            rates.append(Double(took.count) / (start.duration(to: .now).milliseconds / 1000))
+            latencies += took
         }
-        return Sample(
-            full: each(of: count, from: before, to: spent()), alone: each(of: latency.count, from: quiet, to: before), latency: Quantiles(of: latency))
     }
 
     /// Bytes of replicas for each vector, once all is encoded and checkpoints written.
@@ -125,5 +154,13 @@ struct RequestCosts {
             try await Task.sleep(for: .milliseconds(50))
         }
         throw NeedletailError(.deadlineExceeded, "\(rows) vectors were not encoded within 300 s")
+    }
+}
+
+extension RequestCostFit.Spent {
+    /// Of each part.
+    fileprivate init(medianOf all: some Sequence<RequestCostFit.Spent>) {
+        func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
+        self.init(coordinator: median(all.map(\.coordinator)), workers: median(all.map(\.workers)), client: median(all.map(\.client)))
     }
 }

@@ -38,9 +38,14 @@ struct SimulateBenchmark: ParsableCommand {
             var simulation = try ClusterSimulation(layout, on: machine, seed: seed)
             return simulation.run(searches: searches, underWay: underWay)
         }
-        // What the load generator was measured to take has its turns in it.
+        // What the load generator was measured to take has its turns and wakes in it.
         if let client {
-            for _ in 0..<20 { machine.rpc.client = (machine.rpc.client + max(0, client - machine.rpc.turn * (try full().turns.client))) / 2 }
+            for _ in 0..<20 {
+                let outcome = try full()
+                let inTurns =
+                    machine.rpc.turn * outcome.turns.client + machine.rpc.wake * outcome.wakes.client + machine.rpc.deepWake * outcome.depth.client
+                machine.rpc.client = (machine.rpc.client + max(0, client - inTurns)) / 2
+            }
         }
         var figures = [
             ("highest_rate", String(format: "%.0f", try full().rate)),

@@ -8,8 +8,8 @@ public import NeedletailCore
 ///
 /// Threads take turns on the cores (`SimulatedMachine`). An event loop takes all messages that wait in one turn, so work costs less where there is much
 /// of it; a core that was idle takes a while to wake.
-/// One request a node, as the coordinators send them; here every node of a shard's replicas holds the same shards, in groups, so a search asks
-/// one node of each group. Nothing is lost and nothing is retried. The same seed gives the same run.
+/// One request a node, as the coordinators send them, and short ones that leave in one turn in one call. Here every node of a shard's replicas holds the
+/// same shards, in groups, so a search asks one node of each group. Nothing is lost and nothing is retried. The same seed gives the same run.
 public struct ClusterSimulation: Sendable {
     /// How the cluster is laid out.
     public struct Layout: Sendable, Equatable {
@@ -22,6 +22,8 @@ public struct ClusterSimulation: Sendable {
         public var cores: Int
         public var roundTripMilliseconds: Double
         public var hedges = true
+        /// Whether short searches for one node that leave in one turn travel in one call.
+        public var sharesCalls = true
         /// Coordinator, workers and load generator all on one machine with so many cores.
         public var isOneMachine = false
         /// Share of the nodes that is slow, and how slow.
@@ -57,14 +59,21 @@ public struct ClusterSimulation: Sendable {
         public var hedged: Double
         /// Of the busiest machine.
         public var coreUse: Double
-        /// Turns of event loops for each search.
-        public var turns: Turns
+        /// For each search: turns of event loops, and cores that were idle when work came.
+        public var turns: Counts
+        public var wakes: Counts
+        /// How deeply those slept, summed up.
+        public var depth: Counts
+        /// Calls to workers for each search.
+        public var calls: Double
     }
 
-    public struct Turns: Sendable, Equatable {
+    public struct Counts: Sendable, Equatable {
         public var client: Double
         public var coordinators: Double
         public var workers: Double
+
+        var sum: Double { client + coordinators + workers }
     }
 
     private struct Query {
@@ -78,19 +87,26 @@ public struct ClusterSimulation: Sendable {
         var group: Int
         var node: Int
         var sent: Double
-        var walksLeft: Int
         /// The request that this one was sent beside; its own number when it was sent first.
         var first: Int
         /// Whether it, or one that was sent beside it, is answered.
         var isAnswered = false
     }
 
+    /// A message to a worker: one part, or several short ones (`SearchBundler`).
+    private struct Call {
+        var coordinator: Int
+        var node: Int
+        var parts: [Int]
+        var jobsLeft = 0
+    }
+
     private struct Event: Comparable {
         enum Kind {
             case step(SimulatedStep)
-            /// The messages of a turn are dealt with; the turn itself ends a little later.
-            case turned([SimulatedThread.Message])
-            case walked(part: Int)
+            /// The messages of a turn are dealt with, but for calls to make; the turn itself ends a little later.
+            case turned(thread: Int, [SimulatedThread.Message])
+            case walked(SimulatedPool.Job)
             /// A thread has done a turn or a walk.
             case ended(thread: Int)
         }
@@ -112,13 +128,17 @@ public struct ClusterSimulation: Sendable {
     private var order = 0
     private var events = Heap<Event>()
     private var machines: [SimulatedMachine]
-    /// The event loops of the load generator, the coordinators and the nodes, then the threads that walk.
+    /// The event loops of the load generator, the coordinators and the nodes, then the threads that walk, then the load generator's that keeps the schedule.
     private var threads: [SimulatedThread]
     private var pools: [SimulatedPool]
     /// Searches that may still begin as others end; for a closed loop.
     private var waiting = 0
+    private var pause = 0.0
     private var queries: [Query] = []
     private var parts: [Part] = []
+    private var calls: [Call] = []
+    /// Parts that leave at the end of the turn.
+    private var leaving: [Int] = []
     /// What each coordinator knows of each node's speed.
     private var loads: [[NodeLoad]]
     private var hedging: [Hedging]
@@ -147,6 +167,7 @@ public struct ClusterSimulation: Sendable {
             pools.append(SimulatedPool(threads: threads.count..<threads.count + walkers))
             threads += Array(repeating: thread, count: walkers)
         }
+        threads.append(threads[0])
         loads = Array(repeating: Array(repeating: NodeLoad(), count: nodes), count: layout.coordinators)
         hedging = Array(repeating: Hedging(), count: layout.coordinators)
         guard !layout.isOneMachine, layout.slowShare > 0 else { return }
@@ -159,22 +180,24 @@ public struct ClusterSimulation: Sendable {
         var time = 0.0
         for _ in 0..<searches {
             time += -Transcendental.log(1 - generator.fraction()) / rate * 1e6
-            plan(at: time)
+            plan(at: time, paced: true)
         }
         return untilAllEnded()
     }
 
-    /// Keeps so many searches under way, each sent when another has ended.
-    public mutating func run(searches: Int, underWay: Int) -> Outcome {
-        precondition(searches > 0 && underWay > 0)
+    /// Keeps so many searches under way, each sent when another has ended, or some microseconds later.
+    public mutating func run(searches: Int, underWay: Int, pause: Double = 0) -> Outcome {
+        precondition(searches > 0 && underWay > 0 && pause >= 0)
+        self.pause = pause
         waiting = max(0, searches - underWay)
         for _ in 0..<min(searches, underWay) { plan(at: 0) }
         return untilAllEnded()
     }
 
-    private mutating func plan(at time: Double) {
+    private mutating func plan(at time: Double, paced: Bool = false) {
         queries.append(Query(began: time, coordinator: queries.count % layout.coordinators, missing: layout.groups))
-        after(time + profile.rpc.jitter.value(at: generator.fraction()), .begins(query: queries.count - 1))
+        let query = queries.count - 1
+        after(time, paced && layout.isOneMachine ? .paced(query: query) : .begins(query: query))
     }
 
     private mutating func untilAllEnded() -> Outcome {
@@ -182,12 +205,17 @@ public struct ClusterSimulation: Sendable {
             now = event.time
             switch event.kind {
             case .step(let step): take(step)
-            case .turned(let messages):
+            case .turned(let thread, let messages):
                 for message in messages { take(message.then) }
-            case .walked(let part):
-                parts[part].walksLeft -= 1
-                pools[parts[part].node].underWay -= 1
-                if parts[part].walksLeft == 0 { tell(nodeLoop(parts[part].node), profile.rpc.worker * Self.answerShare, .answered(part: part)) }
+                let machine = threads[thread].machine
+                let length = leave() * machines[machine].slowness
+                machines[machine].busyTime += length
+                schedule(now + length + profile.rpc.rest * machines[machine].slowness, .ended(thread: thread))
+            case .walked(let job):
+                let node = calls[job.call].node
+                calls[job.call].jobsLeft -= 1
+                pools[node].underWay -= 1
+                if calls[job.call].jobsLeft == 0 { tell(nodeLoop(node), workerCost(job.call) * Self.answerShare, .answered(call: job.call)) }
             case .ended(let thread): goOn(thread)
             }
         }
@@ -196,14 +224,20 @@ public struct ClusterSimulation: Sendable {
 
     /// Of what a worker does for a request, what it does with the result.
     private static let answerShare = 0.4
-    /// Microseconds, as in `WorkerPool`.
+    /// Microseconds, as in `WorkerPool` and `SearchBundler`.
     private static let (quietTime, shortTime) = (150.0, 100.0)
+    /// As in `SearchBundler` and `LocalNode`.
+    private static let (mostInCall, searchesPerJob) = (32, 4)
+
+    /// All that it does for a call beside walking.
+    private func workerCost(_ call: Int) -> Double { profile.rpc.workerCall + Double(calls[call].parts.count) * profile.rpc.worker }
 
     private mutating func nextWalk() -> Double { profile.rpc.workerShard + walk * profile.walk.spread.value(at: generator.fraction()) }
 
     private mutating func take(_ step: SimulatedStep) {
         let rpc = profile.rpc
         switch step {
+        case .paced(let query): tell(pacer, 0, .begins(query: query))
         case .begins(let query):
             // The load generator's work counts only where it shares the machine.
             if layout.isOneMachine { tell(0, rpc.client / 2, .sent(query: query)) } else { after(now + network, .arrives(query: query)) }
@@ -212,33 +246,79 @@ public struct ClusterSimulation: Sendable {
             tell(coordinatorLoop(query), rpc.coordinator + Double(layout.groups) * rpc.coordinatorNode / 2, .scattered(query: query))
         case .scattered(let query):
             for group in 0..<layout.groups { ask(query, group) }
-        case .reached(let part):
-            let node = parts[part].node
-            // One that is alone is walked where it arrived, as in `WorkerPool.runHere`.
-            let isAlone = layout.shardsPerNode == 1 && pools[node].underWay == 0 && now - pools[node].latest > Self.quietTime && walk < Self.shortTime
-            pools[node].latest = now
-            if isAlone {
-                tell(nodeLoop(node), rpc.worker + nextWalk(), .answered(part: part))
-            } else {
-                tell(nodeLoop(node), rpc.worker * (1 - Self.answerShare), .opened(part: part))
-            }
-        case .opened(let part):
-            pools[parts[part].node].underWay += layout.shardsPerNode
-            for _ in 0..<layout.shardsPerNode { pools[parts[part].node].waiting.append(part) }
-            for thread in pools[parts[part].node].threads.filter({ !threads[$0].isAwake }).prefix(layout.shardsPerNode) { wake(thread) }
-        case .answered(let part): after(now + network, .returned(part: part))
-        case .returned(let part): tell(coordinatorLoop(parts[part].query), rpc.coordinatorNode / 2, .gathered(part: part))
-        case .gathered(let part): gathered(part)
-        case .isLate(let part): late(part)
+        case .reached(let call): reached(call)
+        case .opened(let call): opened(call)
+        case .answered(let call): after(now + network, .returned(call: call))
+        case .returned(let call):
+            let cost = rpc.coordinatorCall + Double(calls[call].parts.count) * rpc.coordinatorNode
+            tell(1 + calls[call].coordinator, cost / 2, .gathered(call: call))
+        case .gathered(let call):
+            for part in calls[call].parts { gathered(part) }
+        case .isLate(let part):
+            late(part)
+            // Nothing waits for it.
+            _ = leave()
         case .comesBack(let query):
             if layout.isOneMachine { tell(0, rpc.client / 2, .done(query: query)) } else { take(.done(query: query)) }
         case .done(let query):
             latencies.append((now - queries[query].began) / 1000)
             guard waiting > 0 else { return }
             waiting -= 1
-            plan(at: now)
+            plan(at: now + pause, paced: pause > 0)
         }
     }
+
+    // MARK: Calls
+
+    /// Sends what the turn has for the nodes.
+    ///
+    /// - Returns: microseconds that it takes.
+    private mutating func leave() -> Double {
+        guard !leaving.isEmpty else { return 0 }
+        let isShort = layout.sharesCalls && (walk + profile.rpc.workerShard) * Double(layout.shardsPerNode) < Self.shortTime
+        var open: [Int: Int] = [:]
+        let first = calls.count
+        for part in leaving {
+            let node = parts[part].node
+            if isShort, let call = open[node], calls[call].parts.count < Self.mostInCall {
+                calls[call].parts.append(part)
+            } else {
+                open[node] = calls.count
+                calls.append(Call(coordinator: queries[parts[part].query].coordinator, node: node, parts: [part]))
+            }
+        }
+        leaving.removeAll(keepingCapacity: true)
+        let length = Double(calls.count - first) * profile.rpc.coordinatorCall / 2
+        for call in first..<calls.count { after(now + length + network, .reached(call: call)) }
+        return length
+    }
+
+    private mutating func reached(_ call: Int) {
+        let node = calls[call].node
+        // One that is alone is walked where it arrived, as in `WorkerPool.runHere`.
+        let isAlone =
+            calls[call].parts.count == 1 && layout.shardsPerNode == 1 && pools[node].underWay == 0 && now - pools[node].latest > Self.quietTime
+            && walk < Self.shortTime
+        pools[node].latest = now
+        if isAlone {
+            tell(nodeLoop(node), workerCost(call) + nextWalk(), .answered(call: call))
+        } else {
+            tell(nodeLoop(node), workerCost(call) * (1 - Self.answerShare), .opened(call: call))
+        }
+    }
+
+    /// One search is a job for each shard; several together are as many jobs as there are threads, if there are enough of them.
+    private mutating func opened(_ call: Int) {
+        let (node, searches) = (calls[call].node, calls[call].parts.count)
+        let jobs = searches == 1 ? layout.shardsPerNode : min(pools[node].threads.count, (searches + Self.searchesPerJob - 1) / Self.searchesPerJob)
+        let walks = searches * layout.shardsPerNode
+        calls[call].jobsLeft = jobs
+        pools[node].underWay += jobs
+        for job in 0..<jobs { pools[node].waiting.append(.init(call: call, walks: walks * (job + 1) / jobs - walks * job / jobs)) }
+        for thread in pools[node].threads.filter({ !threads[$0].isAwake }).prefix(jobs) { wake(thread) }
+    }
+
+    // MARK: Parts
 
     /// - Parameter first: the request that takes too long, if this is the second one.
     private mutating func ask(_ query: Int, _ group: Int, beside first: Int? = nil) {
@@ -257,8 +337,8 @@ public struct ClusterSimulation: Sendable {
         guard let node = best?.node else { return }
         loads[coordinator][node].begin()
         let part = parts.count
-        parts.append(Part(query: query, group: group, node: node, sent: now, walksLeft: layout.shardsPerNode, first: first ?? part))
-        after(now + network, .reached(part: part))
+        parts.append(Part(query: query, group: group, node: node, sent: now, first: first ?? part))
+        leaving.append(part)
         guard first == nil else { return }
         firstRequests += 1
         guard layout.hedges, layout.replicas > 1 else { return }
@@ -289,13 +369,17 @@ public struct ClusterSimulation: Sendable {
         latencies.sort()
         func at(_ share: Double) -> Double { latencies[min(latencies.count - 1, Int(share * Double(latencies.count)))] }
         let length = now / 1e6
-        func turns(_ loops: Range<Int>) -> Double { Double(threads[loops].reduce(0) { $0 + $1.turns }) / Double(latencies.count) }
-        let (firstNode, firstWalker) = (nodeLoop(0), pools[0].threads.lowerBound)
+        let firstNode = nodeLoop(0)
+        func counts(_ count: (SimulatedThread) -> Double) -> Counts {
+            func each(_ some: Range<Int>) -> Double { threads[some].reduce(0) { $0 + count($1) } / Double(latencies.count) }
+            return Counts(client: each(0..<1) + each(pacer..<pacer + 1), coordinators: each(1..<firstNode), workers: each(firstNode..<pacer))
+        }
         return Outcome(
             searches: latencies.count, median: at(0.5), p95: at(0.95), p99: at(0.99), p999: at(0.999), rate: Double(latencies.count) / length,
             hedged: firstRequests == 0 ? 0 : Double(hedges) / Double(firstRequests),
             coreUse: machines.map { $0.busyTime / 1e6 / length / Double($0.cores) }.max() ?? 0,
-            turns: Turns(client: turns(0..<1), coordinators: turns(1..<firstNode), workers: turns(firstNode..<firstWalker)))
+            turns: counts { Double($0.turns) }, wakes: counts { Double($0.wakes) }, depth: counts(\.depth),
+            calls: Double(calls.count) / Double(latencies.count))
     }
 
     // MARK: Time and place
@@ -307,6 +391,8 @@ public struct ClusterSimulation: Sendable {
 
     private func coordinatorLoop(_ query: Int) -> Int { 1 + queries[query].coordinator }
 
+    private var pacer: Int { threads.count - 1 }
+
     private func nodeLoop(_ node: Int) -> Int { 1 + layout.coordinators + node }
 
     private mutating func tell(_ loop: Int, _ cost: Double, _ then: SimulatedStep) {
@@ -317,18 +403,32 @@ public struct ClusterSimulation: Sendable {
     /// It begins at once if a core is idle, after that has woken.
     private mutating func wake(_ thread: Int) {
         threads[thread].isAwake = true
-        if machines[threads[thread].machine].admit(thread) { run(thread, delay: profile.rpc.wake) }
+        let machine = threads[thread].machine
+        if let idle = machines[machine].admit(thread, now: now) { awaken(thread, afterIdle: idle) }
     }
+
+    /// On a core that was idle.
+    private mutating func awaken(_ thread: Int, afterIdle idle: Double) {
+        let (machine, depth) = (threads[thread].machine, Self.depth(after: idle))
+        threads[thread].wakes += 1
+        threads[thread].depth += depth
+        let work = (profile.rpc.wake + profile.rpc.deepWake * depth) * machines[machine].slowness
+        machines[machine].busyTime += work
+        run(thread, delay: -Transcendental.log(1 - generator.fraction()) * profile.rpc.stir + work)
+    }
+
+    /// Of a core that was idle for so many microseconds, 0 to 1: after 3 ms half asleep, as virtual machines are by measurement.
+    static func depth(after idle: Double) -> Double { idle / (idle + 3000) }
 
     /// A thread that has done something does more in its slice, and then lets others go first.
     private mutating func goOn(_ thread: Int) {
         let machine = threads[thread].machine
         let hasWork = hasWork(thread)
         if hasWork, now - threads[thread].since < machines[machine].slice || !machines[machine].hasReadyThreads { return step(thread, delay: 0) }
-        let next = machines[machine].release()
+        let next = machines[machine].release(now: now)
         threads[thread].isAwake = hasWork
         if let next { run(next, delay: 0) }
-        if hasWork, machines[machine].admit(thread) { run(thread, delay: 0) }
+        if hasWork, machines[machine].admit(thread, now: now) != nil { run(thread, delay: 0) }
     }
 
     private func hasWork(_ thread: Int) -> Bool {
@@ -346,18 +446,18 @@ public struct ClusterSimulation: Sendable {
         let slowness = machines[threads[thread].machine].slowness
         var length = 0.0
         if let node = threads[thread].walksFor {
-            if let part = pools[node].waiting.popFirst() {
-                length = nextWalk() * slowness
-                schedule(now + delay + length, .walked(part: part))
+            if let job = pools[node].waiting.popFirst() {
+                for _ in 0..<job.walks { length += nextWalk() * slowness }
+                schedule(now + delay + length, .walked(job))
             }
+            schedule(now + delay + length, .ended(thread: thread))
         } else {
             threads[thread].turns += 1
             let messages = threads[thread].take()
             length = (messages.reduce(profile.rpc.turn) { $0 + $1.cost }) * slowness
-            schedule(now + delay + length - min(length, profile.rpc.rest * slowness), .turned(messages))
+            schedule(now + delay + length - profile.rpc.rest * slowness, .turned(thread: thread, messages))
         }
         machines[threads[thread].machine].busyTime += length
-        schedule(now + delay + length, .ended(thread: thread))
     }
 
     private mutating func after(_ time: Double, _ step: SimulatedStep) { schedule(time, .step(step)) }

@@ -1,8 +1,8 @@
 /// What small clusters on one machine were measured to take for a search, and the costs with which their simulation takes the same.
 ///
-/// The processor time of a search has the turns of event loops in it, and how many those are depends on how much waits: one for every message of a
-/// search that is alone, a shared one where there are many. So costs of messages and of turns are found together, in rounds: the simulation says how
-/// many turns there were, what remains of the measurements is the messages', and what a search that is alone takes beyond those are its turns.
+/// The processor time of a search has the turns of event loops in it, calls to workers, and the waking of idle cores, and how many those are depends on how
+/// much waits: one of each for every message of a search that is alone, shared ones where there are many. So costs are found in rounds: the simulation says
+/// how many turns, calls and wakes there were in each situation, and least squares, with them, what one of each takes, none less than nothing.
 public struct RequestCostFit: Sendable {
     /// Microseconds of processor time for one search, in each part of the cluster.
     public struct Spent: Sendable {
@@ -13,100 +13,171 @@ public struct RequestCostFit: Sendable {
         public init(coordinator: Double, workers: Double, client: Double) {
             (self.coordinator, self.workers, self.client) = (coordinator, workers, client)
         }
-
-        var sum: Double { coordinator + workers + client }
     }
 
-    /// What a search takes where walks are longer, and find less in the caches.
-    public struct Large: Sendable {
-        public var spent: Spent
+    /// One coordinator, some workers with as many shards each, and how they are asked.
+    public struct Situation: Sendable {
+        public var workers: Int
+        public var shardsPerWorker: Int
         public var vectorsPerShard: Double
+        /// Searches at a time, each sent when another has ended, or so many microseconds later.
+        public var underWay: Int
+        public var pause: Double
+        public var sharesCalls: Bool
+        public var spent: Spent
+        /// Searches a second.
+        public var rate: Double
 
-        public init(_ spent: Spent, vectorsPerShard: Double) { (self.spent, self.vectorsPerShard) = (spent, vectorsPerShard) }
+        public init(
+            workers: Int, shardsPerWorker: Int, vectorsPerShard: Double, underWay: Int, pause: Double, sharesCalls: Bool, spent: Spent, rate: Double
+        ) {
+            (self.workers, self.shardsPerWorker, self.vectorsPerShard) = (workers, shardsPerWorker, vectorsPerShard)
+            (self.underWay, self.pause, self.sharesCalls, self.spent, self.rate) = (underWay, pause, sharesCalls, spent, rate)
+        }
+
+        /// Shards that a search asks.
+        var shards: Double { Double(workers * shardsPerWorker) }
     }
 
-    /// One shard in one worker, one in each of two workers, and two in each of two.
-    public var one: Spent
-    public var two: Spent
-    public var four: Spent
-    /// Of one shard, when a search is alone; and how long it takes from end to end.
-    public var alone: Spent
+    /// The first is of searches that are alone.
+    public var situations: [Situation]
+    /// How long a search of the first situation takes from end to end, in microseconds.
     public var latency: Quantiles
-    /// As `two`, of shards with more vectors.
-    public var large: Large
-    /// Of the other three: vectors in a shard. Searches under way in each.
-    public var vectorsPerShard: Double
-    public var underWay: Int
     public var cores: Int
 
-    public init(
-        one: Spent, two: Spent, four: Spent, large: Large, alone: Spent, latency: Quantiles, vectorsPerShard: Double, underWay: Int, cores: Int
-    ) {
-        (self.one, self.two, self.four, self.large, self.alone, self.latency) = (one, two, four, large, alone, latency)
-        (self.vectorsPerShard, self.underWay, self.cores) = (vectorsPerShard, underWay, cores)
+    public init(_ situations: [Situation], latency: Quantiles, cores: Int) {
+        precondition(situations.first?.underWay == 1, "the first situation is of searches that are alone")
+        (self.situations, self.latency, self.cores) = (situations, latency, cores)
     }
+
+    private static let (rounds, searches) = (16, 2_000)
 
     /// The machine's profile with costs of requests that fit; its own are not looked at.
     public func fitted(_ profile: MachineProfile) throws -> MachineProfile {
-        var profile = profile
-        profile.rpc = messages(one, two, four, turn: 0, walk: profile.walk)
+        var best: (profile: MachineProfile, error: Double)?
+        for stir in stride(from: 0, through: Self.longestStir, by: Self.stirStep) {
+            let candidate = try fitted(profile, stir: stir)
+            // How quick searches are when some are under way tells how long cores do nothing in between.
+            let error = try situations.reduce(0) { sum, situation in
+                let miss = Transcendental.log(try simulated(situation, candidate).rate / situation.rate)
+                return sum + miss * miss
+            }
+            if error < best?.error ?? .infinity { best = (candidate, error) }
+        }
+        guard let best else { preconditionFailure("at least one is tried") }
+        return best.profile
+    }
+
+    private static let (longestStir, stirStep) = (100.0, 10.0)
+
+    private func fitted(_ profile: MachineProfile, stir: Double) throws -> MachineProfile {
         let walk = profile.walk.cost
+        let smallest = situations.map(\.vectorsPerShard).min() ?? 1
+        var fitted = profile
+        fitted.rpc = MachineProfile.RPCCost()
+        var costs = Costs(values: Array(repeating: 1, count: Costs.Name.allCases.count))
+        var rest = 0.0
         for _ in 0..<Self.rounds {
-            func turns(_ groups: Int, _ shardsPerNode: Int, underWay: Int, vectors: Double? = nil) throws -> ClusterSimulation.Turns {
-                try simulation(profile, groups: groups, shardsPerNode: shardsPerNode, vectors: vectors, searches: Self.searches, underWay: underWay).turns
-            }
-            let turn = profile.rpc.turn
-            func without(_ spent: Spent, _ turns: ClusterSimulation.Turns) -> Spent {
-                Spent(
-                    coordinator: spent.coordinator - turn * turns.coordinators, workers: spent.workers - turn * turns.workers,
-                    client: spent.client - turn * turns.client)
-            }
-            let single = without(one, try turns(1, 1, underWay: underWay))
-            let double = without(two, try turns(2, 1, underWay: underWay))
-            let broad = without(large.spent, try turns(2, 1, underWay: underWay, vectors: large.vectorsPerShard))
+            fitted.rpc = costs.rpc
+            fitted.rpc.stir = stir
+            // If a search that is alone takes less than all that, then turns end after their messages have left.
+            fitted.rpc.rest = min(fitted.rpc.turn, rest)
             // In a cluster walks find less in the caches than in the process that measured them, the more so the larger the graph.
-            let growth = walk.microseconds(size: large.vectorsPerShard) - walk.microseconds(size: vectorsPerShard)
-            let factor = growth > 0 ? max(1, (broad.workers - double.workers) / 2 / growth) : 1
-            profile.walk.cost = walk.growing(factor, timesFrom: vectorsPerShard)
-            profile.rpc = messages(single, double, without(four, try turns(2, 2, underWay: underWay)), turn: turn, walk: profile.walk)
-            let lonely = try turns(1, 1, underWay: 1)
-            let found = max(0, alone.sum - single.sum) / (lonely.client + lonely.coordinators + lonely.workers)
-            // Half of the way: more turns leave less for messages, and with shorter messages there are more turns.
-            profile.rpc.turn = (turn + found) / 2
+            fitted.walk.cost = walk.growing(1 + costs[.growth], timesFrom: smallest)
+            var equations: [Costs.Row] = []
+            for (number, situation) in situations.enumerated() {
+                let outcome = try simulated(situation, fitted)
+                equations += rows(of: situation, outcome, walk, smallest)
+                if number == 0 { rest = max(0, rest + (outcome.median * 1000 - latency.value(at: 0.5)) / outcome.turns.sum / 2) }
+            }
+            // Half of the way: with shorter messages there are more turns.
+            costs = costs.mean(with: Costs(fitting: equations))
         }
-        // What the turns and messages of a lonely search do not explain of the time that it takes is waking; if it takes less, then turns end after
-        // their messages have left.
-        var unexplained = 0.0
-        for _ in 0..<Self.rounds {
-            profile.rpc.wake = max(0, unexplained)
-            profile.rpc.rest = min(profile.rpc.turn, max(0, -unexplained))
-            let outcome = try simulation(profile, groups: 1, shardsPerNode: 1, searches: 100, underWay: 1)
-            let turns = outcome.turns.client + outcome.turns.coordinators + outcome.turns.workers
-            unexplained += (latency.value(at: 0.5) - outcome.median * 1000) / turns
-        }
-        profile.rpc.jitter = latency.above(latency.value(at: 0.5))
-        return profile
+        return fitted
     }
 
-    private static let (rounds, searches) = (24, 4_000)
+    /// Of each situation, the searches a second that its simulation does.
+    public func rates(on profile: MachineProfile) throws -> [Double] { try situations.map { try simulated($0, profile).rate } }
 
-    private func simulation(
-        _ profile: MachineProfile, groups: Int, shardsPerNode: Int, vectors: Double? = nil, searches: Int, underWay: Int
-    ) throws -> ClusterSimulation.Outcome {
+    private func simulated(_ situation: Situation, _ profile: MachineProfile) throws -> ClusterSimulation.Outcome {
         var layout = ClusterSimulation.Layout(
-            groups: groups, replicas: 1, shardsPerNode: shardsPerNode, vectorsPerShard: vectors ?? vectorsPerShard, coordinators: 1, cores: cores,
-            roundTripMilliseconds: 0)
-        layout.isOneMachine = true
+            groups: situation.workers, replicas: 1, shardsPerNode: situation.shardsPerWorker, vectorsPerShard: situation.vectorsPerShard, coordinators: 1,
+            cores: cores, roundTripMilliseconds: 0)
+        (layout.isOneMachine, layout.sharesCalls) = (true, situation.sharesCalls)
         var simulation = try ClusterSimulation(layout, on: profile, seed: 1)
-        return simulation.run(searches: searches, underWay: underWay)
+        return simulation.run(searches: Self.searches, underWay: situation.underWay, pause: situation.pause)
     }
 
-    private func messages(_ one: Spent, _ two: Spent, _ four: Spent, turn: Double, walk: MachineProfile.Walk) -> MachineProfile.RPCCost {
-        let node = max(0, two.coordinator - one.coordinator)
-        // A shard more in the same request is its walk and what is done for it.
-        let shard = max(0, (four.workers - two.workers) / 2)
-        return MachineProfile.RPCCost(
-            coordinator: max(0, one.coordinator - node), coordinatorNode: node, worker: max(0, two.workers / 2 - shard),
-            workerShard: max(0, shard - walk.cost.microseconds(size: vectorsPerShard)), client: max(0, (one.client + two.client) / 2), turn: turn)
+    private func rows(
+        of situation: Situation, _ outcome: ClusterSimulation.Outcome, _ walk: GrowingCost, _ smallest: Double
+    ) -> [Costs.Row] {
+        let walked = walk.microseconds(size: situation.vectorsPerShard)
+        let (asked, shards) = (Double(situation.workers), situation.shards)
+        return [
+            Costs.Row(
+                [.coordinator: 1, .coordinatorNode: asked, .coordinatorCall: outcome.calls, .turn: outcome.turns.coordinators,
+                 .wake: outcome.wakes.coordinators, .deepWake: outcome.depth.coordinators], situation.spent.coordinator),
+            Costs.Row(
+                [.worker: asked, .workerShard: shards, .workerCall: outcome.calls, .turn: outcome.turns.workers, .wake: outcome.wakes.workers,
+                 .deepWake: outcome.depth.workers, .growth: shards * (walked - walk.microseconds(size: smallest))],
+                situation.spent.workers, known: shards * walked),
+            Costs.Row([.client: 1, .turn: outcome.turns.client, .wake: outcome.wakes.client, .deepWake: outcome.depth.client], situation.spent.client),
+        ]
+    }
+}
+
+/// What is looked for: microseconds, but for the growth of walks, which is a factor.
+private struct Costs {
+    enum Name: Int, CaseIterable {
+        case coordinator, coordinatorNode, coordinatorCall, worker, workerShard, workerCall, client, turn, wake, deepWake, growth
+    }
+
+    /// So many of each make this sum, beside what is known.
+    struct Row {
+        var counts: [Double]
+        var sum: Double
+        /// Errors count by the share of the measurement.
+        var weight: Double
+
+        init(_ counts: [Name: Double], _ measured: Double, known: Double = 0) {
+            self.counts = Name.allCases.map { counts[$0] ?? 0 }
+            sum = measured - known
+            weight = 1 / max(1, measured * measured)
+        }
+    }
+
+    var values: [Double]
+
+    subscript(name: Name) -> Double { values[name.rawValue] }
+
+    init(values: [Double]) { self.values = values }
+
+    /// Non-negative least squares, one unknown after the other until nothing moves (Franc, Hlaváč and Navara, "Sequential coordinate-wise algorithm for
+    /// the non-negative least squares problem", 2005).
+    init(fitting rows: [Row]) {
+        values = Array(repeating: 0, count: Name.allCases.count)
+        var errors = rows.map { -$0.sum }
+        let squares = values.indices.map { index in rows.reduce(0) { $0 + $1.weight * $1.counts[index] * $1.counts[index] } }
+        for _ in 0..<Self.sweeps {
+            for index in values.indices where squares[index] > 0 {
+                let slope = zip(rows, errors).reduce(0) { $0 + $1.0.weight * $1.0.counts[index] * $1.1 }
+                let next = max(0, values[index] - slope / squares[index])
+                let step = next - values[index]
+                guard step != 0 else { continue }
+                values[index] = next
+                for row in rows.indices { errors[row] += step * rows[row].counts[index] }
+            }
+        }
+    }
+
+    private static let sweeps = 2_000
+
+    func mean(with other: Costs) -> Costs { Costs(values: zip(values, other.values).map { ($0 + $1) / 2 }) }
+
+    var rpc: MachineProfile.RPCCost {
+        MachineProfile.RPCCost(
+            coordinator: self[.coordinator], coordinatorNode: self[.coordinatorNode], coordinatorCall: self[.coordinatorCall], worker: self[.worker],
+            workerShard: self[.workerShard], workerCall: self[.workerCall], client: self[.client], turn: self[.turn], wake: self[.wake],
+            deepWake: self[.deepWake])
     }
 }

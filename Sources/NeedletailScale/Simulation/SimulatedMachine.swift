@@ -7,30 +7,31 @@ struct SimulatedMachine {
     /// How much longer everything takes than on a healthy machine.
     var slowness = 1.0
     var busyTime = 0.0
-    private var busy = 0
+    /// Of each core that is idle, since when.
+    private var idle: [Double]
     private var ready = Deque<Int>()
 
-    init(cores: Int) { self.cores = cores }
+    init(cores: Int) {
+        self.cores = cores
+        idle = Array(repeating: 0, count: cores)
+    }
 
     var hasReadyThreads: Bool { !ready.isEmpty }
 
     /// Microseconds that a thread runs before others go first: Linux's `base_slice`, 0.7 ms × (1 + ⌊log₂ cores⌋), of eight cores at most.
     var slice: Double { 700 * Double(Int.bitWidth - min(cores, 8).leadingZeroBitCount) }
 
-    /// Whether a core is idle, which then is the thread's; otherwise it waits.
-    mutating func admit(_ thread: Int) -> Bool {
-        guard busy < cores else {
-            ready.append(thread)
-            return false
-        }
-        busy += 1
-        return true
+    /// How long the core was idle that the thread gets; nil when none is, and it waits.
+    mutating func admit(_ thread: Int, now: Double) -> Double? {
+        if let since = idle.popLast() { return now - since }
+        ready.append(thread)
+        return nil
     }
 
     /// A thread gives up its core: who gets it, if anybody waits.
-    mutating func release() -> Int? {
+    mutating func release(now: Double) -> Int? {
         if let next = ready.popFirst() { return next }
-        busy -= 1
+        idle.append(now)
         return nil
     }
 }
@@ -52,6 +53,9 @@ struct SimulatedThread {
     /// When it got its core.
     var since = 0.0
     var turns = 0
+    /// Times that it got a core which was idle, and how deeply asleep those were, each 0 to 1.
+    var wakes = 0
+    var depth = 0.0
 
     /// What there is when the turn begins.
     mutating func take() -> [Message] {
@@ -60,10 +64,16 @@ struct SimulatedThread {
     }
 }
 
-/// The walks of a node that wait for one of its threads.
+/// What of a node waits for one of its threads.
 struct SimulatedPool {
+    /// Some walks, one after the other.
+    struct Job {
+        var call: Int
+        var walks: Int
+    }
+
     let threads: Range<Int>
-    var waiting = Deque<Int>()
+    var waiting = Deque<Job>()
     var underWay = 0
     /// When a request last came.
     var latest = -Double.infinity
@@ -71,23 +81,24 @@ struct SimulatedPool {
 
 /// What happens next to a search.
 enum SimulatedStep {
-    /// A client wants to send it.
+    /// A client wants to send it: one with a schedule, or one whose last search has ended.
     case begins(query: Int)
+    case paced(query: Int)
     /// It is on its way to the coordinator.
     case sent(query: Int)
     case arrives(query: Int)
     /// The coordinator has sent its requests.
     case scattered(query: Int)
-    /// A request is at a worker.
-    case reached(part: Int)
+    /// A call is at a worker.
+    case reached(call: Int)
     /// The worker has read it.
-    case opened(part: Int)
+    case opened(call: Int)
     /// The worker has written its answer.
-    case answered(part: Int)
+    case answered(call: Int)
     /// The answer is at the coordinator.
-    case returned(part: Int)
+    case returned(call: Int)
     /// The coordinator has read it.
-    case gathered(part: Int)
+    case gathered(call: Int)
     /// The time after which a second replica is asked.
     case isLate(part: Int)
     /// The answer is at the client.
