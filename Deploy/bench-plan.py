@@ -2,8 +2,8 @@
 
 Calibrates first. Cluster and load tester share the machine, in the model as well. What the load tester itself costs is measured, from two
 runs of different length. Each is asked in phases of some seconds, of which the median counts, since the machine has bad seconds. One JSON object a line;
-the ratios are predicted to measured. `slowness` is what a fixed piece of work took beside the scenario, to what it took beside the calibration: where it is
-not near one, the machine that was measured was another one than the one that was calibrated.
+the ratios are predicted to measured. `slowness` is what a fixed piece of work took beside the scenario, to what it took beside the calibration, or at the
+beginning when a profile is given: where it is not near one, the machine that was measured was another one than the one that was calibrated.
 """
 
 import json

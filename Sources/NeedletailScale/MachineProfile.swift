@@ -1,3 +1,5 @@
+internal import NeedletailCore
+
 /// What a processor of a certain kind needs for the work of a cluster, as `needletail-bench calibrate` measured it there. Times are
 /// microseconds of one core.
 public struct MachineProfile: Codable, Sendable, Equatable {
@@ -30,6 +32,24 @@ public struct MachineProfile: Codable, Sendable, Equatable {
         (self.machine, self.dimensions, self.spec, self.limit, self.ef) = (machine, dimensions, spec, limit, ef)
         (self.recall, self.walk, self.insert, self.rpc, self.sync) = (recall, walk, insert, rpc, sync)
         (self.memoryBytes, self.diskBytes) = (memoryBytes, diskBytes)
+    }
+
+    /// - Throws: `invalidArgument` for a file of another format, before anything else of it is looked at.
+    public init(from decoder: any Decoder) throws {
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        let format = try values.decode(Int.self, forKey: .format)
+        guard format == Self.format else { throw Self.otherFormat(format) }
+        self.init(
+            machine: try values.decode(String.self, forKey: .machine), dimensions: try values.decode(Int.self, forKey: .dimensions),
+            spec: try values.decode(String.self, forKey: .spec), limit: try values.decode(Int.self, forKey: .limit),
+            ef: try values.decode(Int.self, forKey: .ef), recall: try values.decode(Double.self, forKey: .recall),
+            walk: try values.decode(Walk.self, forKey: .walk), insert: try values.decode(GrowingCost.self, forKey: .insert),
+            rpc: try values.decode(RPCCost.self, forKey: .rpc), sync: try values.decode(Quantiles.self, forKey: .sync),
+            memoryBytes: try values.decode(Double.self, forKey: .memoryBytes), diskBytes: try values.decode(Double.self, forKey: .diskBytes))
+    }
+
+    static func otherFormat(_ format: Int) -> NeedletailError {
+        NeedletailError(.invalidArgument, "the profile has format \(format), and this program reads \(Self.format); calibrate again")
     }
 
     /// Searching one shard.

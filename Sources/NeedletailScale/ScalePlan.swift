@@ -94,23 +94,31 @@ public struct ScalePlan: Sendable, Equatable {
         let size = max(1, workload.vectors / Double(shards))
         let walk = profile.walk.cost.microseconds(size: size)
         let rpc = profile.rpc
-        // Each message has a turn of its own on a core that was idle, and each search its calls, unless loops are nearly full: they are not planned to be.
-        let message = rpc.turn + rpc.wake + rpc.deepWake * ClusterSimulation.depth(after: 1e6 / max(1, workload.searches))
-        let request = rpc.worker + rpc.workerCall + message
+        // A message has a turn of its own on a core that was idle, and each search its calls, unless loops are nearly full: they are not planned to be.
+        func wake(_ searches: Double) -> Double { rpc.wake + rpc.deepWake * ClusterSimulation.depth(after: 1e6 / max(1, searches)) }
+        let workerWake = wake(workload.searches / Double(workload.replicas))
+        let message = rpc.turn + wake(workload.searches)
+        // A short walk is done where its request arrived; others by threads that wake for it, and wake the loop with what they found.
+        let usesThreads = shardsPerNode > 1 || walk >= ClusterSimulation.shortTime
+        let request =
+            rpc.worker + rpc.workerCall + (rpc.turn + workerWake) * (usesThreads ? 2 : 1) + (usesThreads ? Double(shardsPerNode) * workerWake : 0)
         let workers = Double(asked) * (request + Double(shardsPerNode) * (rpc.workerShard + walk))
-        let coordinator = rpc.coordinator + 2 * message + Double(asked) * (rpc.coordinatorNode + rpc.coordinatorCall)
+        let gather = rpc.coordinator + 2 * message + Double(asked) * (rpc.coordinatorNode + rpc.coordinatorCall)
+        // Answers come over as long a time as walks differ by, and those that come in one turn share it.
+        let spread = walk * (profile.walk.spread.value(at: 0.99) - profile.walk.spread.value(at: 0.01))
+        let coordinator = gather + message * (message > 0 ? min(Double(asked) - 1, spread / message) : 0)
         let inserts = workload.writes * workload.vectorsPerPoint * Double(workload.replicas) * profile.insert.microseconds(size: size)
         let coreUse = (workload.searches * workers + inserts) / Double(nodes) / Double(workload.cores) / 1e6
         // Each has one event loop, whatever cores there are.
         let coordinators = max(2, Int((workload.searches * coordinator / 1e6 / workload.coreShare).rounded(.up)))
         let scale = walk / 1000
         let walks = Quantiles(of: (0...200).map { profile.walk.spread.value(at: Double($0) / 200) * scale })
-        // Into the coordinator, into the worker, back to the coordinator, back to the client.
-        let hops = 4.0
+        // Into the coordinator, into the worker, to a thread and from it, back to the coordinator.
+        let hops = usesThreads ? 5.0 : 3
         // Searching threads take turns with everything else that the node's cores do.
         let inParallel = min(shardsPerNode, workload.cores)
         let constant =
-            (coordinator + request + Double(shardsPerNode) * rpc.workerShard + hops * rpc.stir - 3 * rpc.rest) / 1000 + 2 * workload.roundTripMilliseconds
+            (gather + request + Double(shardsPerNode) * rpc.workerShard + hops * rpc.stir - 3 * rpc.rest) / 1000 + 2 * workload.roundTripMilliseconds
             + scale * (Double(shardsPerNode) / Double(inParallel) - 1)
         let tail = FanOutTail(walk: walks, cores: workload.cores, utilisation: coreUse, constant: constant)
         let vectorBytes = Double(4 * profile.dimensions) * workload.vectorsPerPoint + workload.payloadBytes
@@ -136,14 +144,12 @@ public struct ScalePlan: Sendable, Equatable {
 extension MachineProfile {
     /// - Throws: `invalidArgument` for a file that `calibrate` has not written.
     public func validate() throws(NeedletailError) {
-        guard format == Self.format else {
-            throw NeedletailError(.invalidArgument, "the profile has format \(format), and this program reads \(Self.format); calibrate again")
-        }
+        guard format == Self.format else { throw Self.otherFormat(format) }
         let costs = [
             walk.cost.least, insert.least, rpc.coordinator, rpc.coordinatorNode, rpc.coordinatorCall, rpc.worker, rpc.workerShard, rpc.workerCall,
             rpc.client, rpc.turn, rpc.rest, rpc.wake, rpc.deepWake, rpc.stir, memoryBytes, diskBytes,
         ]
-        guard costs.allSatisfy({ $0.isFinite && $0 >= 0 }), walk.spread.isSound, sync.isSound, dimensions > 0, limit > 0 else {
+        guard costs.allSatisfy({ $0.isFinite && $0 >= 0 }), rpc.rest <= rpc.turn, walk.spread.isSound, sync.isSound, dimensions > 0, limit > 0 else {
             throw NeedletailError(.invalidArgument, "the profile is damaged; calibrate again")
         }
     }

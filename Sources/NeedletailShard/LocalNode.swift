@@ -326,14 +326,14 @@ public final class LocalNode: ShardOperations {
         for case .ready(let replica) in replicas.withLock({ Array($0.values) }) { replica.tick(now: now) }
     }
 
-    /// Until cancelled: syncs the logs whose interval is over. Rests while durability is by interval nowhere.
+    /// Until cancelled, and once only: syncs the logs whose interval is over. Rests while durability is by interval nowhere.
     public func syncLogs() async {
         for await _ in settled.stream {
             while !Task.isCancelled, syncDueLogs() { try? await Task.sleep(for: .milliseconds(5)) }
         }
     }
 
-    /// Whether there are such. Does nothing while the last call is still at work.
+    /// Whether durability is by interval anywhere. Syncs nothing while the last call is still at work.
     private func syncDueLogs() -> Bool {
         let logs = replicas.withLock { Array($0.values) }.compactMap { hosted -> Replica? in
             guard case .ready(let replica) = hosted, replica.assignment.collection.durability != .everyCommit else { return nil }

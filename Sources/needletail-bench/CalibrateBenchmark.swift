@@ -12,7 +12,7 @@ struct CalibrateBenchmark: AsyncParsableCommand {
         commandName: "calibrate", abstract: "Measure this machine for `needletail plan`: what walks, writes, requests and bytes cost here.",
         discussion: """
             Prints the profile as JSON; give it to `needletail plan --profile`. Best with vectors of your own: how far walks go depends on the data. \
-            Without a file it makes some of the dimensions that are asked for. Takes a minute or two; other work on the machine spoils it.
+            Without a file it makes some of the dimensions that are asked for. Takes two or three minutes; other work on the machine spoils it.
             """)
 
     @Option(help: "Base vectors: .fbin, .f16bin, .u8bin or .i8bin.") var base: String?
@@ -191,10 +191,10 @@ enum CPUTime {
     static var thread: Double { of(CLOCK_THREAD_CPUTIME_ID) }
     static var process: Double { of(CLOCK_PROCESS_CPUTIME_ID) }
 
-    /// Of another process; zero when it is not there.
-    static func process(_ id: Int32) -> Double {
+    /// Of another process; nil when it is not there.
+    static func process(_ id: Int32) -> Double? {
         var clock = clockid_t()
-        return unsafe clock_getcpuclockid(id, &clock) == 0 ? of(clock) : 0
+        return unsafe clock_getcpuclockid(id, &clock) == 0 ? of(clock) : nil
     }
 
     private static func of(_ clock: clockid_t) -> Double {

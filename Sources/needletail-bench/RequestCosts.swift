@@ -14,7 +14,7 @@ struct RequestCosts {
     private static let smallRows = 2_000
     private static let largeShards = 2
     private static let (streams, someStreams) = (32, 8)
-    /// Situations take turns, so that a minute in which the machine is slow spoils none of them.
+    /// Situations take turns, so that seconds in which the machine is slow spoil none of them.
     private static let (rounds, seconds) = (7, 0.5)
     /// A search with less than 50 ms left shares no call.
     private static let (littleTime, ampleTime) = (Duration.milliseconds(49), Duration.seconds(10))
@@ -31,9 +31,10 @@ struct RequestCosts {
         for shards in [1, 2, 4] {
             try await fill("calibrate-\(shards)", data, rows: min(smallRows * shards, data.count), field, shards: shards, cluster)
         }
-        let rows = Double(smallRows)
         func few(_ workers: Int, _ shards: Int, _ streams: Int, pause: Double = 0, sharesCalls: Bool = true) -> AskedCollection {
-            AskedCollection("calibrate-\(workers * shards)", workers, shards, rows, streams: streams, pause: pause, sharesCalls: sharesCalls)
+            let all = workers * shards
+            let rows = Double(min(smallRows * all, data.count) / all)
+            return AskedCollection("calibrate-\(all)", workers, shards, rows, streams: streams, pause: pause, sharesCalls: sharesCalls)
         }
         let large = Double(data.count / largeShards)
         var asked = [
@@ -47,7 +48,7 @@ struct RequestCosts {
         }
         await cluster.close()
         let fit = RequestCostFit(
-            asked.map(\.measured), latency: Quantiles(of: asked[0].latencies), cores: ProcessInfo.processInfo.activeProcessorCount)
+            asked.map(\.measured), latency: median(asked[0].latencies), cores: ProcessInfo.processInfo.activeProcessorCount)
         return RequestCosts(fit: fit, memoryBytes: bytes.memory, diskBytes: bytes.disk)
     }
 
@@ -66,7 +67,7 @@ struct RequestCosts {
         var spent: [RequestCostFit.Spent] = []
         /// By round, searches a second.
         var rates: [Double] = []
-        /// Microseconds from end to end, of all.
+        /// By round, microseconds from end to end that half of them took at most.
         var latencies: [Double] = []
 
         init(_ name: String, _ workers: Int, _ shardsPerWorker: Int, _ vectorsPerShard: Double, streams: Int, pause: Double = 0, sharesCalls: Bool = true) {
@@ -78,43 +79,62 @@ struct RequestCosts {
             // The first round makes connections.
             RequestCostFit.Situation(
                 workers: workers, shardsPerWorker: shardsPerWorker, vectorsPerShard: vectorsPerShard, underWay: streams, pause: pause,
-                sharesCalls: sharesCalls, spent: RequestCostFit.Spent(medianOf: spent.dropFirst()), rate: rates.dropFirst().sorted()[rates.count / 2])
+                sharesCalls: sharesCalls, spent: RequestCostFit.Spent(medianOf: spent.dropFirst()), rate: median(rates.dropFirst()))
         }
 
         mutating func ask(_ queries: [DenseVector], limit: Int, ef: Int, _ local: LocalCluster, _ cluster: NeedletailCluster) async throws {
             let requests = queries.map { PointsSearch(collection: name, queries: [NamedQuery(vector: $0, limit: limit, ef: ef)]) }
-            let processes = ["coordinator", "shard-1", "shard-2"].compactMap(local.processID)
+            let processes = ["coordinator", "shard-1", "shard-2"]
+            func spentNow() throws -> [Double] {
+                try processes.map { name in
+                    guard local.isRunning(name), let time = local.processID(of: name).flatMap(CPUTime.process) else {
+                        throw NeedletailError(.unavailable, "the \(name) that was measured has ended; calibrate again, with more memory free")
+                    }
+                    return time
+                } + [CPUTime.process]
+            }
             let (streams, pause, sharesCalls) = (streams, pause, sharesCalls)
             let start = ContinuousClock.now
-            let before = processes.map(CPUTime.process) + [CPUTime.process]
+            let before = try spentNow()
             let end = start.advanced(by: .seconds(RequestCosts.seconds))
-            let took = try await withThrowingTaskGroup(of: [Double].self) { group in
+            let (took, missed) = try await withThrowingTaskGroup(of: (took: [Double], missed: Int).self, returning: ([Double], Int).self) { group in
                 for stream in 0..<streams {
                     group.addTask {
-                        var took: [Double] = []
+                        var (took, missed, sent) = ([Double](), 0, 0)
                         while ContinuousClock.now < end {
-                            var request = requests[(stream + took.count * streams) % requests.count]
+                            var request = requests[(stream + sent * streams) % requests.count]
+                            sent += 1
                             request.deadline = .after(sharesCalls ? RequestCosts.ampleTime : RequestCosts.littleTime)
                             let begin = ContinuousClock.now
                             do {
                                 _ = try await cluster.operations.search(request)
+                                took.append(begin.duration(to: .now).milliseconds * 1000)
                             } catch let error as NeedletailError where error.code == .deadlineExceeded && !sharesCalls {
-                                // A hiccup; it has cost what it has cost.
+                                missed += 1
                             }
-                            took.append(begin.duration(to: .now).milliseconds * 1000)
                             if pause > 0 { try await Task.sleep(for: .microseconds(pause)) }
                         }
-                        return took
+                        return (took, missed)
                     }
                 }
-                return try await group.reduce(into: []) { $0 += $1 }
+                return try await group.reduce(into: ([], 0)) { all, part in
+                    all.0 += part.took
+                    all.1 += part.missed
+                }
             }
-            let each = zip(processes.map(CPUTime.process) + [CPUTime.process], before).map { ($0 - $1) * 1e6 / Double(took.count) }
-            guard each.count == 4 else { throw NeedletailError(.unavailable, "a process of the cluster has ended") }
+            // Hiccups cost little; where there is nothing else, nothing is measured.
+            guard missed * Self.answersForAMiss < took.count else {
+                throw NeedletailError(
+                    .deadlineExceeded, "\(missed) searches took longer than 49 ms and \(took.count) did not: this machine is busy, or too slow; calibrate "
+                        + "again when it is quiet, or with smaller vectors")
+            }
+            let each = zip(try spentNow(), before).map { ($0 - $1) * 1e6 / Double(took.count) }
             spent.append(RequestCostFit.Spent(coordinator: each[0], workers: each[1] + each[2], client: each[3]))
             rates.append(Double(took.count) / (start.duration(to: .now).milliseconds / 1000))
-            latencies += took
+            latencies.append(median(took))
         }
+
+        private static let answersForAMiss = 20
     }
 
     /// Bytes of replicas for each vector, once all is encoded and checkpoints written.
@@ -157,10 +177,15 @@ struct RequestCosts {
     }
 }
 
+/// Of at least one value.
+private func median(_ values: some Sequence<Double>) -> Double {
+    let sorted = values.sorted()
+    return sorted[sorted.count / 2]
+}
+
 extension RequestCostFit.Spent {
     /// Of each part.
     fileprivate init(medianOf all: some Sequence<RequestCostFit.Spent>) {
-        func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
         self.init(coordinator: median(all.map(\.coordinator)), workers: median(all.map(\.workers)), client: median(all.map(\.client)))
     }
 }

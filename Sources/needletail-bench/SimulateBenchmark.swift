@@ -27,7 +27,7 @@ struct SimulateBenchmark: ParsableCommand {
     }
 
     func run() throws {
-        var machine = try JSONDecoder().decode(MachineProfile.self, from: Data(contentsOf: URL(fileURLWithPath: profile)))
+        var machine = try MachineProfile(path: profile)
         let cores = cores ?? ProcessInfo.processInfo.activeProcessorCount
         let groups = max(1, min(workers / replicas, shards))
         var layout = ClusterSimulation.Layout(

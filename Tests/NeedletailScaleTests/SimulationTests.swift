@@ -120,7 +120,9 @@ import Testing
             return layout
         }
         // Processor time is what is counted, each at its cost.
-        func measured(_ workers: Int, _ shards: Int, underWay: Int, pause: Double = 0, vectors: Double = 2000, sharesCalls: Bool = false) throws -> RequestCostFit.Situation {
+        func measured(
+            _ workers: Int, _ shards: Int, underWay: Int, pause: Double = 0, vectors: Double = 2000, sharesCalls: Bool = false
+        ) throws -> RequestCostFit.Situation {
             var some = layout(workers, shards, vectors: vectors)
             some.sharesCalls = sharesCalls
             var simulation = try ClusterSimulation(some, on: truth, seed: 5)
@@ -130,7 +132,8 @@ import Testing
             let spent = RequestCostFit.Spent(
                 coordinator: rpc.coordinator + asked * rpc.coordinatorNode + outcome.calls * rpc.coordinatorCall + turns.coordinators * rpc.turn
                     + wakes.coordinators * rpc.wake + depth.coordinators * rpc.deepWake,
-                workers: walks + asked * rpc.worker + outcome.calls * rpc.workerCall + turns.workers * rpc.turn + wakes.workers * rpc.wake + depth.workers * rpc.deepWake,
+                workers: walks + asked * rpc.worker + outcome.calls * rpc.workerCall + turns.workers * rpc.turn
+                    + wakes.workers * rpc.wake + depth.workers * rpc.deepWake,
                 client: rpc.client + turns.client * rpc.turn + wakes.client * rpc.wake + depth.client * rpc.deepWake)
             return .init(
                 workers: workers, shardsPerWorker: shards, vectorsPerShard: vectors, underWay: underWay, pause: pause, sharesCalls: sharesCalls,
@@ -144,7 +147,7 @@ import Testing
                 try measured(2, 1, underWay: 32), try measured(2, 2, underWay: 32), try measured(2, 2, underWay: 1),
                 try measured(2, 1, underWay: 32, vectors: 100_000), try measured(2, 1, underWay: 32, sharesCalls: true),
                 try measured(1, 1, underWay: 32, sharesCalls: true), try measured(2, 1, underWay: 8, sharesCalls: true),
-            ], latency: Quantiles(constant: lonely.run(searches: 100, underWay: 1).median * 1000), cores: 2)
+            ], latency: lonely.run(searches: 100, underWay: 1).median * 1000, cores: 2)
         var blank = truth
         blank.rpc = .init()
         blank.walk.cost = cheap

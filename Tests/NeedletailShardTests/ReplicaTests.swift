@@ -278,16 +278,16 @@ import Testing
         let shard = try await TestShard.open(TemporaryDirectory())
         let clock = Task { await shard.node.syncLogs() }
         var spec = TestShard.spec()
-        for milliseconds in [60_000, 1] {
-            spec.durability = .interval(milliseconds: milliseconds)
+        for milliseconds in [60_000, 1, nil, 2] {
+            spec.durability = milliseconds.map { .interval(milliseconds: $0) } ?? .everyCommit
             let assignment = ReplicaAssignment(shard: TestShard.id, range: HashRange(first: 0, last: .max), epoch: 1, collection: spec)
             try await shard.node.createReplica(assignment, deadline: nil)
             let end = { try shard.node.hosted(TestShard.id).logEnd }
             let sequence = try await shard.write([.upsert(Point(id: .number(1), vectors: []))]).sequence
-            if milliseconds == 1 {
-                try await eventually { try end().durable >= sequence }
-            } else {
+            if milliseconds == 60_000 {
                 #expect(try end().durable < sequence)
+            } else {
+                try await eventually { try end().durable >= sequence }
             }
         }
         clock.cancel()

@@ -225,9 +225,16 @@ public struct ClusterSimulation: Sendable {
     /// Of what a worker does for a request, what it does with the result.
     private static let answerShare = 0.4
     /// Microseconds, as in `WorkerPool` and `SearchBundler`.
-    private static let (quietTime, shortTime) = (150.0, 100.0)
+    private static let quietTime = 150.0
+    static let shortTime = 100.0
     /// As in `SearchBundler` and `LocalNode`.
     private static let (mostInCall, searchesPerJob) = (32, 4)
+    private static let (greatestEf, longestLimit, longestVectorBytes) = (128, 100, 32 << 10)
+
+    /// Whether searches are of a kind that travels together, if they are short.
+    private var mayShare: Bool {
+        profile.ef <= Self.greatestEf && profile.limit <= Self.longestLimit && 4 * profile.dimensions <= Self.longestVectorBytes
+    }
 
     /// All that it does for a call beside walking.
     private func workerCost(_ call: Int) -> Double { profile.rpc.workerCall + Double(calls[call].parts.count) * profile.rpc.worker }
@@ -256,8 +263,7 @@ public struct ClusterSimulation: Sendable {
             for part in calls[call].parts { gathered(part) }
         case .isLate(let part):
             late(part)
-            // Nothing waits for it.
-            _ = leave()
+            machines[threads[coordinatorLoop(parts[part].query)].machine].busyTime += leave()
         case .comesBack(let query):
             if layout.isOneMachine { tell(0, rpc.client / 2, .done(query: query)) } else { take(.done(query: query)) }
         case .done(let query):
@@ -275,7 +281,7 @@ public struct ClusterSimulation: Sendable {
     /// - Returns: microseconds that it takes.
     private mutating func leave() -> Double {
         guard !leaving.isEmpty else { return 0 }
-        let isShort = layout.sharesCalls && (walk + profile.rpc.workerShard) * Double(layout.shardsPerNode) < Self.shortTime
+        let isShort = layout.sharesCalls && mayShare && (walk + profile.rpc.workerShard) * Double(layout.shardsPerNode) < Self.shortTime
         var open: [Int: Int] = [:]
         let first = calls.count
         for part in leaving {
@@ -298,7 +304,7 @@ public struct ClusterSimulation: Sendable {
         // One that is alone is walked where it arrived, as in `WorkerPool.runHere`.
         let isAlone =
             calls[call].parts.count == 1 && layout.shardsPerNode == 1 && pools[node].underWay == 0 && now - pools[node].latest > Self.quietTime
-            && walk < Self.shortTime
+            && walk < Self.shortTime && profile.ef <= Self.greatestEf
         pools[node].latest = now
         if isAlone {
             tell(nodeLoop(node), workerCost(call) + nextWalk(), .answered(call: call))

@@ -1,3 +1,5 @@
+internal import NeedletailCore
+
 /// What small clusters on one machine were measured to take for a search, and the costs with which their simulation takes the same.
 ///
 /// The processor time of a search has the turns of event loops in it, calls to workers, and the waking of idle cores, and how many those are depends on how
@@ -41,11 +43,11 @@ public struct RequestCostFit: Sendable {
 
     /// The first is of searches that are alone.
     public var situations: [Situation]
-    /// How long a search of the first situation takes from end to end, in microseconds.
-    public var latency: Quantiles
+    /// How long a search of the first situation takes from end to end, in microseconds: the median.
+    public var latency: Double
     public var cores: Int
 
-    public init(_ situations: [Situation], latency: Quantiles, cores: Int) {
+    public init(_ situations: [Situation], latency: Double, cores: Int) {
         precondition(situations.first?.underWay == 1, "the first situation is of searches that are alone")
         (self.situations, self.latency, self.cores) = (situations, latency, cores)
     }
@@ -53,6 +55,8 @@ public struct RequestCostFit: Sendable {
     private static let (rounds, searches) = (16, 2_000)
 
     /// The machine's profile with costs of requests that fit; its own are not looked at.
+    ///
+    /// - Throws: `failedPrecondition` when what was measured is no such thing: nothing was answered, or took no time.
     public func fitted(_ profile: MachineProfile) throws -> MachineProfile {
         var best: (profile: MachineProfile, error: Double)?
         for stir in stride(from: 0, through: Self.longestStir, by: Self.stirStep) {
@@ -64,7 +68,9 @@ public struct RequestCostFit: Sendable {
             }
             if error < best?.error ?? .infinity { best = (candidate, error) }
         }
-        guard let best else { preconditionFailure("at least one is tried") }
+        guard let best else {
+            throw NeedletailError(.failedPrecondition, "no costs explain what was measured; calibrate again while the machine does nothing else")
+        }
         return best.profile
     }
 
@@ -77,22 +83,27 @@ public struct RequestCostFit: Sendable {
         fitted.rpc = MachineProfile.RPCCost()
         var costs = Costs(values: Array(repeating: 1, count: Costs.Name.allCases.count))
         var rest = 0.0
-        for _ in 0..<Self.rounds {
+        func apply() {
             fitted.rpc = costs.rpc
             fitted.rpc.stir = stir
             // If a search that is alone takes less than all that, then turns end after their messages have left.
-            fitted.rpc.rest = min(fitted.rpc.turn, rest)
+            rest = min(fitted.rpc.turn, rest)
+            fitted.rpc.rest = rest
             // In a cluster walks find less in the caches than in the process that measured them, the more so the larger the graph.
             fitted.walk.cost = walk.growing(1 + costs[.growth], timesFrom: smallest)
+        }
+        for _ in 0..<Self.rounds {
+            apply()
             var equations: [Costs.Row] = []
             for (number, situation) in situations.enumerated() {
                 let outcome = try simulated(situation, fitted)
                 equations += rows(of: situation, outcome, walk, smallest)
-                if number == 0 { rest = max(0, rest + (outcome.median * 1000 - latency.value(at: 0.5)) / outcome.turns.sum / 2) }
+                if number == 0 { rest = max(0, rest + (outcome.median * 1000 - latency) / outcome.turns.sum / 2) }
             }
             // Half of the way: with shorter messages there are more turns.
             costs = costs.mean(with: Costs(fitting: equations))
         }
+        apply()
         return fitted
     }
 
@@ -172,7 +183,10 @@ private struct Costs {
 
     private static let sweeps = 2_000
 
-    func mean(with other: Costs) -> Costs { Costs(values: zip(values, other.values).map { ($0 + $1) / 2 }) }
+    /// What has shrunk to next to nothing is nothing.
+    func mean(with other: Costs) -> Costs { Costs(values: zip(values, other.values).map { $1 == 0 && $0 < Self.least ? 0 : ($0 + $1) / 2 }) }
+
+    private static let least = 0.01
 
     var rpc: MachineProfile.RPCCost {
         MachineProfile.RPCCost(

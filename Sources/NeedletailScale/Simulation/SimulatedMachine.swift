@@ -81,9 +81,10 @@ struct SimulatedPool {
 
 /// What happens next to a search.
 enum SimulatedStep {
-    /// A client wants to send it: one with a schedule, or one whose last search has ended.
-    case begins(query: Int)
+    /// Its time has come, on the schedule of the load generator.
     case paced(query: Int)
+    /// A client wants to send it.
+    case begins(query: Int)
     /// It is on its way to the coordinator.
     case sent(query: Int)
     case arrives(query: Int)

@@ -42,7 +42,7 @@ struct PlanCommand: ParsableCommand {
     }
 
     func run() throws {
-        let machine = try profile.map(Profiles.read) ?? Profiles.shipped()
+        let machine = try profile.map(MachineProfile.init(path:)) ?? Profiles.shipped()
         var workload = Workload(points: points)
         (workload.vectorsPerPoint, workload.payloadBytes, workload.replicas) = (vectors, payload, replicas)
         (workload.searches, workload.writes, workload.milliseconds, workload.roundTripMilliseconds) = (searches, writes, p99, roundTrip)
@@ -133,21 +133,12 @@ struct PlanCommand: ParsableCommand {
     private func milliseconds(_ value: Double) -> String { value < 10 ? String(format: "%.2f ms", value) : "\(Readable.tenths(value)) ms" }
 }
 
-/// Files of `needletail-bench calibrate`.
+/// A file of `needletail-bench calibrate` that comes with the program.
 enum Profiles {
-    static func read(_ path: String) throws -> MachineProfile {
-        guard let data = FileManager.default.contents(atPath: path) else {
-            throw NeedletailError(.notFound, "there is no file \(path); `needletail-bench calibrate --out \(path)` makes it")
-        }
-        do { return try JSONDecoder().decode(MachineProfile.self, from: data) } catch {
-            throw NeedletailError(.invalidArgument, "\(path) is no profile; `needletail-bench calibrate --out \(path)` makes one")
-        }
-    }
-
     static func shipped() throws -> MachineProfile {
         guard let folder = Bundle.module.url(forResource: "profiles", withExtension: nil) else {
             throw NeedletailError(.failedPrecondition, "the profiles are missing beside the program; run `make build` again, or give --profile")
         }
-        return try read(folder.appendingPathComponent("sift-lvq8.json").path)
+        return try MachineProfile(path: folder.appendingPathComponent("sift-lvq8.json").path)
     }
 }
