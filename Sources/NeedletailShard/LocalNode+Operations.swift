@@ -186,7 +186,7 @@ private final class NodeSearch: Sendable {
         // Those whose own deadline passes meanwhile notice it themselves.
         let deadlines = searches.compactMap(\.request.deadline)
         do throws(NeedletailError) {
-            try pool.submit(deadline: deadlines.count == searches.count ? deadlines.max() : nil) { scratch in
+            try pool.submit(requests: searches.count, deadline: deadlines.count == searches.count ? deadlines.max() : nil) { scratch in
                 for search in searches { search.run(&scratch) }
             }
         } catch {

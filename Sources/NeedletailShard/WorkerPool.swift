@@ -5,8 +5,8 @@ internal import Synchronization
 
 /// A fixed number of threads with a scratch space each, for work that would hold up an event loop: searching, building, decoding.
 ///
-/// Jobs run in the order of their submission. The queue is bounded, and a job that would not begin before its deadline is refused at once:
-/// under an overload those who can still be answered are, instead of everybody too late.
+/// Jobs run in the order of their submission. The queue is bounded, by requests, of which a job may be several, and a job that would not begin before its
+/// deadline is refused at once: under an overload those who can still be answered are, instead of everybody too late.
 public final class WorkerPool: @unchecked Sendable {
     // Sendable: `queue`, `head`, the figures and `isClosed` are guarded by `monitor`; `threads` is written in `init` and read in `close`.
     public typealias Job = @Sendable (inout SearchScratch) -> Void
@@ -15,8 +15,10 @@ public final class WorkerPool: @unchecked Sendable {
     public let queueLimit: Int
     let readers: ReaderEpochs
     private let monitor = Monitor()
-    private var queue: [Job] = []
+    private var queue: [Queued] = []
     private var head = 0
+    /// Requests in the queue.
+    private var waiting = 0
     private var isClosed = false
     /// Jobs that a thread is at.
     private var running = 0
@@ -24,11 +26,16 @@ public final class WorkerPool: @unchecked Sendable {
     private var latest = ContinuousClock.now
     /// For jobs that run on their caller's thread, one at a time.
     private let guest = Mutex(SearchScratch())
-    /// Moving average of what a job takes, in nanoseconds.
+    /// Moving average of what a request takes, in nanoseconds.
     private var averageTime = 0.0
     private var jobCount: UInt64 = 0
     private var busyTime = Duration.zero
     private var threads: [DedicatedThread] = []
+
+    private struct Queued {
+        let job: Job
+        let requests: Int
+    }
 
     public init(threads count: Int, queueLimit: Int = 4096, precedence: DedicatedThread.Precedence = .ordinary) {
         precondition(count > 0, "a pool has at least one thread")
@@ -42,41 +49,42 @@ public final class WorkerPool: @unchecked Sendable {
     private func work(_ index: Int, _ precedence: DedicatedThread.Precedence) {
         DedicatedThread.setPrecedence(precedence)
         var scratch = SearchScratch()
-        var took: Duration?
-        while let job = next(after: took) {
+        var last: (took: Duration, requests: Int)?
+        while let next = next(after: last) {
             let began = ContinuousClock.now
             readers.enter(index)
-            job(&scratch)
+            next.job(&scratch)
             readers.leave(index)
-            took = began.duration(to: .now)
+            last = (began.duration(to: .now), next.requests)
         }
     }
 
-    /// - Parameter took: what the thread's last job took.
-    private func next(after took: Duration?) -> Job? {
+    /// - Parameter last: what the thread's last job took.
+    private func next(after last: (took: Duration, requests: Int)?) -> Queued? {
         monitor.locked {
-            if let took {
+            if let last {
                 running -= 1
-                count(took)
+                count(last.took, requests: last.requests)
             }
             while head == queue.count && !isClosed { monitor.wait() }
             guard head < queue.count else { return nil }
-            let job = queue[head]
+            let next = queue[head]
             head += 1
             running += 1
+            waiting -= next.requests
             // Amortised: the consumed front is dropped when it is half of the array.
             if head * 2 >= queue.count {
                 queue.removeFirst(head)
                 head = 0
             }
-            return job
+            return next
         }
     }
 
-    private func count(_ took: Duration) {
+    private func count(_ took: Duration, requests: Int) {
         jobCount += 1
         busyTime += took
-        averageTime += Self.timeWeight * (Double(took.nanoseconds) - averageTime)
+        averageTime += Self.timeWeight * (Double(took.nanoseconds) / Double(requests) - averageTime)
     }
 
     /// Runs a job on the calling thread if it is alone and likely short: to wake a thread, and to be woken by it, would take longer. False: it
@@ -96,7 +104,7 @@ public final class WorkerPool: @unchecked Sendable {
             job(&scratch)
             readers.leave(threadCount)
             let took = now.duration(to: .now)
-            monitor.locked { count(took) }
+            monitor.locked { count(took, requests: 1) }
             return true
         } ?? false
     }
@@ -106,20 +114,21 @@ public final class WorkerPool: @unchecked Sendable {
     /// Without another job for so long one is alone.
     private static let quietTime = Duration.microseconds(150)
 
-    /// Jobs that wait, jobs done, and the time that all threads have spent on them.
-    var load: (waiting: Int, jobs: UInt64, busy: Duration) { monitor.locked { (queue.count - head, jobCount, busyTime) } }
+    /// Requests that wait, jobs done, and the time that all threads have spent on them.
+    var load: (waiting: Int, jobs: UInt64, busy: Duration) { monitor.locked { (waiting, jobCount, busyTime) } }
 
     /// Share of a new time in the average.
     private static let timeWeight = 0.05
 
+    /// - Parameter requests: how many the job answers.
     /// - Throws: `resourceExhausted`, with the time after which to try again, when the queue is full, or so long that the deadline would
     ///   pass in it; `unavailable` after `close`.
-    public func submit(deadline: Deadline? = nil, _ job: @escaping Job) throws(NeedletailError) {
+    public func submit(requests: Int = 1, deadline: Deadline? = nil, _ job: @escaping Job) throws(NeedletailError) {
         let refusal: NeedletailError? = monitor.locked {
             if isClosed { return NeedletailError(.unavailable, "the node is shutting down; ask another one") }
-            let waiting = queue.count - head
             let wait = Duration.nanoseconds(Int64(averageTime * Double(waiting) / Double(threadCount)))
-            if waiting >= queueLimit {
+            // However many a job is, there is a queue that takes it: an empty one.
+            if waiting > 0, waiting + requests > queueLimit {
                 return NeedletailError(.resourceExhausted, "\(waiting) requests wait for a thread already; send fewer, or add nodes", retryAfter: wait)
             }
             // A single job may have taken long for reasons of its own; with more than one a thread there is a line.
@@ -129,7 +138,8 @@ public final class WorkerPool: @unchecked Sendable {
                     "\(waiting) requests wait for a thread already, about \(wait.milliseconds) ms of work, and the deadline is earlier; send fewer, "
                         + "or add nodes", retryAfter: wait)
             }
-            queue.append(job)
+            queue.append(Queued(job: job, requests: requests))
+            waiting += requests
             monitor.wakeOne()
             return nil
         }

@@ -36,6 +36,24 @@ import Testing
         #expect(done.load(ordering: .relaxed) == 3)
     }
 
+    /// A job of many requests takes as much room as they would, but for an empty queue.
+    @Test func requestsAreCounted() throws {
+        let pool = WorkerPool(threads: 1, queueLimit: 10)
+        defer { pool.close() }
+        try Self.whileBusy(pool) {
+            try pool.submit(requests: 8) { _ in }
+            #expect(pool.load.waiting == 8)
+            #expect(Self.refusal { () throws(NeedletailError) in try pool.submit(requests: 3) { _ in } }?.code == .resourceExhausted)
+            try pool.submit(requests: 2) { _ in }
+            #expect(Self.refusal { () throws(NeedletailError) in try pool.submit { _ in } }?.code == .resourceExhausted)
+        }
+        while pool.load.waiting > 0 {}
+        try Self.whileBusy(pool) {
+            try pool.submit(requests: 32) { _ in }
+            #expect(pool.load.waiting == 32)
+        }
+    }
+
     @Test func aLoneShortJobRunsWhereItComesFrom() throws {
         let pool = WorkerPool(threads: 1)
         defer { pool.close() }
