@@ -182,7 +182,8 @@ public final class HTTP2Connection: ChannelInboundHandler, @unchecked Sendable {
         isClosed = true
         ticking?.cancel()
         deadlines.cancel()
-        let advice = hasSettings || isServer || tls != nil ? "Retry." : "It said nothing at all: if it speaks TLS, write https://."
+        let silence = "It said nothing at all: if it speaks TLS, write https://; if that is its port for metrics and the console, give the one for gRPC."
+        let advice = hasSettings || isServer || tls != nil ? "Retry." : silence
         let reason = closeReason ?? NeedletailError(.unavailable, "The peer closed the connection. \(advice)", location: peer)
         let open = streams
         streams = [:]
