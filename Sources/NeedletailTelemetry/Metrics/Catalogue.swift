@@ -72,7 +72,8 @@ extension MetricDefinition {
         "What replicas keep in memory, by part: rows (vectors), links, nodes and upper (levels above the first), codes, points, ids, payloads.")
 
     private static let ofPool = ["pool"]
-    public static let poolQueue = MetricDefinition("needletail_pool_queue_length", .gauge, labels: ofPool, "Requests that wait for a thread, of which a job may have several.")
+    public static let poolQueue = MetricDefinition(
+        "needletail_pool_queue_length", .gauge, labels: ofPool, "Requests that wait for a thread, of which a job may have several.")
     public static let poolThreads = MetricDefinition("needletail_pool_threads", .gauge, labels: ofPool, "Threads of a pool.")
     public static let poolJobs = MetricDefinition("needletail_pool_jobs_total", .counter, labels: ofPool, "Jobs done.")
     public static let poolBusy = MetricDefinition(
