@@ -159,7 +159,7 @@ bench-cost: build $(VENV)/ready
 
 # What the model of scale predicts of three small clusters, beside what the load tester measures of them.
 bench-plan: build $(VENV)/ready
-	NEEDLETAIL_BIN=$(CURDIR)/$(BUILD) $(VENV)/bin/python Deploy/bench-plan.py $(BASE) $(QUERY)
+	NEEDLETAIL_BIN=$(CURDIR)/$(BUILD) $(VENV)/bin/python Deploy/bench-plan.py $(BASE) $(QUERY) $(PROFILE)
 
 # Beside Milvus 2.3 standalone, which the Python package brings, in turns: searches at equal recall by one stream and by sixteen, and loads.
 bench-servers: build

@@ -78,7 +78,7 @@ public struct MachineProfile: Codable, Sendable, Equatable {
         public var client: Double
         /// A turn of an event loop, whatever it does in it: messages that wait together share one.
         public var turn: Double
-        /// Of a turn, what comes after its messages have left.
+        /// Of a turn, what comes after its messages have left; no more than the turn.
         public var rest: Double
         /// What a core that was idle when its work came has to do before it, and what it does slower then; and how much more after long idleness, when it
         /// sleeps deeply and its caches are others'.
