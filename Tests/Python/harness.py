@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -63,6 +64,7 @@ class Process:
         port_file.unlink(missing_ok=True)
         self.log = open(self.folder / "log", "ab")
         # A restarted process keeps its port, so that nobody has to look for it.
+        self.port = self.port or free_ports(1)[0]
         command = [*self.prefix, str(self.binaries / self.executable), *self.arguments, "--data", str(self.folder / "data"),
                    "--listen", f"{self.host}:{self.port}", "--port-file", str(port_file)]
         # Hosts of a test's own network: nobody else is on it.
@@ -170,11 +172,19 @@ class Cluster:
 
 
 def free_ports(count):
-    """Ports that nobody has at the moment; all are held at once, so that no two are the same."""
-    sockets = [socket.socket() for _ in range(count)]
+    """Ports that nobody has at the moment; all are held at once, so that no two are the same.
+
+    Below those that the system gives to outgoing connections: between two lives of a server one of these would take its port."""
+    first = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    sockets = []
     try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
+        while len(sockets) < count:
+            one = socket.socket()
+            try:
+                one.bind(("127.0.0.1", random.randrange(first // 2, first)))
+                sockets.append(one)
+            except OSError:
+                one.close()
         return [one.getsockname()[1] for one in sockets]
     finally:
         for one in sockets:

@@ -3,7 +3,6 @@
 import json
 import pathlib
 import re
-import socket
 import subprocess
 import urllib.parse
 import urllib.request
@@ -16,7 +15,7 @@ from needletail.v1 import common_pb2 as common
 from needletail.v1 import points_pb2 as p
 
 from certificates import DAY, Security
-from harness import Cluster, Process, wait_for
+from harness import Cluster, Process, free_ports, wait_for
 
 DEPLOY = pathlib.Path(__file__).resolve().parents[2] / "Deploy" / "prometheus"
 RULES = (DEPLOY / "alerts.yml").read_text()
@@ -24,18 +23,12 @@ ALERTS = re.findall(r"alert: (\w+)", RULES)
 DIMENSIONS = 64
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 class Prometheus:
     """Asks the processes every second, and fires as soon as an expression holds twice."""
 
     def __init__(self, folder, targets, authority=None):
         """With an authority it asks by HTTPS."""
-        self.folder, self.port = folder, free_port()
+        self.folder, self.port = folder, free_ports(1)[0]
         folder.mkdir()
         (folder / "alerts.yml").write_text(re.sub(r"for: \w+", "for: 1s", RULES))
         jobs = [{"job_name": "needletail", "static_configs": [{"targets": [f"127.0.0.1:{port}" for port in targets]}]}]
