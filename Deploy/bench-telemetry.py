@@ -1,24 +1,25 @@
-"""What telemetry costs, in turns: one JSON object a line. Run it with `make bench-telemetry`.
+"""What telemetry costs: one JSON object a line. Run it with `make bench-telemetry`.
 
-One cluster is started again and again from the same data, so that its graphs are the same, with the flags of one arm:
+Two clusters with the same points are asked at once, each by a `needletail-load` of its own in a closed loop, so that both have the same machine in the same
+seconds; one has the flags of one arm, the other those of another, and in the next round the other way round:
 
 - off:     no traces, no log of slow queries, text logs, nobody asks for metrics
 - on:      metrics of all processes asked for each second, 1% of the requests traced and sent to a receiver, slow queries logged, JSON logs
+- traced, scraped, slow, json: one part of `on` each
 - unsampled: as off, and no query asked again exactly for its recall
-- before:  as off, older binaries (NEEDLETAIL_BEFORE_BIN; left out without)
+- before:  as off, older binaries (NEEDLETAIL_BEFORE_BIN)
 
-The arms take turns, in another order each round. `needletail-load` asks in a closed loop that leaves no processor idle; an arm's figure is the median of
-its rounds. Throughput wants a machine without other work; the instructions that a search takes of all processes (by perf, where it can count them) are
-the same whatever else runs. The receiver runs on this machine, and takes what it gets unread, as its cost is not ours.
+Compared is what a search takes of the processors, of all processes of its cluster together: with no processor idle, throughput is lost as that grows. What
+the programs in Python that ask for metrics and take traces here need is not counted. COMPARE=traced:off,json:off compares those instead.
 
 Then the sampler's recall is compared with that of all the queries asked, each measured against its exact answer.
 """
 
 import contextlib
 import json
+import math
 import os
 import pathlib
-import signal
 import statistics
 import subprocess
 import sys
@@ -40,9 +41,9 @@ from needletail.v1 import collections_pb2 as c  # noqa: E402
 from needletail.v1 import common_pb2 as common  # noqa: E402
 from needletail.v1 import points_pb2 as p  # noqa: E402
 
-ROUNDS = int(os.environ.get("ROUNDS", 9))
+PAIRS = int(os.environ.get("PAIRS", 5))
 SECONDS = int(os.environ.get("SECONDS_EACH", 10))
-POINTS, DIMENSIONS, CLIENTS = 100_000, 128, 24
+POINTS, DIMENSIONS, CLIENTS = 100_000, 128, 12
 SAMPLES, EF = 600, 160
 BEFORE = os.environ.get("NEEDLETAIL_BEFORE_BIN")
 
@@ -104,31 +105,17 @@ phases:
     command = [str(harness.BINARIES / "needletail-load"), "run", str(path), "--out", str(out), "--quiet"]
     run = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert run.returncode == 0, run.stdout + run.stderr
-    result = json.loads(pathlib.Path(f"{out}.json").read_text())
-    [segment] = result["phases"][0]["segments"]
-    counts = [sum(tally["completed"] for tally in one["tallies"].values()) for one in segment["slices"]]
-    # The first seconds warm up what was started just now, the last one may be cut off.
-    return statistics.mean(counts[2:SECONDS]), sum(counts)
+    [segment] = json.loads(pathlib.Path(f"{out}.json").read_text())["phases"][0]["segments"]
+    return sum(tally["completed"] for one in segment["slices"] for tally in one["tallies"].values())
 
 
-class Instructions:
-    """Counts those of a cluster's processes; `count` is None where perf cannot."""
-
-    def __init__(self, cluster):
-        self.ids, self.count = ",".join(str(process.process.pid) for process in [cluster.coordinator, *cluster.workers]), None
-
-    def __enter__(self):
-        try:
-            self.perf = subprocess.Popen(["perf", "stat", "-x,", "-e", "instructions", "-p", self.ids], stderr=subprocess.PIPE, text=True)
-        except OSError:
-            self.perf = None
-        return self
-
-    def __exit__(self, *_):
-        if self.perf:
-            self.perf.send_signal(signal.SIGINT)
-            counted = [line.split(",")[0] for line in self.perf.communicate()[1].splitlines() if "instructions" in line]
-            self.count = int(counted[0]) if counted and counted[0].isdigit() else None
+def processor_time(cluster):
+    """Of all its processes, in microseconds."""
+    ticks = 0
+    for process in [cluster.coordinator, *cluster.workers]:
+        user, system = pathlib.Path(f"/proc/{process.process.pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]
+        ticks += int(user) + int(system)
+    return ticks * 1e6 / os.sysconf("SC_CLK_TCK")
 
 
 def start(cluster, arm):
@@ -144,40 +131,29 @@ def start(cluster, arm):
 
 
 def turn(folder, cluster, arm):
-    """Searches a second, and the instructions that one took."""
-    start(cluster, arm)
+    """The microseconds of processor time that a search took."""
     scraper = Scraper([cluster.coordinator, *cluster.workers]) if arm["scraped"] else contextlib.nullcontext()
-    with scraper, Instructions(cluster) as instructions:
-        rate, count = scenario(folder, cluster, loads=False)
-    return rate, (instructions.count or 0) / count
+    with scraper:
+        before = processor_time(cluster)
+        count = scenario(folder, cluster, loads=False)
+        return (processor_time(cluster) - before) / count
 
 
-def turns(cluster, arms):
-    """By arm: what each of its turns came to."""
-    measured = {name: [] for name in arms}
-    names = list(arms)
-    with tempfile.TemporaryDirectory() as folder:
-        folder = pathlib.Path(folder)
-        scenario(folder, cluster, loads=True)
-        for number in range(ROUNDS):
-            for name in names[number % len(names):] + names[:number % len(names)]:
-                measured[name].append(turn(folder, cluster, arms[name]))
-            print(json.dumps({"round": number, **{name: [round(value) for value in of[-1]] for name, of in measured.items()}}), flush=True)
-    return measured
-
-
-def costs(measured, what, of, against):
-    """Of medians, and the middle half of the rounds' own ratios."""
-    def median(name, index):
-        return statistics.median(one[index] for one in measured[name])
-
-    each = sorted(1 - a[0] / b[0] for a, b in zip(measured[of], measured[against]))
-    quarters = [round(100 * value, 2) for value in (each[len(each) // 4], each[-1 - len(each) // 4])]
-    instructions = {name: round(median(name, 1)) for name in (of, against)}
+def compare(folders, clusters, what, of, against):
+    """By how much more `of` takes than `against`, of pairs of rounds in which the clusters change places."""
+    ratios, times = [], []
+    for number in range(2 * PAIRS):
+        order = clusters if number % 2 == 0 else clusters[::-1]
+        for cluster, arm in zip(order, (of, against)):
+            start(cluster, arm)
+        with futures.ThreadPoolExecutor(2) as both:
+            times.append(list(both.map(turn, folders, order, (of, against))))
+        ratios.append(times[-1][0] / times[-1][1])
+    pairs = sorted(math.sqrt(one * other) for one, other in zip(ratios[::2], ratios[1::2]))
     print(json.dumps({
-        "what": what, "throughput_lost_percent": round(100 * (1 - median(of, 0) / median(against, 0)), 2), "middle_half_of_rounds_percent": quarters,
-        "more_instructions_percent": round(100 * (instructions[of] / instructions[against] - 1), 2) if instructions[against] else None,
-        "per_second": {name: round(median(name, 0)) for name in (of, against)}, "instructions_a_search": instructions}), flush=True)
+        "what": what, "more_processor_time_percent": round(100 * (statistics.median(pairs) - 1), 2),
+        "of_pairs_percent": [round(100 * (ratio - 1), 2) for ratio in pairs],
+        "microseconds_a_search": [round(statistics.median(time), 1) for time in zip(*times)]}), flush=True)
 
 
 def recall(cluster):
@@ -215,21 +191,25 @@ def main():
     def arm(coordinator=admin, worker=admin, scraped=False, binaries=harness.BINARIES):
         return {"coordinator": coordinator, "worker": worker, "scraped": scraped, "binaries": binaries}
 
+    traced, untraced = [*admin, "--otlp", f"http://127.0.0.1:{receiver.port}"], [*admin, "--log-format", "json"]
     arms = {
         "off": arm(), "on": arm([*traces, "--trace-sample", "0.01", "--slow-query", "100ms"], traces, scraped=True),
-        "unsampled": arm(worker=[*admin, "--no-recall-sampling"])}
+        "unsampled": arm(worker=[*admin, "--no-recall-sampling"]), "traced": arm([*traced, "--trace-sample", "0.01"], traced),
+        "scraped": arm(scraped=True), "slow": arm([*admin, "--slow-query", "100ms"]), "json": arm(untraced, untraced)}
+    comparisons = os.environ.get("COMPARE", "on:off,off:unsampled" + (",on:before,off:before" if BEFORE else ""))
     if BEFORE:
         arms["before"] = arm(binaries=pathlib.Path(BEFORE))
-    with harness.Cluster(workers=2, worker_arguments=admin) as cluster:
-        measured = turns(cluster, arms)
-        costs(measured, "all telemetry on, against off", "on", "off")
-        costs(measured, "the recall sampler", "off", "unsampled")
-        if BEFORE:
-            costs(measured, "all on, against the older binaries", "on", "before")
-            costs(measured, "all off, against the older binaries", "off", "before")
-        assert receiver.batches > 0, "no spans came"
-        start(cluster, arms["off"])
-        recall(cluster)
+    with contextlib.ExitStack() as stack:
+        clusters = [stack.enter_context(harness.Cluster(workers=2, worker_arguments=admin)) for _ in range(2)]
+        folders = [pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory())) for _ in clusters]
+        for folder, cluster in zip(folders, clusters):
+            scenario(folder, cluster, loads=True)
+        for comparison in comparisons.split(","):
+            of, against = comparison.split(":")
+            compare(folders, clusters, f"{of}, against {against}", arms[of], arms[against])
+        assert receiver.batches > 0 or not {"on", "traced"} & set(comparisons.replace(":", ",").split(",")), "no spans came"
+        start(clusters[0], arms["off"])
+        recall(clusters[0])
 
 
 main()
