@@ -121,7 +121,7 @@ private final class SearchOutcomes: Sendable {
 /// One search request on its way through the search pool.
 private final class NodeSearch: Sendable {
     private struct State {
-        /// By query, then one list a shard that has answered.
+        /// By query, then by replica; empty while it has not answered.
         var lists: [[[ScoredPoint]]]
         /// The same of recall targets.
         var estimates: [[RecallEstimate]]
@@ -148,35 +148,33 @@ private final class NodeSearch: Sendable {
         self.cancellation = cancellation
         self.completion = completion
         var found: [Replica] = []
-        let none = request.queries.count
-        var state = State(lists: Array(repeating: [], count: none), estimates: Array(repeating: [], count: none), reports: refused, remaining: 0)
+        var reports = refused
         for shard in request.shards {
             do throws(NeedletailError) {
                 found.append(try node.replica(shard))
             } catch {
-                state.reports.append(ShardReport(shard: shard, outcome: .failed(error), appliedSequence: 0))
+                reports.append(ShardReport(shard: shard, outcome: .failed(error), appliedSequence: 0))
             }
         }
         replicas = found
-        state.remaining = max(1, found.count)
-        self.state = Mutex(state)
+        let queries = request.queries.count
+        state = Mutex(
+            State(
+                lists: Array(repeating: Array(repeating: [], count: found.count), count: queries), estimates: Array(repeating: [], count: queries),
+                reports: reports, remaining: found.count))
     }
 
     func start(on pool: WorkerPool) {
-        if replicas.isEmpty { return finish() }
-        if replicas.count == 1, isShort, pool.runHere({ run(replicas[0], &$0) }) { return shardDone() }
-        for replica in replicas {
+        if replicas.isEmpty { return answer([]) }
+        if replicas.count == 1, isShort, pool.runHere({ run(0, &$0) }) { return }
+        for index in replicas.indices {
             do throws(NeedletailError) {
-                try pool.submit(deadline: request.deadline) { [self] scratch in
-                    run(replica, &scratch)
-                    shardDone()
-                }
+                try pool.submit(deadline: request.deadline) { [self] scratch in run(index, &scratch) }
             } catch {
                 // The node is overloaded, not the shard: the rest would only add to it.
                 cancellation.isCancelled.store(true, ordering: .relaxed)
                 state.withLock { $0.refusal = $0.refusal ?? error }
-                state.withLock { $0.reports.append(ShardReport(shard: replica.assignment.shard, outcome: .failed(error), appliedSequence: 0)) }
-                shardDone()
+                if isLast() { completion(.failure(error)) }
             }
         }
     }
@@ -195,11 +193,8 @@ private final class NodeSearch: Sendable {
     }
 
     private func run(_ scratch: inout SearchScratch) {
-        if replicas.isEmpty { return finish() }
-        for replica in replicas {
-            run(replica, &scratch)
-            shardDone()
-        }
+        if replicas.isEmpty { return answer([]) }
+        for index in replicas.indices { run(index, &scratch) }
     }
 
     /// Whether it walks through memory once, and not far.
@@ -214,7 +209,27 @@ private final class NodeSearch: Sendable {
 
     private static let shortWalk = 128
 
-    private func run(_ replica: Replica, _ scratch: inout SearchScratch) {
+    /// Searches one shard. Who is last merges, then fetches what the answers carry, for those points only that are in the answer.
+    private func run(_ index: Int, _ scratch: inout SearchScratch) {
+        search(index, &scratch)
+        guard isLast() else { return }
+        if let refusal = state.withLock(\.refusal) { return completion(.failure(refusal)) }
+        do {
+            answer(try results(&scratch))
+        } catch {
+            completion(.failure(error))
+        }
+    }
+
+    private func isLast() -> Bool {
+        state.withLock { state in
+            state.remaining -= 1
+            return state.remaining == 0
+        }
+    }
+
+    private func search(_ index: Int, _ scratch: inout SearchScratch) {
+        let replica = replicas[index]
         let shard = replica.assignment.shard
         let applied = replica.appliedSequence.load(ordering: .acquiring)
         let metrics = replica.resources.metrics
@@ -243,7 +258,7 @@ private final class NodeSearch: Sendable {
             if let span { record(report, found, in: span, started, ended) }
             state.withLock { state in
                 for (query, hits) in found.enumerated() {
-                    state.lists[query].append(hits.points)
+                    state.lists[query][index] = hits.points
                     if let estimate = hits.estimate { state.estimates[query].append(estimate) }
                 }
                 state.work += work
@@ -284,43 +299,64 @@ private final class NodeSearch: Sendable {
     /// Of a batch; the rest is in the sums.
     private static let walksRecorded = 8
 
-    private func shardDone() {
-        if state.withLock({ state in state.remaining -= 1; return state.remaining == 0 }) { finish() }
-    }
-
-    /// Runs in the job of the shard that was last (or on the caller, when no shard is here): merges, then fetches what the answers
-    /// carry, for those points only that are in the answer.
-    private func finish() {
+    private func answer(_ results: [[ScoredPoint]]) {
         let state = state.withLock { $0 }
-        if let refusal = state.refusal { return completion(.failure(refusal)) }
         completion(
-            Result {
-                let began = span.map { _ in ContinuousClock.now }
-                let merged = zip(request.queries, state.lists).map { query, lists in lists.isEmpty ? [] : TopMerge.merge(lists, limit: query.limit) }
-                let fetching = span.map { _ in ContinuousClock.now }
-                let results = try zip(request.queries, merged).map { query, points in try complete(points, query.parts) }
-                if let span, let began, let fetching {
-                    span.record("merge", from: began, to: fetching)
-                    if request.queries.contains(where: { $0.parts.payload || $0.parts.vectors }) { span.record("fetch", from: fetching) }
-                }
-                return NodeSearchResponse(
-                    results: results, reports: state.reports.sorted { $0.shard < $1.shard }, work: state.work,
-                    estimates: state.estimates.map(RecallEstimate.merge))
-            })
+            .success(
+                NodeSearchResponse(
+                    results: results.isEmpty ? Array(repeating: [], count: request.queries.count) : results,
+                    reports: state.reports.sorted { $0.shard < $1.shard }, work: state.work, estimates: state.estimates.map(RecallEstimate.merge))))
     }
 
-    private func complete(_ points: [ScoredPoint], _ parts: PointParts) throws -> [ScoredPoint] {
-        guard parts.payload || parts.vectors || request.filter != nil else { return points }
-        return try points.compactMap { point in
-            let hash = point.id.placementHash
-            let replica = replicas.first { $0.assignment.range.contains(hash) }
-            // Deleted since it was found, or changed so that the filter does not admit it: then it is no longer an answer.
-            guard let stored = try replica?.read(point.id, parts: parts, within: request.filter) else { return nil }
-            var completed = point
-            completed.payload = stored.payload
-            completed.vectors = stored.vectors
-            return completed
+    /// By query.
+    private func results(_ scratch: inout SearchScratch) throws -> [[ScoredPoint]] {
+        let lists = state.withLock(\.lists)
+        let began = span.map { _ in ContinuousClock.now }
+        let merged = zip(request.queries, lists).map { query, lists in TopMerge.merge(lists, limit: query.limit) }
+        let fetching = span.map { _ in ContinuousClock.now }
+        var results: [[ScoredPoint]] = []
+        for (index, query) in request.queries.enumerated() { results.append(try complete(merged[index], lists[index], query, &scratch)) }
+        if let span, let began, let fetching {
+            span.record("merge", from: began, to: fetching)
+            if request.queries.contains(where: { $0.parts.payload || $0.parts.vectors }) { span.record("fetch", from: fetching) }
         }
+        return results
+    }
+
+    /// Searches one after the other, when points that they found are changed before their parts are read.
+    private static let searchAttempts = 3
+
+    /// The points with what the answer carries of them. Score, payload and vectors are of one version: where points were written or deleted since they
+    /// were found, their shards are searched again, and if that goes on they are measured as they are now.
+    private func complete(
+        _ merged: [ScoredPoint], _ lists: [[ScoredPoint]], _ query: SearchQuery, _ scratch: inout SearchScratch
+    ) throws -> [ScoredPoint] {
+        guard query.parts.payload || query.parts.vectors || request.filter != nil else { return merged }
+        var (merged, lists) = (merged, lists)
+        for attempt in 1...Self.searchAttempts {
+            var completed: [ScoredPoint] = []
+            var changed: Set<Int> = []
+            for point in merged {
+                let hash = point.id.placementHash
+                guard let index = replicas.firstIndex(where: { $0.assignment.range.contains(hash) }) else { continue }
+                let now = try replicas[index].read(point, for: query, within: request.filter, scratch: &scratch)
+                if now?.sequence != point.sequence { changed.insert(index) }
+                if let now { completed.append(now) }
+            }
+            if changed.isEmpty { return completed }
+            if attempt == Self.searchAttempts { return TopMerge.best(of: completed, limit: query.limit) }
+            for index in changed {
+                let hits = try replicas[index].search(query, within: request.filter, deadline: request.deadline, scratch: &scratch)
+                lists[index] = hits.points
+                state.withLock { state in
+                    state.work += hits.work
+                    guard hits.isTruncated, let report = state.reports.firstIndex(where: { $0.shard == replicas[index].assignment.shard }) else { return }
+                    state.reports[report].outcome = .truncated
+                }
+            }
+            merged = TopMerge.merge(lists, limit: query.limit)
+        }
+        return merged
     }
 }
 

@@ -112,11 +112,33 @@ extension Replica {
     func read(_ id: PointID, parts: PointParts, within filter: PayloadFilter? = nil) throws -> StoredPoint? {
         try publication.read {
             guard let slot = points.slot(of: id) else { return nil }
-            let payload = parts.payload || filter != nil ? try payloads.get(id.orderedKey) ?? [] : []
-            if let filter, try !filter.matches(encoded: payload) { return nil }
-            let vectors = parts.vectors ? vectors(of: slot) : []
-            return StoredPoint(id: id, vectors: vectors, payload: parts.payload ? payload : [], sequence: points.sequence(slot))
+            return try stored(id, slot, parts: parts, within: filter)
         }
+    }
+
+    /// What is in a slot. While nothing is published, as `publication.read` sees to.
+    private func stored(_ id: PointID, _ slot: UInt32, parts: PointParts, within filter: PayloadFilter?) throws -> StoredPoint? {
+        let payload = parts.payload || filter != nil ? try payloads.get(id.orderedKey) ?? [] : []
+        if let filter, try !filter.matches(encoded: payload) { return nil }
+        let vectors = parts.vectors ? vectors(of: slot) : []
+        return StoredPoint(id: id, vectors: vectors, payload: parts.payload ? payload : [], sequence: points.sequence(slot))
+    }
+
+    /// A point that was found, with the parts that its query asks for, measured again if it was written since then; nil when it is gone, or the filter does
+    /// not admit it.
+    func read(_ found: ScoredPoint, for query: SearchQuery, within filter: PayloadFilter?, scratch: inout SearchScratch) throws -> ScoredPoint? {
+        let graph = fields[query.field].graph
+        let now = try publication.read { () throws -> (slot: UInt32, stored: StoredPoint)? in
+            guard let slot = points.slot(of: found.id), graph.live[Int(slot)] else { return nil }
+            return try stored(found.id, slot, parts: query.parts, within: filter).map { (slot, $0) }
+        }
+        guard let now else { return nil }
+        var point = found
+        (point.sequence, point.payload, point.vectors) = (now.stored.sequence, now.stored.payload, now.stored.vectors)
+        if point.sequence != found.sequence {
+            for distance in try graph.distances(query.vector, to: [now.slot], scratch: &scratch) { point.score = graph.field.metric.score(ofDistance: distance) }
+        }
+        return point
     }
 
     private func vectors(of slot: UInt32) -> [FieldVector] {

@@ -49,6 +49,40 @@ import Testing
         await shard.node.close()
     }
 
+    /// What is read of a point that a search found may be newer than the vector that it was found by.
+    @Test(arguments: [false, true]) func whatASearchBringsIsOfOneVersion(exact: Bool) async throws {
+        let directory = TemporaryDirectory()
+        let shard = try await TestShard.open(directory)
+        try await shard.write(Self.points(0))
+        let end = End()
+        try await withThrowingTaskGroup(of: Int.self) { group in
+            for _ in 0..<3 {
+                group.addTask {
+                    var searches = 0
+                    while !end.isOver.load(ordering: .relaxed) {
+                        let parts = PointParts(payload: true, vectors: true)
+                        let found = try await shard.search([Float](repeating: 0, count: 8), exact: exact, parts: parts)
+                        try #require(Set(found.map(\.id)) == Set(Self.ids))
+                        for point in found {
+                            guard case .integer(let version)? = try PayloadCoding.decode(point.payload)["n"] else { throw NeedletailError(.dataLoss, "no payload") }
+                            try #require(point.vectors.first?.vector == DenseVector([Float](repeating: Float(version), count: 8)))
+                            try #require(point.score == Metric.l2.score(ofDistance: Float(8 * version * version)), "of version \(version)")
+                        }
+                        searches += 1
+                    }
+                    return searches
+                }
+            }
+            for version in 1...3000 {
+                try await shard.write(Self.points(version))
+                if group.isCancelled { break }
+            }
+            end.isOver.store(true, ordering: .relaxed)
+            for try await searches in group { #expect(searches > 0) }
+        }
+        await shard.node.close()
+    }
+
     /// A search goes through many slots, while points move from one to another: it may not pass by where a point will be, and come to where it was.
     @Test func anExactSearchMissesNoPointThatIsReplaced() async throws {
         var generator = SeededGenerator.fresh()
