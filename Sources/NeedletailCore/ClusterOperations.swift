@@ -80,7 +80,7 @@ public enum NamedOperation: Sendable, Equatable {
     case delete(PointID)
     case setPayload(PointID, Payload)
     case overwritePayload(PointID, Payload)
-    case deletePayloadKeys(PointID, [String])
+    case deletePayloadKeys(PointID, [PayloadKey])
 
     public var id: PointID {
         switch self {

@@ -1,4 +1,4 @@
-/// A JSON-like value. Integers and doubles stay what they were.
+/// A JSON-like value. Integers and doubles stay what they were. Two are equal when what is stored of them is.
 public indirect enum PayloadValue: Sendable, Equatable {
     case null
     case bool(Bool)
@@ -6,11 +6,24 @@ public indirect enum PayloadValue: Sendable, Equatable {
     case double(Double)
     case string(String)
     case list([PayloadValue])
-    case map([String: PayloadValue])
+    case map(Payload)
+
+    public static func == (left: PayloadValue, right: PayloadValue) -> Bool {
+        switch (left, right) {
+        case (.null, .null): true
+        case (.bool(let left), .bool(let right)): left == right
+        case (.integer(let left), .integer(let right)): left == right
+        case (.double(let left), .double(let right)): left.bitPattern == right.bitPattern
+        case (.string(let left), .string(let right)): left.utf8.elementsEqual(right.utf8)
+        case (.list(let left), .list(let right)): left == right
+        case (.map(let left), .map(let right)): left == right
+        default: false
+        }
+    }
 }
 
 /// What a point carries beside its vectors.
-public typealias Payload = [String: PayloadValue]
+public typealias Payload = [PayloadKey: PayloadValue]
 
 /// The bytes a payload is stored as: a tag and its content, maps sorted by the bytes of their keys so that equal payloads have equal bytes.
 public enum PayloadCoding {
@@ -65,8 +78,8 @@ public enum PayloadCoding {
         case .map(let entries):
             writer.u8(7)
             writer.varint(UInt64(entries.count))
-            for (key, element) in entries.sorted(by: { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }) {
-                writer.string(key)
+            for (key, element) in entries.sorted(by: { $0.key < $1.key }) {
+                writer.string(key.text)
                 write(element, to: &writer)
             }
         }
@@ -88,7 +101,7 @@ public enum PayloadCoding {
         case 7:
             var entries: Payload = [:]
             for _ in 0..<(try reader.count()) {
-                let key = try reader.string()
+                let key = PayloadKey(try reader.string())
                 entries[key] = try read(&reader, depth: depth + 1)
             }
             return .map(entries)

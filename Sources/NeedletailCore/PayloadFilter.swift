@@ -28,10 +28,10 @@ public struct PayloadFilter: Sendable, Hashable {
     }
 
     public struct Condition: Sendable, Hashable {
-        public var key: String
+        public var key: PayloadKey
         public var values: [Value]
 
-        public init(key: String, values: [Value]) {
+        public init(key: PayloadKey, values: [Value]) {
             self.key = key
             self.values = values
         }
@@ -51,7 +51,7 @@ public struct PayloadFilter: Sendable, Hashable {
             throw NeedletailError(.invalidArgument, "a filter has 1 to \(Self.maximumConditions) keys, not \(conditions.count)")
         }
         for condition in conditions {
-            guard !condition.key.isEmpty, (1...Self.maximumValues).contains(condition.values.count) else {
+            guard !condition.key.text.isEmpty, (1...Self.maximumValues).contains(condition.values.count) else {
                 throw NeedletailError(.invalidArgument, "every key of a filter has a name and 1 to \(Self.maximumValues) values; \"\(condition.key)\" has not")
             }
         }
@@ -105,7 +105,7 @@ extension PayloadFilter {
         writer.u8(Self.format)
         writer.varint(UInt64(conditions.count))
         for condition in conditions {
-            writer.string(condition.key)
+            writer.string(condition.key.text)
             writer.varint(UInt64(condition.values.count))
             for value in condition.values {
                 switch value {
@@ -128,7 +128,7 @@ extension PayloadFilter {
         }
         var conditions: [Condition] = []
         for _ in 0..<(try reader.count(minimumItemBytes: 2)) {
-            var condition = Condition(key: try reader.string(), values: [])
+            var condition = Condition(key: PayloadKey(try reader.string()), values: [])
             for _ in 0..<(try reader.count()) { condition.values.append(try Self.value(&reader)) }
             conditions.append(condition)
         }

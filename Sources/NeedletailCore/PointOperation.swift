@@ -7,7 +7,7 @@ public enum PointOperation: Sendable, Equatable {
     case setPayload(PointID, Payload)
     /// Replaces an existing point's payload.
     case overwritePayload(PointID, Payload)
-    case deletePayloadKeys(PointID, [String])
+    case deletePayloadKeys(PointID, [PayloadKey])
     /// Another operation, which is carried out only within a filter: it neither changes a point outside nor leaves one there. Decided when it is
     /// applied, in the order of the log, so by the same state on every replica. Never around another one of its kind.
     indirect case guarded(PayloadFilter, PointOperation)
@@ -136,7 +136,7 @@ public struct WriteBatch: Sendable, Equatable {
             writer.u8(5)
             write(id, to: &writer)
             writer.varint(UInt64(keys.count))
-            for key in keys { writer.string(key) }
+            for key in keys { writer.string(key.text) }
         case .guarded: preconditionFailure("a guard around a guard")
         }
     }
@@ -158,8 +158,8 @@ public struct WriteBatch: Sendable, Equatable {
         case 3: return .setPayload(id, try PayloadCoding.decode(try reader.bytes()))
         case 4: return .overwritePayload(id, try PayloadCoding.decode(try reader.bytes()))
         case 5:
-            var keys: [String] = []
-            for _ in 0..<(try reader.count()) { keys.append(try reader.string()) }
+            var keys: [PayloadKey] = []
+            for _ in 0..<(try reader.count()) { keys.append(PayloadKey(try reader.string())) }
             return .deletePayloadKeys(id, keys)
         default: throw NeedletailError(.dataLoss, "write batch is damaged: unknown operation \(kind)")
         }

@@ -105,7 +105,7 @@ public struct JSONReader: Sendable {
         switch peek() {
         case UInt8(ascii: "{"):
             var entries: Payload = [:]
-            try object { key, reader throws(NeedletailError) in entries[key] = try reader.value(depth: depth + 1) }
+            try object { key, reader throws(NeedletailError) in entries[PayloadKey(key)] = try reader.value(depth: depth + 1) }
             return .map(entries)
         case UInt8(ascii: "["):
             var values: [PayloadValue] = []

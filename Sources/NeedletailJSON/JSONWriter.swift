@@ -29,7 +29,7 @@ public enum JSONWriter {
             text += "{"
             for (index, (key, value)) in entries.sorted(by: { $0.key < $1.key }).enumerated() {
                 if index > 0 { text += "," }
-                JSONText.append(key, to: &text)
+                JSONText.append(key.text, to: &text)
                 text += ":"
                 write(value, to: &text)
             }

@@ -120,7 +120,7 @@ final class TokenVerifier: Sendable {
             let caller = CallerInfo(
                 name: claims.sub ?? "token", grants: try access.grants.map { text throws(NeedletailError) in try Grant(text: text) },
                 filter: try access.filter.map { conditions throws(NeedletailError) in
-                    try PayloadFilter(conditions.map { PayloadFilter.Condition(key: $0.key, values: $0.value.values) })
+                    try PayloadFilter(conditions.map { PayloadFilter.Condition(key: PayloadKey($0.key), values: $0.value.values) })
                 },
                 limits: try access.limits?.limits.checked() ?? RequestLimits(), expiresMilliseconds: UInt64(clamping: Int(min(max(0, expires), 1e15) * 1e3)))
             let subject = claims.sub.map { "\(claims.iss ?? "")\u{0}\($0)" } ?? String(decoding: digest.map { $0 & 0x7f }, as: UTF8.self)

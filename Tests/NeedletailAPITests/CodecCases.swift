@@ -85,7 +85,7 @@ struct CodecCase: Sendable, CustomStringConvertible {
             return generator.write { .overwritePayload($0.id(), payload) }
         },
         CodecCase("deletePayload", PublicMessages.deletePayload) { generator in
-            let keys = generator.some(4) { $0.text() }
+            let keys = generator.some(4) { PayloadKey($0.text()) }
             return generator.write { .deletePayloadKeys($0.id(), keys) }
         },
         CodecCase("written", PublicMessages.written) { $0.summary() },

@@ -43,7 +43,7 @@ extension SeededGenerator {
     }
 
     mutating func payload(depth: Int = 0) -> Payload {
-        Dictionary(some(5) { ($0.text(), $0.value(depth: depth)) }, uniquingKeysWith: { first, _ in first })
+        Dictionary(some(5) { (PayloadKey($0.text()), $0.value(depth: depth)) }, uniquingKeysWith: { first, _ in first })
     }
 
     /// Stored form, as the wire gives it back: keys in the order of their bytes.

@@ -8,7 +8,7 @@ struct PayloadFilterTests {
         ])
         let good: Payload = ["tenant": .string("a"), "level": .integer(1), "open": .bool(true), "more": .list([])]
         #expect(filter.matches(good))
-        let others: [(String, PayloadValue?)] = [
+        let others: [(PayloadKey, PayloadValue?)] = [
             ("tenant", nil), ("tenant", .null), ("tenant", .string("A")), ("tenant", .string("")), ("tenant", .list([.string("a")])),
             ("tenant", .map(["a": .string("a")])), ("level", .double(1)), ("level", .string("1")), ("level", .bool(true)), ("open", .integer(1)),
             ("open", .bool(false)), ("open", .string("true")),

@@ -138,6 +138,20 @@ def test_payload_operations_and_deletes(cluster, name):
     assert not get(cluster, name, number(3)).points
 
 
+def test_keys_of_payloads_are_the_same_when_their_bytes_are(cluster, name):
+    """An é of one character and one of two look alike, and are two keys: to this client, to what is stored, and so to every operation."""
+    one, two = "caf\u00e9", "cafe\u0301"
+    both = {one: common.Value(int_value=1), two: common.Value(int_value=2), "in": common.Value(map_value=common.MapValue(entries={
+        one: common.Value(string_value=one), two: common.Value(string_value=two)}))}
+    upsert(cluster, name, [p.Point(id=number(1), payload=both), *[p.Point(id=number(id)) for id in (2, 3, 4)]])
+    cluster.points.SetPayload(p.SetPayloadRequest(collection=name, ids=[number(2)], payload=both))
+    cluster.points.OverwritePayload(p.SetPayloadRequest(collection=name, ids=[number(3), number(4)], payload=both))
+    cluster.points.DeletePayload(p.DeletePayloadRequest(collection=name, ids=[number(4)], keys=[two]))
+    cluster.points.SetPayload(p.SetPayloadRequest(collection=name, ids=[number(3)], payload={two: common.Value(int_value=3)}))
+    found = {point.id.number: dict(point.payload) for point in get(cluster, name, *map(number, range(1, 5))).points}
+    assert found == {1: both, 2: both, 3: both | {two: common.Value(int_value=3)}, 4: {key: both[key] for key in (one, "in")}}
+
+
 def test_payloads_do_not_grow_beyond_their_limit(cluster, name):
     upsert(cluster, name, [p.Point(id=number(1), payload={"small": common.Value(int_value=1)})])
     big = common.Value(string_value="x" * 600_000)

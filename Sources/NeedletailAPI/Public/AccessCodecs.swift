@@ -110,7 +110,7 @@ extension PayloadFilter {
         try self.init(
             try messages(conditions, count) { condition throws(NeedletailError) in
                 Condition(
-                    key: string(condition.pointee.key),
+                    key: PayloadKey(string(condition.pointee.key)),
                     values: try messages(condition.pointee.values, condition.pointee.n_values) { value throws(NeedletailError) in try Value(value) })
             })
     }
@@ -169,7 +169,7 @@ extension MessageArena {
         _ condition: PayloadFilter.Condition
     ) throws(NeedletailError) -> UnsafeMutablePointer<Needletail__V1__FilterCondition> {
         let message = try make(Needletail__V1__FilterCondition.self)
-        message.pointee.key = try text(condition.key)
+        message.pointee.key = try text(condition.key.text)
         message.pointee.n_values = condition.values.count
         message.pointee.values = try list(condition.values) { value throws(NeedletailError) in
             let part = try self.make(ValueMessage.self)

@@ -106,7 +106,7 @@ extension PointsWrite {
         let request = message.pointee
         let ids = try PointID.list(request.ids, request.n_ids)
         try limited(request.n_keys, Limits.idsPerRequest, "keys")
-        let keys = (0..<request.n_keys).map { string(request.keys[$0]) }
+        let keys = (0..<request.n_keys).map { PayloadKey(string(request.keys[$0])) }
         self.init(
             collection: string(request.collection), operations: ids.map { .deletePayloadKeys($0, keys) },
             acknowledgement: try ShardWrite.Acknowledgement(request.acknowledge))
@@ -187,7 +187,7 @@ extension MessageArena {
         message.pointee.acknowledge = write.acknowledgement.message
         message.pointee.options = try options(write)
         message.pointee.n_ids = write.operations.count
-        var shared: [String]?
+        var shared: [PayloadKey]?
         message.pointee.ids = try list(write.operations) { operation throws(NeedletailError) in
             guard case .deletePayloadKeys(let id, let keys) = operation, shared == nil || shared == keys else { throw Self.mixed }
             shared = keys
@@ -196,7 +196,7 @@ extension MessageArena {
         let keys = shared ?? []
         message.pointee.n_keys = keys.count
         message.pointee.keys = try array(keys.count, of: UnsafeMutablePointer<CChar>?.self)
-        for (index, key) in keys.enumerated() { message.pointee.keys[index] = try text(key) }
+        for (index, key) in keys.enumerated() { message.pointee.keys[index] = try text(key.text) }
         return message
     }
 

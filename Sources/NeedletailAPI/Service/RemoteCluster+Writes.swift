@@ -47,7 +47,7 @@ private enum Kind {
     case upsert, delete
     case setPayload(Payload)
     case overwritePayload(Payload)
-    case deletePayload([String])
+    case deletePayload([PayloadKey])
 
     init(_ operation: NamedOperation) {
         switch operation {

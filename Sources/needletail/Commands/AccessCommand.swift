@@ -134,8 +134,8 @@ extension PayloadFilter {
             throw NeedletailError(.invalidArgument, "--filter is a JSON object, as {\"tenant\": \"shop\"}")
         }
         // A key that is there twice is refused, and not left out.
-        var entries: [(key: String, value: PayloadValue)] = []
-        try reader.object { key, reader throws(NeedletailError) in entries.append((key, try reader.value())) }
+        var entries: [(key: PayloadKey, value: PayloadValue)] = []
+        try reader.object { key, reader throws(NeedletailError) in entries.append((PayloadKey(key), try reader.value())) }
         try reader.end()
         var conditions: [Condition] = []
         for (key, value) in entries {
@@ -171,20 +171,21 @@ extension PayloadFilter {
 }
 
 extension CallerInfo {
-    fileprivate var fields: [String: PayloadValue] {
-        var fields: [String: PayloadValue] = ["name": .string(name), "grants": .list(grants.map { .string($0.text) })]
+    fileprivate var fields: Payload {
+        var fields: Payload = ["name": .string(name), "grants": .list(grants.map { .string($0.text) })]
         fields["filter"] = filter?.json
         fields["requests_per_second"] = limits.requestsPerSecond.map { .double($0) }
-        for (key, value) in [
-            ("request_bytes", limits.requestBytes), ("batch", limits.batch), ("ef", limits.ef), ("limit", limits.limit),
-        ] { fields[key] = value.map { .count($0) } }
+        fields["request_bytes"] = limits.requestBytes.map { .count($0) }
+        fields["batch"] = limits.batch.map { .count($0) }
+        fields["ef"] = limits.ef.map { .count($0) }
+        fields["limit"] = limits.limit.map { .count($0) }
         fields["expires_milliseconds"] = expiresMilliseconds.map { .count($0) }
         return fields
     }
 }
 
 extension AccessKeyInfo {
-    fileprivate var fields: [String: PayloadValue] {
+    fileprivate var fields: Payload {
         var fields = caller.fields
         fields["id"] = .string(id)
         fields["created_milliseconds"] = .count(createdMilliseconds)
