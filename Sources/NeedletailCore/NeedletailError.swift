@@ -69,3 +69,7 @@ public struct NeedletailError: Error, Sendable, CustomStringConvertible {
         return text
     }
 }
+
+extension Result {
+    public var failure: Failure? { if case .failure(let error) = self { error } else { nil } }
+}

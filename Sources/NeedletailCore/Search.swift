@@ -41,6 +41,8 @@ public struct NodeSearchRequest: Sendable {
     /// Only points that it admits.
     public var filter: PayloadFilter?
     public var deadline: Deadline?
+    /// Of the span that it is a part of, where it is traced and travels with others: values of W3C Trace Context's headers.
+    public var trace: (parent: String, state: String)?
 
     public init(
         shards: [ShardID], queries: [SearchQuery], conditions: [ReadCondition] = [], filter: PayloadFilter? = nil, deadline: Deadline? = nil

@@ -1,9 +1,9 @@
-import NeedletailCore
+public import NeedletailCore
 import NeedletailHTTP2
-import NeedletailTelemetry
+public import NeedletailTelemetry
 
 /// Spans of calls, after OpenTelemetry's conventions for gRPC.
-enum CallSpans {
+public enum CallSpans {
     /// - Parameter server: host:port.
     static func begin(_ parent: Span, _ method: GRPCMethod, _ more: [SpanAttribute], server: String) -> Span {
         parent.child(
@@ -15,13 +15,20 @@ enum CallSpans {
     }
 
     /// Every status but OK is an error to the client; to the server those are that are its own fault.
-    static func end(_ span: Span, _ failure: NeedletailError?, isServer: Bool) {
+    public static func end(_ span: Span, _ failure: NeedletailError?, isServer: Bool) {
         span.add([SpanAttribute("rpc.grpc.status_code", .count(failure?.code.rawValue ?? 0))])
         let isError = failure.map { !isServer || serverErrors.contains($0.code) } ?? false
         span.end(error: isError ? failure?.message : nil)
     }
 
     private static let serverErrors: Set<NeedletailError.Code> = [.unknown, .deadlineExceeded, .unimplemented, .internal, .unavailable, .dataLoss]
+}
+
+extension GRPCClient {
+    /// The span of a call that several requests share, for one of them; nil when that is not traced. `CallSpans.end` ends it.
+    public func span(of method: GRPCMethod, in scope: RequestScope, _ more: [SpanAttribute]) -> Span? {
+        scope.span.map { CallSpans.begin($0, method, scope.callAttributes + more, server: authority) }
+    }
 }
 
 extension GRPCMetadata {
@@ -41,8 +48,4 @@ extension GRPCMetadata {
         block.add("traceparent", trace.traceparent, isTransient: true)
         if !trace.state.isEmpty { block.add("tracestate", trace.state, isTransient: true) }
     }
-}
-
-extension Result {
-    var failure: Failure? { if case .failure(let error) = self { error } else { nil } }
 }

@@ -26,6 +26,9 @@ public final class GRPCClient: Sendable {
     /// The event loop of the first connection. A task that prefers `LoopExecutor.on` this loop calls without a change of threads.
     public var eventLoop: any EventLoop { channels[0].eventLoop }
 
+    /// host:port.
+    var authority: String { channels[0].authority }
+
     private var channel: ClientChannel {
         if channels.count == 1 { return channels[0] }
         // A caller on one of the loops stays there.

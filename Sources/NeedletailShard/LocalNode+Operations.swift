@@ -38,7 +38,8 @@ extension LocalNode {
         let cancellation = Cancellation()
         return try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { continuation in
-                NodeSearch(request, refused: refused, node: self, cancellation) { continuation.resume(with: $0) }.start(on: resources.searchPool)
+                NodeSearch(request, refused: refused, node: self, RequestScope.current?.span, cancellation) { continuation.resume(with: $0) }
+                    .start(on: resources.searchPool)
             }
         } onCancel: {
             cancellation.isCancelled.store(true, ordering: .relaxed)
@@ -59,7 +60,12 @@ extension LocalNode {
             await withCheckedContinuation { continuation in
                 let outcomes = SearchOutcomes(ready.count) { continuation.resume(returning: $0) }
                 let searches = ready.enumerated().map { index, part in
-                    NodeSearch(part.request, refused: part.refused, node: self, cancellation) { outcomes.set($0.mapError(Self.wrap), at: index) }
+                    let span = self.span(of: part.request)
+                    return NodeSearch(part.request, refused: part.refused, node: self, span, cancellation) { outcome in
+                        let outcome = outcome.mapError(Self.wrap)
+                        span?.end(error: outcome.failure?.message)
+                        outcomes.set(outcome, at: index)
+                    }
                 }
                 let jobs = min(resources.searchPool.threadCount, (searches.count + Self.searchesPerJob - 1) / Self.searchesPerJob)
                 for job in 0..<jobs {
@@ -69,6 +75,13 @@ extension LocalNode {
         } onCancel: {
             cancellation.isCancelled.store(true, ordering: .relaxed)
         }
+    }
+
+    /// Of one of several that travel together; nil when it is not traced.
+    private func span(of request: NodeSearchRequest) -> Span? {
+        guard let tracer = resources.tracer, let trace = request.trace, let context = TraceContext(parents: [trace.parent], states: [trace.state]),
+            context.isSampled else { return nil }
+        return tracer.begin("search among others", .server, from: context)
     }
 
     /// At least, while there are threads without any.
@@ -137,14 +150,14 @@ private final class NodeSearch: Sendable {
     private let state: Mutex<State>
     private let completion: @Sendable (Result<NodeSearchResponse, any Error>) -> Void
     private let began = ContinuousClock.now
-    /// The pool's threads are in no task.
-    private let span = RequestScope.current?.span
+    private let span: Span?
 
     init(
-        _ request: NodeSearchRequest, refused: [ShardReport], node: LocalNode, _ cancellation: Cancellation,
+        _ request: NodeSearchRequest, refused: [ShardReport], node: LocalNode, _ span: Span?, _ cancellation: Cancellation,
         completion: @escaping @Sendable (Result<NodeSearchResponse, any Error>) -> Void
     ) {
         self.request = request
+        self.span = span
         self.cancellation = cancellation
         self.completion = completion
         var found: [Replica] = []

@@ -203,7 +203,10 @@ struct CodecCase: Sendable, CustomStringConvertible {
         },
         CodecCase("internal search each", InternalMessages.searchEach) { generator in
             generator.some(3) { generator in
-                NodeSearchRequest(shards: generator.some(3) { $0.shard() }, queries: generator.some(2) { $0.searchQuery() }, filter: generator.filter())
+                var request = NodeSearchRequest(
+                    shards: generator.some(3) { $0.shard() }, queries: generator.some(2) { $0.searchQuery() }, filter: generator.filter())
+                request.trace = generator.bool() ? nil : ("00-\(generator.number())", generator.text())
+                return request
             }
         },
         CodecCase("internal found each", InternalMessages.foundEach) { generator in

@@ -109,6 +109,30 @@ def test_search_is_one_tree_over_all_processes(traced):
         assert sum(s.end - s.start for s in parts) <= shard.end - shard.start + 1e6
 
 
+def test_searches_that_share_a_call_are_traced_each(traced):
+    """Traced searches travel as others do: those that come at once together."""
+    upsert(traced, 500)
+    request = p.SearchRequest(collection="t", query=p.Query(vector=common.Vector(data=np.ones(DIMENSIONS, dtype="f4").tobytes()), limit=5))
+    shared = []
+    for _ in range(50):
+        traces = [Trace(state="vendor=value") for _ in range(32)]
+        for call in [traced.points.Search.future(request, timeout=20, metadata=trace.metadata) for trace in traces]:
+            call.result()
+        for trace in traces:
+            spans = tree(traced, trace, lambda spans: named(spans, "needletail.v1.Points/Search") and len(named(spans, "search shard")) >= 2)
+            calls = {s.id: s for s in named(spans, "needletail.internal.v1.ShardWorker/SearchEach", kind=CLIENT)}
+            [root] = named(spans, "needletail.v1.Points/Search")
+            for served in named(spans, "search among others"):
+                call = calls[served.parent]
+                assert call.parent == root.id and call.attributes["needletail.searches"] >= 2 and call.attributes["needletail.node"]
+                assert call.attributes["rpc.grpc.status_code"] == 0 and served.kind == SERVER and served.service == "needletail-shard"
+                assert served.state == "vendor=value" and [s.name for s in spans if s.parent == served.id].count("search shard") >= 1
+                shared.append(served)
+        if shared:
+            break
+    assert shared, "no two of 1600 searches shared a call"
+
+
 def test_write_reaches_the_logs_of_backups(traced):
     trace = Trace()
     upsert(traced, 300, trace.metadata)

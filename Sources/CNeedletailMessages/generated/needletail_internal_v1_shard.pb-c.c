@@ -4504,7 +4504,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__search_each_request__
   (ProtobufCMessageInit) needletail__internal__v1__search_each_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor needletail__internal__v1__timed_search__field_descriptors[2] =
+static const ProtobufCFieldDescriptor needletail__internal__v1__timed_search__field_descriptors[4] =
 {
   {
     "search",
@@ -4530,15 +4530,41 @@ static const ProtobufCFieldDescriptor needletail__internal__v1__timed_search__fi
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "traceparent",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__TimedSearch, traceparent),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "tracestate",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Needletail__Internal__V1__TimedSearch, tracestate),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned needletail__internal__v1__timed_search__field_indices_by_name[] = {
   1,   /* field[1] = remaining_nanoseconds */
   0,   /* field[0] = search */
+  2,   /* field[2] = traceparent */
+  3,   /* field[3] = tracestate */
 };
 static const ProtobufCIntRange needletail__internal__v1__timed_search__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor needletail__internal__v1__timed_search__descriptor =
 {
@@ -4548,7 +4574,7 @@ const ProtobufCMessageDescriptor needletail__internal__v1__timed_search__descrip
   "Needletail__Internal__V1__TimedSearch",
   "needletail.internal.v1",
   sizeof(Needletail__Internal__V1__TimedSearch),
-  2,
+  4,
   needletail__internal__v1__timed_search__field_descriptors,
   needletail__internal__v1__timed_search__field_indices_by_name,
   1,  needletail__internal__v1__timed_search__number_ranges,

@@ -24,6 +24,10 @@ extension InternalMessages {
                 timed.pointee.search = try arena.nodeSearch(request)
                 // One that has passed has to stay one.
                 timed.pointee.remaining_nanoseconds = request.deadline.map { UInt64(max(1, $0.remaining.nanoseconds)) } ?? 0
+                if let trace = request.trace {
+                    timed.pointee.traceparent = try arena.text(trace.parent)
+                    timed.pointee.tracestate = try arena.text(trace.state)
+                }
                 return timed
             }
             return message
@@ -34,6 +38,8 @@ extension InternalMessages {
                 var request = try NodeSearchRequest(try need(timed.pointee.search, "search"))
                 let remaining = timed.pointee.remaining_nanoseconds
                 if remaining > 0 { request.deadline = .after(.nanoseconds(Int64(clamping: remaining))) }
+                let parent = string(timed.pointee.traceparent)
+                if !parent.isEmpty { request.trace = (parent, string(timed.pointee.tracestate)) }
                 return request
             }
         })

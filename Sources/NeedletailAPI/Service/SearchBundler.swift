@@ -53,8 +53,7 @@ final class SearchBundler: Sendable {
 
     func search(_ request: NodeSearchRequest) async throws -> NodeSearchResponse {
         guard Self.isPlain(request) else { return try await send(request) }
-        // Spans are of calls: what is recorded travels alone.
-        if RequestScope.current?.span == nil, state.withLock({ $0.mayBundle(request) }), let response = try await together(request) { return response }
+        if state.withLock({ $0.mayBundle(request) }), let response = try await together(request) { return response }
         let response = try await send(request)
         state.withLock { $0.answered(request, response) }
         return response
@@ -98,6 +97,7 @@ final class SearchBundler: Sendable {
                 // Some may have gone.
                 let waiters = like[start..<min(start + Self.most, like.count)].filter { $0.join(call) }
                 if waiters.count < 2 { waiters.first?.end(.success(nil)) } else {
+                    for waiter in waiters { waiter.depart(with: waiters.count, by: client) }
                     call.begin(waiters.count, Task(executorPreference: LoopExecutor.on(client.eventLoop)) { await self.carry(waiters) })
                 }
             }
@@ -106,7 +106,7 @@ final class SearchBundler: Sendable {
 
     private func carry(_ waiters: [Waiter]) async {
         do throws(NeedletailError) {
-            let outcomes = try await sendEach(waiters.map(\.request))
+            let outcomes = try await sendEach(waiters.map(\.carried))
             state.withLock { state in
                 for case (let waiter, .success(let response)) in zip(waiters, outcomes) { state.answered(waiter.request, response) }
             }
@@ -116,7 +116,7 @@ final class SearchBundler: Sendable {
             for waiter in waiters {
                 // The end of the call means nothing to those who have time left.
                 let isEarly = error.code == .deadlineExceeded && !(waiter.request.deadline?.isPast ?? false)
-                waiter.end(error.code == .unimplemented || isEarly ? .success(nil) : .failure(error))
+                waiter.end(error.code == .unimplemented || isEarly ? .success(nil) : .failure(error), callFailed: error)
             }
         }
     }
@@ -183,14 +183,19 @@ private final class Waiter: Sendable {
         var continuation: UnsafeContinuation<NodeSearchResponse?, any Error>?
         var outcome: Outcome?
         var call: SharedCall?
+        /// Its part in the call, when it is traced.
+        var span: Span?
     }
 
     let request: NodeSearchRequest
     /// Who has about as much time left, by a factor of two: a call ends with the earliest of its deadlines.
     let timeClass: Int
+    /// nil when it is not traced.
+    private let scope: RequestScope?
     private let state = Mutex(State())
 
     init(_ request: NodeSearchRequest) {
+        scope = RequestScope.current.flatMap { $0.span == nil ? nil : $0 }
         self.request = request
         timeClass = request.deadline.map { Int64.bitWidth - max(1, $0.remaining.nanoseconds).leadingZeroBitCount } ?? .max
     }
@@ -212,14 +217,30 @@ private final class Waiter: Sendable {
         }
     }
 
+    /// Now it goes, with so many others.
+    func depart(with count: Int, by client: GRPCClient) {
+        guard let scope, let span = client.span(of: InternalMethods.searchEach, in: scope, [SpanAttribute("needletail.searches", .count(count))]) else { return }
+        // Without a caller by now its span would not end.
+        state.withLock { state in if state.outcome == nil { state.span = span } }
+    }
+
+    /// As it travels.
+    var carried: NodeSearchRequest {
+        guard scope != nil, let span = state.withLock(\.span) else { return request }
+        var request = request
+        request.trace = (span.context.traceparent, span.context.state)
+        return request
+    }
+
     /// Only the first time counts.
-    func end(_ outcome: Outcome) {
-        let continuation: UnsafeContinuation<NodeSearchResponse?, any Error>? = state.withLock { state in
-            guard state.outcome == nil else { return nil }
+    func end(_ outcome: Outcome, callFailed failure: NeedletailError? = nil) {
+        let (continuation, span): (UnsafeContinuation<NodeSearchResponse?, any Error>?, Span?) = state.withLock { state in
+            guard state.outcome == nil else { return (nil, nil) }
             state.outcome = outcome
-            defer { state.continuation = nil }
-            return state.continuation
+            defer { (state.continuation, state.span) = (nil, nil) }
+            return (state.continuation, state.span)
         }
+        if let span { CallSpans.end(span, outcome.failure ?? failure, isServer: false) }
         if let continuation { Self.resume(continuation, outcome) }
     }
 

@@ -363,10 +363,15 @@ struct  Needletail__Internal__V1__TimedSearch
    * Until its own deadline; 0: it has none.
    */
   uint64_t remaining_nanoseconds;
+  /*
+   * As the headers of the same names have them, for a search that is traced: the call's own are those of all its searches.
+   */
+  char *traceparent;
+  char *tracestate;
 };
 #define NEEDLETAIL__INTERNAL__V1__TIMED_SEARCH__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&needletail__internal__v1__timed_search__descriptor) \
-    , NULL, 0 }
+    , NULL, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string }
 
 
 struct  Needletail__Internal__V1__SearchEachReply
