@@ -92,10 +92,11 @@ final class RecallSampler: Sendable {
     }
 }
 
-/// What the samplers of a node may take together.
+/// What the samplers of a node may take together: a three-hundredth of one processor, since what reads all vectors also takes the processors' caches from
+/// searches, which costs them about as much again.
 final class SamplingBudget: Sendable {
     private let restUntil = Mutex(ContinuousClock.now)
-    private static let restFactor = 150
+    private static let restFactor = 300
 
     func isOpen(_ now: ContinuousClock.Instant) -> Bool { restUntil.withLock { now >= $0 } }
 

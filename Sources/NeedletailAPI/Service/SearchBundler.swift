@@ -245,6 +245,7 @@ private final class Waiter: Sendable {
     }
 
     func cancel() {
+        state.withLock(\.span)?.add([SpanAttribute("needletail.abandoned", true)])
         end(.failure(NeedletailError(.cancelled, "the search was cancelled")))
         state.withLock(\.call)?.left()
     }
