@@ -114,7 +114,7 @@ bench-failover: build $(VENV)/ready
 bench-backups: build $(VENV)/ready
 	NEEDLETAIL_BIN=$(CURDIR)/$(BUILD) $(VENV)/bin/python Deploy/bench-backups.py
 
-# Throughput with all telemetry on and with none, in turns; and what the recall sampler tells and costs. NEEDLETAIL_BEFORE_BIN: older binaries beside.
+# What all telemetry takes of the processors, with and without it at once; and what the recall sampler tells and costs. NEEDLETAIL_BEFORE_BIN: older binaries beside.
 bench-telemetry: build $(VENV)/ready
 	NEEDLETAIL_BIN=$(CURDIR)/$(BUILD) $(VENV)/bin/python Deploy/bench-telemetry.py
 

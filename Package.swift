@@ -103,7 +103,7 @@ let package = Package(
             swiftSettings: strict),
 
         .target(
-            name: "NeedletailSecurity", dependencies: ["NeedletailCore", "NeedletailTelemetry", crypto, jwt], swiftSettings: pointerFree),
+            name: "NeedletailSecurity", dependencies: ["NeedletailCore", "NeedletailJSON", "NeedletailTelemetry", crypto, jwt], swiftSettings: pointerFree),
 
         // Layer 4.
         .target(

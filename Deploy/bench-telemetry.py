@@ -191,11 +191,11 @@ def main():
     def arm(coordinator=admin, worker=admin, scraped=False, binaries=harness.BINARIES):
         return {"coordinator": coordinator, "worker": worker, "scraped": scraped, "binaries": binaries}
 
-    traced, untraced = [*admin, "--otlp", f"http://127.0.0.1:{receiver.port}"], [*admin, "--log-format", "json"]
+    traced, logged = [*admin, "--otlp", f"http://127.0.0.1:{receiver.port}"], [*admin, "--log-format", "json"]
     arms = {
         "off": arm(), "on": arm([*traces, "--trace-sample", "0.01", "--slow-query", "100ms"], traces, scraped=True),
         "unsampled": arm(worker=[*admin, "--no-recall-sampling"]), "traced": arm([*traced, "--trace-sample", "0.01"], traced),
-        "scraped": arm(scraped=True), "slow": arm([*admin, "--slow-query", "100ms"]), "json": arm(untraced, untraced)}
+        "scraped": arm(scraped=True), "slow": arm([*admin, "--slow-query", "100ms"]), "json": arm(logged, logged)}
     comparisons = os.environ.get("COMPARE", "on:off,off:unsampled" + (",on:before,off:before" if BEFORE else ""))
     if BEFORE:
         arms["before"] = arm(binaries=pathlib.Path(BEFORE))

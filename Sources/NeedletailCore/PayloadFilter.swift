@@ -74,7 +74,7 @@ public struct PayloadFilter: Sendable, Hashable {
 
 extension PayloadFilter.Value {
     /// nil for kinds that no filter names.
-    init?(_ value: PayloadValue) {
+    public init?(_ value: PayloadValue) {
         switch value {
         case .bool(let flag): self = .bool(flag)
         case .integer(let number): self = .integer(number)

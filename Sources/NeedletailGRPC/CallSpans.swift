@@ -1,9 +1,9 @@
-public import NeedletailCore
+import NeedletailCore
 import NeedletailHTTP2
 public import NeedletailTelemetry
 
 /// Spans of calls, after OpenTelemetry's conventions for gRPC.
-public enum CallSpans {
+enum CallSpans {
     /// - Parameter server: host:port.
     static func begin(_ parent: Span, _ method: GRPCMethod, _ more: [SpanAttribute], server: String) -> Span {
         parent.child(
@@ -13,19 +13,10 @@ public enum CallSpans {
                 SpanAttribute("server.address", .text(server)),
             ] + more)
     }
-
-    /// Every status but OK is an error to the client; to the server those are that are its own fault.
-    public static func end(_ span: Span, _ failure: NeedletailError?, isServer: Bool) {
-        span.add([SpanAttribute("rpc.grpc.status_code", .count(failure?.code.rawValue ?? 0))])
-        let isError = failure.map { !isServer || serverErrors.contains($0.code) } ?? false
-        span.end(error: isError ? failure?.message : nil)
-    }
-
-    private static let serverErrors: Set<NeedletailError.Code> = [.unknown, .deadlineExceeded, .unimplemented, .internal, .unavailable, .dataLoss]
 }
 
 extension GRPCClient {
-    /// The span of a call that several requests share, for one of them; nil when that is not traced. `CallSpans.end` ends it.
+    /// The span of a call that several requests share, for one of them; nil when that is not traced. `endCall` ends it.
     public func span(of method: GRPCMethod, in scope: RequestScope, _ more: [SpanAttribute]) -> Span? {
         scope.span.map { CallSpans.begin($0, method, scope.callAttributes + more, server: authority) }
     }

@@ -158,7 +158,7 @@ final class ClientCall: GRPCStream, @unchecked Sendable {  // the event loop gua
         guard !isDone else { return }
         isDone = true
         setDeadline(nil)
-        if let span { CallSpans.end(span, result.failure, isServer: false) }
+        span?.endCall(result.failure, isServer: false)
         if isPending { channel.remove(self) }
         request = nil
         switch result {

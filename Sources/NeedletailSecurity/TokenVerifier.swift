@@ -2,6 +2,7 @@ internal import Crypto
 internal import Foundation
 internal import JWTKit
 internal import NeedletailCore
+internal import NeedletailJSON
 internal import NeedletailTelemetry
 internal import Synchronization
 
@@ -70,7 +71,7 @@ final class TokenVerifier: Sendable {
         let claims: Claims
         do { claims = try await key.collection.verify(token, as: Claims.self) } catch { throw Self.refused }
         // Whoever made this had the key, and may be told what is wrong.
-        let verified = try check(claims, now, digest)
+        let verified = try check(claims, of: token, now, digest)
         cache.withLock { cache in
             // The key may have gone while the signature was looked at: then whoever reads the set empties this, or has done so.
             guard readings == keys.withLock({ $0.readings }) else { return }
@@ -107,7 +108,7 @@ final class TokenVerifier: Sendable {
         }
     }
 
-    private func check(_ claims: Claims, _ now: Double, _ digest: [UInt8]) throws(NeedletailError) -> Verified {
+    private func check(_ claims: Claims, of token: String, _ now: Double, _ digest: [UInt8]) throws(NeedletailError) -> Verified {
         func refuse(_ why: String) -> NeedletailError { NeedletailError(.unauthenticated, "the token \(why)") }
         guard let expires = claims.exp, expires.isFinite else { throw refuse("has no \"exp\"; tokens that never expire are not taken") }
         guard expires + Self.leewaySeconds > now else { throw refuse("has expired; get a new one") }
@@ -119,15 +120,30 @@ final class TokenVerifier: Sendable {
         do throws(NeedletailError) {
             let caller = CallerInfo(
                 name: claims.sub ?? "token", grants: try access.grants.map { text throws(NeedletailError) in try Grant(text: text) },
-                filter: try access.filter.map { conditions throws(NeedletailError) in
-                    try PayloadFilter(conditions.map { PayloadFilter.Condition(key: PayloadKey($0.key), values: $0.value.values) })
-                },
+                filter: try Self.filter(in: token),
                 limits: try access.limits?.limits.checked() ?? RequestLimits(), expiresMilliseconds: UInt64(clamping: Int(min(max(0, expires), 1e15) * 1e3)))
             let subject = claims.sub.map { "\(claims.iss ?? "")\u{0}\($0)" } ?? String(decoding: digest.map { $0 & 0x7f }, as: UTF8.self)
             return Verified(caller: caller, subject: subject)
         } catch {
             throw refuse("has a claim \"needletail\" that cannot be taken: \(error.message)")
         }
+    }
+
+    /// Read from the token's own text: a dictionary of Swift's has one place for names that differ in their bytes and mean the same characters, and none
+    /// for one that comes twice; what it leaves out would be a condition.
+    private static func filter(in token: String) throws(NeedletailError) -> PayloadFilter? {
+        let parts = token.split(separator: ".", omittingEmptySubsequences: false)
+        guard parts.count == 3, let bytes = Base64URL.decode(parts[1]) else { throw refused }
+        var filters: [PayloadFilter] = []
+        var reader = JSONReader(bytes)
+        try reader.object { name, reader throws(NeedletailError) in
+            guard name == "needletail" else { return _ = try reader.value() }
+            try reader.object { name, reader throws(NeedletailError) in
+                if name == "filter" { filters.append(try PayloadFilter(from: &reader)) } else { _ = try reader.value() }
+            }
+        }
+        guard filters.count < 2 else { throw NeedletailError(.invalidArgument, "\"filter\" is there twice") }
+        return filters.first
     }
 
     // MARK: The key set
@@ -210,9 +226,10 @@ private struct Claims: JWTPayload {
     var nbf: Double?
     var needletail: Access?
 
-    struct Access: Codable, Sendable {
+    private enum CodingKeys: String, CodingKey { case iss, sub, aud, exp, nbf, needletail }
+
+    struct Access: Decodable, Sendable {
         var grants: [String]
-        var filter: [String: FilterValues]?
         var limits: TokenLimits?
         /// What is wrong with the names in it; nil: nothing.
         var problem: String?
@@ -222,72 +239,38 @@ private struct Claims: JWTPayload {
         init(from decoder: any Decoder) throws {
             let container = try decoder.container(keyedBy: CodingKeys.self)
             grants = try container.decode([String].self, forKey: .grants)
-            filter = try container.decodeIfPresent([String: FilterValues].self, forKey: .filter)
             limits = try container.decodeIfPresent(TokenLimits.self, forKey: .limits)
             problem = try MemberName.problem(in: decoder, CodingKeys.self)
         }
     }
 
+    init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        iss = try container.decodeIfPresent(String.self, forKey: .iss)
+        sub = try container.decodeIfPresent(String.self, forKey: .sub)
+        aud = try container.decodeIfPresent(OneOrMany.self, forKey: .aud)
+        exp = try container.decodeIfPresent(Double.self, forKey: .exp)
+        nbf = try container.decodeIfPresent(Double.self, forKey: .nbf)
+        needletail = try container.decodeIfPresent(Access.self, forKey: .needletail)
+    }
+
+    /// Of no token: those are made elsewhere.
+    func encode(to encoder: any Encoder) throws { throw NeedletailError(.unimplemented, "tokens are read here, and not made") }
+
     /// Checked by `TokenVerifier`, which knows the configuration.
     func verify(using algorithm: some JWTAlgorithm) async throws {}
 }
 
-private struct OneOrMany: Codable, Sendable {
+private struct OneOrMany: Decodable, Sendable {
     var values: [String]
 
     init(from decoder: any Decoder) throws {
         let container = try decoder.singleValueContainer()
         values = try (try? [container.decode(String.self)]) ?? container.decode([String].self)
     }
-
-    func encode(to encoder: any Encoder) throws {
-        var container = encoder.singleValueContainer()
-        try container.encode(values)
-    }
 }
 
-/// A value or a list of them.
-private struct FilterValues: Codable, Sendable {
-    var values: [PayloadFilter.Value]
-
-    private struct One: Codable {
-        var value: PayloadFilter.Value
-
-        init(from decoder: any Decoder) throws {
-            let container = try decoder.singleValueContainer()
-            if let flag = try? container.decode(Bool.self) {
-                value = .bool(flag)
-            } else if let number = try? container.decode(Int64.self) {
-                value = .integer(number)
-            } else {
-                value = .string(try container.decode(String.self))
-            }
-        }
-
-        func encode(to encoder: any Encoder) throws {
-            var container = encoder.singleValueContainer()
-            switch value {
-            case .bool(let flag): try container.encode(flag)
-            case .integer(let number): try container.encode(number)
-            case .string(let text): try container.encode(text)
-            }
-        }
-
-        init(_ value: PayloadFilter.Value) { self.value = value }
-    }
-
-    init(from decoder: any Decoder) throws {
-        let container = try decoder.singleValueContainer()
-        values = try ((try? [container.decode(One.self)]) ?? container.decode([One].self)).map(\.value)
-    }
-
-    func encode(to encoder: any Encoder) throws {
-        var container = encoder.singleValueContainer()
-        try container.encode(values.map(One.init))
-    }
-}
-
-private struct TokenLimits: Codable, Sendable {
+private struct TokenLimits: Decodable, Sendable {
     var requestsPerSecond: Double?
     var requestBytes: Int?
     var batch: Int?

@@ -63,7 +63,7 @@ extension LocalNode {
                     let span = self.span(of: part.request)
                     return NodeSearch(part.request, refused: part.refused, node: self, span, cancellation) { outcome in
                         let outcome = outcome.mapError(Self.wrap)
-                        span?.end(error: outcome.failure?.message)
+                        span?.endCall(outcome.failure, isServer: true)
                         outcomes.set(outcome, at: index)
                     }
                 }
@@ -187,7 +187,7 @@ private final class NodeSearch: Sendable {
                 // The node is overloaded, not the shard: the rest would only add to it.
                 cancellation.isCancelled.store(true, ordering: .relaxed)
                 state.withLock { $0.refusal = $0.refusal ?? error }
-                if isLast() { completion(.failure(error)) }
+                if isLast() { completion(.failure(state.withLock(\.refusal) ?? error)) }
             }
         }
     }
@@ -336,40 +336,65 @@ private final class NodeSearch: Sendable {
         return results
     }
 
-    /// Searches one after the other, when points that they found are changed before their parts are read.
+    /// Searches one after the other, when points that they found are gone before their parts are read.
     private static let searchAttempts = 3
 
-    /// The points with what the answer carries of them. Score, payload and vectors are of one version: where points were written or deleted since they
-    /// were found, their shards are searched again, and if that goes on they are measured as they are now.
+    /// The points with what the answer carries of them: score, payload and vectors of one version. What was written since it was found is measured as it is
+    /// now. Where that makes room for points that were not found, the shards are searched again.
     private func complete(
         _ merged: [ScoredPoint], _ lists: [[ScoredPoint]], _ query: SearchQuery, _ scratch: inout SearchScratch
     ) throws -> [ScoredPoint] {
         guard query.parts.payload || query.parts.vectors || request.filter != nil else { return merged }
         var (merged, lists) = (merged, lists)
-        for attempt in 1...Self.searchAttempts {
-            var completed: [ScoredPoint] = []
-            var changed: Set<Int> = []
-            for point in merged {
-                let hash = point.id.placementHash
-                guard let index = replicas.firstIndex(where: { $0.assignment.range.contains(hash) }) else { continue }
-                let now = try replicas[index].read(point, for: query, within: request.filter, scratch: &scratch)
-                if now?.sequence != point.sequence { changed.insert(index) }
-                if let now { completed.append(now) }
-            }
-            if changed.isEmpty { return completed }
-            if attempt == Self.searchAttempts { return TopMerge.best(of: completed, limit: query.limit) }
-            for index in changed {
-                let hits = try replicas[index].search(query, within: request.filter, deadline: request.deadline, scratch: &scratch)
-                lists[index] = hits.points
-                state.withLock { state in
-                    state.work += hits.work
-                    guard hits.isTruncated, let report = state.reports.firstIndex(where: { $0.shard == replicas[index].assignment.shard }) else { return }
-                    state.reports[report].outcome = .truncated
-                }
+        var attempt = 1
+        while true {
+            let (completed, lacking) = try read(merged, query, &scratch)
+            let isOver = attempt == Self.searchAttempts || cancellation.isCancelled.load(ordering: .relaxed)
+            if lacking.isEmpty || isOver || !searchAgain(lacking, query, &lists, &scratch) {
+                if completed.count < query.limit { noteTruncated(lacking) }
+                return TopMerge.best(of: completed, limit: query.limit)
             }
             merged = TopMerge.merge(lists, limit: query.limit)
+            attempt += 1
         }
-        return merged
+    }
+
+    /// Points as they are now, and the replicas which may have others for the answer instead.
+    private func read(
+        _ merged: [ScoredPoint], _ query: SearchQuery, _ scratch: inout SearchScratch
+    ) throws -> (completed: [ScoredPoint], lacking: Set<Int>) {
+        var completed: [ScoredPoint] = []
+        var lacking: Set<Int> = []
+        // Nothing is beyond the last point of a list that is not full.
+        let bound = merged.count < query.limit ? nil : merged.last?.score
+        for point in merged {
+            let hash = point.id.placementHash
+            guard let index = replicas.firstIndex(where: { $0.assignment.range.contains(hash) }) else { continue }
+            let now = try replicas[index].read(point, for: query, within: request.filter, scratch: &scratch)
+            if let now { completed.append(now) }
+            if let bound, now.map({ $0.score < bound }) ?? true { lacking.insert(index) }
+        }
+        return (completed, lacking)
+    }
+
+    /// - Returns: false when not all could be searched to the end: what there is already is an answer, too.
+    private func searchAgain(_ lacking: Set<Int>, _ query: SearchQuery, _ lists: inout [[ScoredPoint]], _ scratch: inout SearchScratch) -> Bool {
+        for index in lacking {
+            let replica = replicas[index]
+            let hits = try? replica.working { try replica.search(query, within: request.filter, deadline: request.deadline, scratch: &scratch) }
+            guard let hits, !hits.isTruncated else { return false }
+            lists[index] = hits.points
+            state.withLock { $0.work += hits.work }
+        }
+        return true
+    }
+
+    /// There may be points that the answer has room for.
+    private func noteTruncated(_ indices: Set<Int>) {
+        let shards = Set(indices.map { replicas[$0].assignment.shard })
+        state.withLock { state in
+            for report in state.reports.indices where shards.contains(state.reports[report].shard) { state.reports[report].outcome = .truncated }
+        }
     }
 }
 

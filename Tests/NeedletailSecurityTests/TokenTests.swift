@@ -80,10 +80,22 @@ struct TokenTests {
         }
     }
 
+    /// Two keys for everybody but a dictionary of Swift's texts.
+    @Test func keysOfAFilterAreToldApartByTheirBytes() async throws {
+        let authenticator = try await authenticator(TokenConfiguration(secret: Self.secret))
+        let access = "{\"grants\":[\"read:b\"],\"filter\":{\"caf\u{e9}\":1,\"cafe\u{301}\":2}}"
+        let principal = try await authenticator.authenticate("Bearer \(Self.signed(["needletail": access]))")
+        #expect(
+            principal.info.filter == (try PayloadFilter([
+                .init(key: "caf\u{e9}", values: [.integer(1)]), .init(key: "cafe\u{301}", values: [.integer(2)]),
+            ])))
+    }
+
     @Test func aClaimOfWhichAPartWouldBePassedOverIsRefused() async throws {
         let authenticator = try await authenticator(TokenConfiguration(secret: Self.secret))
         for (part, words) in [
             ("\"filters\":{\"tenant\":\"x\"}", "did you mean \"filter\"?"), ("\"filter\":null", "\"filter\" is null"),
+            ("\"filter\":{\"tenant\":\"x\",\"tenant\":\"y\"}", "named twice"), ("\"filter\":{\"a\":1},\"filter\":{\"b\":1}", "twice"),
             ("\"limits\":{\"bach\":1}", "did you mean \"batch\"?"), ("\"limits\":{\"batch\":null}", "\"batch\" is null"),
         ] {
             let said = await refusal(authenticator, Self.signed(["needletail": "{\"grants\":[\"read:books\"],\(part)}"]))

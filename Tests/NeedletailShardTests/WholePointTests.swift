@@ -50,7 +50,7 @@ import Testing
     }
 
     /// What is read of a point that a search found may be newer than the vector that it was found by.
-    @Test(arguments: [false, true]) func whatASearchBringsIsOfOneVersion(exact: Bool) async throws {
+    @Test(arguments: [false, true], [1, 2]) func whatASearchBringsIsOfOneVersion(exact: Bool, limit: Int) async throws {
         let directory = TemporaryDirectory()
         let shard = try await TestShard.open(directory)
         try await shard.write(Self.points(0))
@@ -61,8 +61,8 @@ import Testing
                     var searches = 0
                     while !end.isOver.load(ordering: .relaxed) {
                         let parts = PointParts(payload: true, vectors: true)
-                        let found = try await shard.search([Float](repeating: 0, count: 8), exact: exact, parts: parts)
-                        try #require(Set(found.map(\.id)) == Set(Self.ids))
+                        let found = try await shard.search([Float](repeating: 0, count: 8), limit: limit, exact: exact, parts: parts)
+                        try #require(found.count == limit && Set(found.map(\.id)).isSubset(of: Self.ids))
                         for point in found {
                             guard case .integer(let version)? = try PayloadCoding.decode(point.payload)["n"] else { throw NeedletailError(.dataLoss, "no payload") }
                             try #require(point.vectors.first?.vector == DenseVector([Float](repeating: Float(version), count: 8)))

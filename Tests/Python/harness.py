@@ -1,5 +1,6 @@
 """Starts real Needletail processes on free loopback ports and stops them again."""
 
+import errno
 import json
 import os
 import pathlib
@@ -175,16 +176,20 @@ def free_ports(count):
     """Ports that nobody has at the moment; all are held at once, so that no two are the same.
 
     Below those that the system gives to outgoing connections: between two lives of a server one of these would take its port."""
-    first = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    end = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    begin = max(1024, end // 2)
+    assert end - begin > 1000, f"outgoing connections may take nearly all ports here: net.ipv4.ip_local_port_range begins at {end}"
     sockets = []
     try:
         while len(sockets) < count:
             one = socket.socket()
             try:
-                one.bind(("127.0.0.1", random.randrange(first // 2, first)))
+                one.bind(("127.0.0.1", random.randrange(begin, end)))
                 sockets.append(one)
-            except OSError:
+            except OSError as error:
                 one.close()
+                if error.errno != errno.EADDRINUSE:
+                    raise
         return [one.getsockname()[1] for one in sockets]
     finally:
         for one in sockets:

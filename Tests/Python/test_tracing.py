@@ -124,6 +124,8 @@ def test_searches_that_share_a_call_are_traced_each(traced):
             [root] = named(spans, "needletail.v1.Points/Search")
             for served in named(spans, "search among others"):
                 call = calls[served.parent]
+                if "needletail.abandoned" in call.attributes:
+                    continue  # A hedge, or what it was a hedge for.
                 assert call.parent == root.id and call.attributes["needletail.searches"] >= 2 and call.attributes["needletail.node"]
                 assert call.attributes["rpc.grpc.status_code"] == 0 and served.kind == SERVER and served.service == "needletail-shard"
                 assert served.state == "vendor=value" and [s.name for s in spans if s.parent == served.id].count("search shard") >= 1

@@ -240,7 +240,7 @@ private final class Waiter: Sendable {
             defer { (state.continuation, state.span) = (nil, nil) }
             return (state.continuation, state.span)
         }
-        if let span { CallSpans.end(span, outcome.failure ?? failure, isServer: false) }
+        span?.endCall(outcome.failure ?? failure, isServer: false)
         if let continuation { Self.resume(continuation, outcome) }
     }
 

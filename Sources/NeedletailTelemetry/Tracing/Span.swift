@@ -1,4 +1,4 @@
-internal import NeedletailCore
+public import NeedletailCore
 internal import Synchronization
 
 /// A value that says something about a span.
@@ -115,4 +115,16 @@ public final class Span: Sendable {
                 context: context, parent: parent, name: name, kind: kind, start: wall(began), end: wall(max(began, end)), attributes: attributes,
                 error: error))
     }
+}
+
+extension Span {
+    /// Ends the span of a call, after OpenTelemetry's conventions for gRPC: every status but OK is an error to the client, to the server those are that are
+    /// its own fault.
+    public func endCall(_ failure: NeedletailError?, isServer: Bool) {
+        add([SpanAttribute("rpc.grpc.status_code", .count(failure?.code.rawValue ?? 0))])
+        let isError = failure.map { !isServer || Self.serverErrors.contains($0.code) } ?? false
+        end(error: isError ? failure?.message : nil)
+    }
+
+    private static let serverErrors: Set<NeedletailError.Code> = [.unknown, .deadlineExceeded, .unimplemented, .internal, .unavailable, .dataLoss]
 }

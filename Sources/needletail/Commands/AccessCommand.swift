@@ -127,31 +127,14 @@ struct AccessCommand: AsyncParsableCommand {
 }
 
 extension PayloadFilter {
-    /// `{"tenant": "shop", "region": ["eu", "us"]}`.
     fileprivate init(json text: String) throws(NeedletailError) {
-        var reader = JSONReader(text.utf8)
-        guard reader.kind() == .object else {
-            throw NeedletailError(.invalidArgument, "--filter is a JSON object, as {\"tenant\": \"shop\"}")
+        do throws(NeedletailError) {
+            var reader = JSONReader(text.utf8)
+            try self.init(from: &reader)
+            try reader.end()
+        } catch {
+            throw NeedletailError(.invalidArgument, "--filter: \(error.message)")
         }
-        // A key that is there twice is refused, and not left out.
-        var entries: [(key: PayloadKey, value: PayloadValue)] = []
-        try reader.object { key, reader throws(NeedletailError) in entries.append((PayloadKey(key), try reader.value())) }
-        try reader.end()
-        var conditions: [Condition] = []
-        for (key, value) in entries {
-            var values: [Value] = []
-            let listed: [PayloadValue] = if case .list(let all) = value { all } else { [value] }
-            for one in listed {
-                switch one {
-                case .string(let text): values.append(.string(text))
-                case .integer(let number): values.append(.integer(number))
-                case .bool(let flag): values.append(.bool(flag))
-                default: throw NeedletailError(.invalidArgument, "the values of --filter are texts, whole numbers and booleans; those of \"\(key)\" are not")
-                }
-            }
-            conditions.append(Condition(key: key, values: values))
-        }
-        try self.init(conditions)
     }
 
     fileprivate var json: PayloadValue {
