@@ -136,7 +136,8 @@ extension Replica {
         var point = found
         (point.sequence, point.payload, point.vectors) = (now.stored.sequence, now.stored.payload, now.stored.vectors)
         if point.sequence != found.sequence {
-            for distance in try graph.distances(query.vector, to: [now.slot], scratch: &scratch) { point.score = graph.field.metric.score(ofDistance: distance) }
+            let distances = try graph.distances(query.vector, to: [now.slot], scratch: &scratch)
+            for distance in distances { point.score = graph.field.metric.score(ofDistance: distance) }
         }
         return point
     }

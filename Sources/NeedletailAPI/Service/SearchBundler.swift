@@ -219,7 +219,8 @@ private final class Waiter: Sendable {
 
     /// Now it goes, with so many others.
     func depart(with count: Int, by client: GRPCClient) {
-        guard let scope, let span = client.span(of: InternalMethods.searchEach, in: scope, [SpanAttribute("needletail.searches", .count(count))]) else { return }
+        let shared = SpanAttribute("needletail.searches", .count(count))
+        guard let scope, let span = client.span(of: InternalMethods.searchEach, in: scope, [shared]) else { return }
         // Without a caller by now its span would not end.
         state.withLock { state in if state.outcome == nil { state.span = span } }
     }

@@ -101,6 +101,18 @@ public final class Span: Sendable {
 
     public func add(_ attributes: [SpanAttribute]) { state.withLock { $0.attributes += attributes } }
 
+    /// Both at one moment: a thread that has to wait between the two readings would move its span beside others.
+    private static func bothClocks() -> (wall: Int64, now: ContinuousClock.Instant) {
+        var now = ContinuousClock.now
+        for _ in 0..<4 {
+            let wall = WallClock.nanoseconds()
+            let after = ContinuousClock.now
+            if now.duration(to: after) < .microseconds(50) { return (wall, now) }
+            now = after
+        }
+        return (WallClock.nanoseconds(), .now)
+    }
+
     /// Only the first end counts.
     public func end(error: String? = nil, at end: ContinuousClock.Instant = .now) {
         let attributes: [SpanAttribute]? = state.withLock { state in
@@ -108,7 +120,7 @@ public final class Span: Sendable {
             return state.hasEnded ? nil : state.attributes
         }
         guard let attributes else { return }
-        let (wallNow, now) = (WallClock.nanoseconds(), ContinuousClock.now)
+        let (wallNow, now) = Self.bothClocks()
         func wall(_ instant: ContinuousClock.Instant) -> UInt64 { UInt64(clamping: wallNow - instant.duration(to: now).nanoseconds) }
         tracer.finished(
             FinishedSpan(
