@@ -112,11 +112,10 @@ extension Coordinator {
 
     public func merge(_ order: ShardMergeOrder, deadline: Deadline?) async throws -> OperationInfo {
         if let leader = try leaderElsewhere() { return try await leader.merge(order, deadline: deadline) }
-        return Self.info(try await begin(order, reason: "asked for"))
+        return Self.info(try await begin({ try plan(order, $0, reason: "asked for") }, of: order.collection))
     }
 
-    private func begin(_ order: ShardMergeOrder, reason: String) async throws -> Merge {
-        let entry = try entry(order.collection)
+    private func plan(_ order: ShardMergeOrder, _ entry: CollectionEntry, reason: String) throws -> Merge {
         let numbers = [order.shard, order.other]
         for number in numbers where !entry.shards.contains(where: { $0.number == number }) {
             throw NeedletailError(.notFound, "collection \"\(order.collection)\" has no shard \(number); see `needletail cluster shards`")
@@ -130,10 +129,9 @@ extension Coordinator {
         if state.withLock({ state in places.contains { state.isUnderWay(entry.shardID($0)) } }) {
             throw NeedletailError(.aborted, "one of the shards is being moved, split or merged already; see `needletail cluster operations`")
         }
-        let merge = Merge(
+        return Merge(
             id: .random(in: 1...UInt64.max), collection: order.collection, incarnation: entry.incarnation, places: places, number: entry.nextNumber,
             reason: reason, nowMilliseconds: Self.milliseconds())
-        return try await begin(merge, of: entry)
     }
 
     /// - Throws: `failedPrecondition` when the same nodes do not hold both, with the moves that help.
@@ -161,7 +159,7 @@ extension Coordinator {
     func planMerges() async {
         guard isLeader, let limit = policy.mergeBelowBytes else { return }
         let due = state.withLock { $0.isPaused || $0.isResharding ? nil : $0.dueMerges(below: limit).first }
-        if let due { _ = try? await begin(due, reason: Self.mergeReason(limit)) }
+        if let due { _ = try? await begin({ try plan(due, $0, reason: Self.mergeReason(limit)) }, of: due.collection) }
     }
 
     static func mergeReason(_ limit: UInt64) -> String { "together they are smaller than \(limit) bytes" }

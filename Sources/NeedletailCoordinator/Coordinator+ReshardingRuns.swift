@@ -192,14 +192,22 @@ extension Coordinator {
     // MARK: What operators ask for
 
     /// Writes a new one down, whose shards have the next numbers of the collection.
-    func begin<One: LedResharding>(_ one: One, of entry: CollectionEntry) async throws -> One {
-        var changed = entry
-        changed.nextNumber += UInt32(one.made.count)
-        guard try await store(one, changed, replacing: entry, if: .absent(MetadataCopy.operationsPrefix + one.key)) else {
-            throw NeedletailError(.aborted, "the cluster has changed meanwhile; see `needletail cluster operations`, then try again")
+    ///
+    /// - Parameter plan: what is to begin, of the collection as it is; asked again when that changed meanwhile, as it does whenever a replica of any of its
+    ///   shards joins or leaves the in-sync set.
+    func begin<One: LedResharding>(_ plan: (CollectionEntry) throws -> One, of collection: String) async throws -> One {
+        for _ in 0..<20 {
+            let entry = try entry(collection)
+            let one = try plan(entry)
+            var changed = entry
+            changed.nextNumber += UInt32(one.made.count)
+            if try await store(one, changed, replacing: entry, if: .absent(MetadataCopy.operationsPrefix + one.key)) {
+                await note("\(One.kind)", Self.account(of: one))
+                return one
+            }
+            try await Task.sleep(for: .milliseconds(20))
         }
-        await note("\(One.kind)", Self.account(of: one))
-        return one
+        throw NeedletailError(.aborted, "the cluster has changed meanwhile; see `needletail cluster operations`, then try again")
     }
 
     /// nil when there is none of this id.

@@ -101,11 +101,10 @@ extension Coordinator {
 
     public func split(_ order: ShardSplitOrder, deadline: Deadline?) async throws -> OperationInfo {
         if let leader = try leaderElsewhere() { return try await leader.split(order, deadline: deadline) }
-        return Self.info(try await begin(order, reason: "asked for"))
+        return Self.info(try await begin({ try plan(order, $0, reason: "asked for") }, of: order.collection))
     }
 
-    private func begin(_ order: ShardSplitOrder, reason: String) async throws -> Split {
-        let entry = try entry(order.collection)
+    private func plan(_ order: ShardSplitOrder, _ entry: CollectionEntry, reason: String) throws -> Split {
         guard let place = entry.shards.first(where: { $0.number == order.shard }) else {
             throw NeedletailError(.notFound, "collection \"\(order.collection)\" has no shard \(order.shard); see `needletail cluster shards`")
         }
@@ -123,17 +122,16 @@ extension Coordinator {
         if state.withLock({ $0.isUnderWay(parent) }) {
             throw NeedletailError(.aborted, "shard \(order.shard) is being moved, split or merged already; see `needletail cluster operations`")
         }
-        let split = Split(
+        return Split(
             id: .random(in: 1...UInt64.max), collection: order.collection, parent: parent, place: place, at: at, firstNumber: entry.nextNumber,
             reason: reason, nowMilliseconds: Self.milliseconds())
-        return try await begin(split, of: entry)
     }
 
     /// Called on the clock: begins to split what has become larger than wanted, one shard at a time.
     func planSplits() async {
         guard isLeader, let limit = policy.splitAboveBytes else { return }
         let due = state.withLock { $0.isPaused || $0.isResharding ? nil : $0.dueSplits(above: limit).first }
-        if let due { _ = try? await begin(due, reason: Self.splitReason(limit)) }
+        if let due { _ = try? await begin({ try plan(due, $0, reason: Self.splitReason(limit)) }, of: due.collection) }
     }
 
     static func splitReason(_ limit: UInt64) -> String { "it is larger than \(limit) bytes" }

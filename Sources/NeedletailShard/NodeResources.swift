@@ -86,6 +86,8 @@ public struct ReplicaConfiguration: Sendable {
     public var checkpointPoints = 8_192
     /// A replica that was not written for this long is checkpointed even if less has changed.
     public var checkpointIdle = Duration.seconds(2)
+    /// One that failed is tried again after this long, also where writes go on and on.
+    public var checkpointRetry = Duration.seconds(5)
     /// How long a checkpoint may stand behind all other work; then it takes its share.
     public var checkpointPatience = Duration.seconds(10)
     /// Retired slots that start a repair, or a twentieth of the partition if that is more.

@@ -43,7 +43,7 @@ final class Applier: @unchecked Sendable {
 
     private struct Shared {
         var failure: NeedletailError?
-        var checkpointProblem: NeedletailError?
+        var checkpointProblem: (error: NeedletailError, since: ContinuousClock.Instant)?
         var checkpointWaiters: [CheckedContinuation<Void, Never>] = []
     }
 
@@ -52,8 +52,10 @@ final class Applier: @unchecked Sendable {
     func fail(_ error: NeedletailError) { shared.withLock { $0.failure = $0.failure ?? error } }
 
     /// Why the last checkpoint failed; the log keeps what it would have saved.
-    var checkpointProblem: NeedletailError? { shared.withLock { $0.checkpointProblem } }
-    func setCheckpointProblem(_ error: NeedletailError?) { shared.withLock { $0.checkpointProblem = error } }
+    var checkpointProblem: NeedletailError? { shared.withLock { $0.checkpointProblem?.error } }
+    func setCheckpointProblem(_ error: NeedletailError?) { shared.withLock { $0.checkpointProblem = error.map { ($0, .now) } } }
+    /// Whether the last checkpoint failed, and before then.
+    func hasCheckpointFailed(before moment: ContinuousClock.Instant) -> Bool { shared.withLock { $0.checkpointProblem.map { $0.since <= moment } ?? false } }
 
     func endCheckpoint() {
         let waiters = shared.withLock { shared in

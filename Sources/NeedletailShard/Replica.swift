@@ -198,10 +198,11 @@ final class Replica: @unchecked Sendable {
 
     private var closing: NeedletailError { NeedletailError(.unavailable, "shard \(assignment.shard) is closing; ask again") }
 
-    /// Called on the clock: checkpoints what has been idle.
+    /// Called on the clock: checkpoints what has been idle, and tries again what has failed.
     func tick(now: ContinuousClock.Instant) {
         let configuration = resources.configuration
         offerRefusedModels()
+        if applier.hasCheckpointFailed(before: now - configuration.checkpointRetry) { requestCheckpoint() }
         let mustStart = queue.withLock { queue in
             guard !queue.isRunning, !queue.isOver, applier.isDirty, queue.lastWrite.duration(to: now) >= configuration.checkpointIdle else { return false }
             queue.wantsCheckpoint = true

@@ -19,9 +19,9 @@ struct TestShard {
 
     /// Opens the node in `directory` and waits until its replica serves; makes the replica when there is none.
     static func open(
-        _ directory: TemporaryDirectory, spec: CollectionSpec = spec(), configuration: ReplicaConfiguration = small()
+        _ directory: TemporaryDirectory, spec: CollectionSpec = spec(), configuration: ReplicaConfiguration = small(), disk: Disk = .real
     ) async throws -> TestShard {
-        let resources = NodeResources(searchThreads: 2, buildThreads: 2, configuration: configuration)
+        let resources = NodeResources(searchThreads: 2, buildThreads: 2, configuration: configuration, disk: disk)
         let node = LocalNode(directory: directory.path, resources: resources)
         try node.start()
         try await node.createReplica(
