@@ -192,7 +192,7 @@ final class ServerCall: GRPCStream, @unchecked Sendable {  // the event loop gua
         if case .failure(let error) = result { failure = GRPCStatus.wire(error) }
         let took = measured.since.duration(to: .now)
         server.configuration.metrics?.ended(measured.path, code: failure?.code.wireName ?? "OK", took: took)
-        if let span = scope?.span { span.endCall(failure, isServer: true) }
+        scope?.span?.endCall(failure, isServer: true)
         server.callEnded(measured.path, failure, took: took, scope)
     }
 

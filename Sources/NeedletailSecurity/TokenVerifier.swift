@@ -226,8 +226,6 @@ private struct Claims: JWTPayload {
     var nbf: Double?
     var needletail: Access?
 
-    private enum CodingKeys: String, CodingKey { case iss, sub, aud, exp, nbf, needletail }
-
     struct Access: Decodable, Sendable {
         var grants: [String]
         var limits: TokenLimits?
@@ -244,17 +242,7 @@ private struct Claims: JWTPayload {
         }
     }
 
-    init(from decoder: any Decoder) throws {
-        let container = try decoder.container(keyedBy: CodingKeys.self)
-        iss = try container.decodeIfPresent(String.self, forKey: .iss)
-        sub = try container.decodeIfPresent(String.self, forKey: .sub)
-        aud = try container.decodeIfPresent(OneOrMany.self, forKey: .aud)
-        exp = try container.decodeIfPresent(Double.self, forKey: .exp)
-        nbf = try container.decodeIfPresent(Double.self, forKey: .nbf)
-        needletail = try container.decodeIfPresent(Access.self, forKey: .needletail)
-    }
-
-    /// Of no token: those are made elsewhere.
+    /// `JWTPayload` asks for it; tokens are made elsewhere.
     func encode(to encoder: any Encoder) throws { throw NeedletailError(.unimplemented, "tokens are read here, and not made") }
 
     /// Checked by `TokenVerifier`, which knows the configuration.

@@ -340,57 +340,59 @@ private final class NodeSearch: Sendable {
     private static let searchAttempts = 3
 
     /// The points with what the answer carries of them: score, payload and vectors of one version. What was written since it was found is measured as it is
-    /// now. Where that makes room for points that were not found, the shards are searched again.
+    /// now. Where that makes room for points that were not found, the replicas are searched again, for some more than are asked for.
     private func complete(
         _ merged: [ScoredPoint], _ lists: [[ScoredPoint]], _ query: SearchQuery, _ scratch: inout SearchScratch
     ) throws -> [ScoredPoint] {
         guard query.parts.payload || query.parts.vectors || request.filter != nil else { return merged }
-        var (merged, lists) = (merged, lists)
+        let answered = replicas.indices.filter { !lists[$0].isEmpty }
+        var (merged, wider) = (merged, query)
         var attempt = 1
         while true {
-            let (completed, lacking) = try read(merged, query, &scratch)
-            let isOver = attempt == Self.searchAttempts || cancellation.isCancelled.load(ordering: .relaxed)
-            if lacking.isEmpty || isOver || !searchAgain(lacking, query, &lists, &scratch) {
-                if completed.count < query.limit { noteTruncated(lacking) }
-                return TopMerge.best(of: completed, limit: query.limit)
+            let (completed, lost) = try read(merged, query, &scratch)
+            let best = TopMerge.best(of: completed, limit: query.limit)
+            // What was not found is no better than the last of a full list.
+            let isWhole = lost == 0 || merged.count < wider.limit || best.count == query.limit && best[best.count - 1].score >= merged[merged.count - 1].score
+            if isWhole || cancellation.isCancelled.load(ordering: .relaxed) { return best }
+            wider.limit = query.limit + 2 * lost + 8
+            guard attempt < Self.searchAttempts, let again = searchAgain(answered, wider, &scratch) else {
+                // What is there is an answer, too.
+                if best.count < query.limit { noteTruncated(answered) }
+                return best
             }
-            merged = TopMerge.merge(lists, limit: query.limit)
+            merged = again
             attempt += 1
         }
     }
 
-    /// Points as they are now, and the replicas which may have others for the answer instead.
-    private func read(
-        _ merged: [ScoredPoint], _ query: SearchQuery, _ scratch: inout SearchScratch
-    ) throws -> (completed: [ScoredPoint], lacking: Set<Int>) {
-        var completed: [ScoredPoint] = []
-        var lacking: Set<Int> = []
-        // Nothing is beyond the last point of a list that is not full.
-        let bound = merged.count < query.limit ? nil : merged.last?.score
+    /// Points as they are now, and how many of them are gone, or farther than they were found.
+    private func read(_ merged: [ScoredPoint], _ query: SearchQuery, _ scratch: inout SearchScratch) throws -> (completed: [ScoredPoint], lost: Int) {
+        var (completed, lost): ([ScoredPoint], Int) = ([], 0)
         for point in merged {
             let hash = point.id.placementHash
-            guard let index = replicas.firstIndex(where: { $0.assignment.range.contains(hash) }) else { continue }
-            let now = try replicas[index].read(point, for: query, within: request.filter, scratch: &scratch)
+            guard let replica = replicas.first(where: { $0.assignment.range.contains(hash) }) else { continue }
+            let now = try replica.read(point, for: query, within: request.filter, scratch: &scratch)
             if let now { completed.append(now) }
-            if let bound, now.map({ $0.score < bound }) ?? true { lacking.insert(index) }
+            if now.map({ $0.score < point.score }) ?? true { lost += 1 }
         }
-        return (completed, lacking)
+        return (completed, lost)
     }
 
-    /// - Returns: false when not all could be searched to the end: what there is already is an answer, too.
-    private func searchAgain(_ lacking: Set<Int>, _ query: SearchQuery, _ lists: inout [[ScoredPoint]], _ scratch: inout SearchScratch) -> Bool {
-        for index in lacking {
+    /// nil when not all could be searched to the end.
+    private func searchAgain(_ indices: [Int], _ query: SearchQuery, _ scratch: inout SearchScratch) -> [ScoredPoint]? {
+        var lists: [[ScoredPoint]] = []
+        for index in indices {
             let replica = replicas[index]
             let hits = try? replica.working { try replica.search(query, within: request.filter, deadline: request.deadline, scratch: &scratch) }
-            guard let hits, !hits.isTruncated else { return false }
-            lists[index] = hits.points
+            guard let hits, !hits.isTruncated else { return nil }
+            lists.append(hits.points)
             state.withLock { $0.work += hits.work }
         }
-        return true
+        return TopMerge.merge(lists, limit: query.limit)
     }
 
     /// There may be points that the answer has room for.
-    private func noteTruncated(_ indices: Set<Int>) {
+    private func noteTruncated(_ indices: [Int]) {
         let shards = Set(indices.map { replicas[$0].assignment.shard })
         state.withLock { state in
             for report in state.reports.indices where shards.contains(state.reports[report].shard) { state.reports[report].outcome = .truncated }

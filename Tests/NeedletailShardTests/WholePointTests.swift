@@ -22,65 +22,57 @@ import Testing
         }
     }
 
-    @Test func aReadIsOfOneVersion() async throws {
-        let directory = TemporaryDirectory()
-        let shard = try await TestShard.open(directory)
-        try await shard.write(Self.points(0))
+    /// Reads over and over, several at a time, while the points are written 3,000 times.
+    private static func read(_ shard: TestShard, readers: Int, _ read: @escaping @Sendable () async throws -> Void) async throws {
+        try await shard.write(points(0))
         let end = End()
         try await withThrowingTaskGroup(of: Int.self) { group in
-            for _ in 0..<4 {
+            for _ in 0..<readers {
                 group.addTask {
                     var reads = 0
                     while !end.isOver.load(ordering: .relaxed) {
-                        for point in try await shard.get(Self.ids) {
-                            let bits = point.vectors[0].vector.bytes.prefix(4).reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
-                            let version = Float(bitPattern: bits)
-                            #expect(point.payload == PayloadCoding.encode(["n": .integer(Int64(version))]))
-                        }
+                        try await read()
                         reads += 1
                     }
                     return reads
                 }
             }
-            for version in 1...3000 { try await shard.write(Self.points(version)) }
+            for version in 1...3000 {
+                try await shard.write(points(version))
+                if group.isCancelled { break }
+            }
             end.isOver.store(true, ordering: .relaxed)
             for try await reads in group { #expect(reads > 0) }
         }
         await shard.node.close()
     }
 
+    @Test func aReadIsOfOneVersion() async throws {
+        let directory = TemporaryDirectory()
+        let shard = try await TestShard.open(directory)
+        try await Self.read(shard, readers: 4) {
+            for point in try await shard.get(Self.ids) {
+                let bits = point.vectors[0].vector.bytes.prefix(4).reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
+                let version = Float(bitPattern: bits)
+                #expect(point.payload == PayloadCoding.encode(["n": .integer(Int64(version))]))
+            }
+        }
+    }
+
     /// What is read of a point that a search found may be newer than the vector that it was found by.
     @Test(arguments: [false, true], [1, 2]) func whatASearchBringsIsOfOneVersion(exact: Bool, limit: Int) async throws {
         let directory = TemporaryDirectory()
         let shard = try await TestShard.open(directory)
-        try await shard.write(Self.points(0))
-        let end = End()
-        try await withThrowingTaskGroup(of: Int.self) { group in
-            for _ in 0..<3 {
-                group.addTask {
-                    var searches = 0
-                    while !end.isOver.load(ordering: .relaxed) {
-                        let parts = PointParts(payload: true, vectors: true)
-                        let found = try await shard.search([Float](repeating: 0, count: 8), limit: limit, exact: exact, parts: parts)
-                        try #require(found.count == limit && Set(found.map(\.id)).isSubset(of: Self.ids))
-                        for point in found {
-                            guard case .integer(let version)? = try PayloadCoding.decode(point.payload)["n"] else { throw NeedletailError(.dataLoss, "no payload") }
-                            try #require(point.vectors.first?.vector == DenseVector([Float](repeating: Float(version), count: 8)))
-                            try #require(point.score == Metric.l2.score(ofDistance: Float(8 * version * version)), "of version \(version)")
-                        }
-                        searches += 1
-                    }
-                    return searches
-                }
+        try await Self.read(shard, readers: 3) {
+            let parts = PointParts(payload: true, vectors: true)
+            let found = try await shard.search([Float](repeating: 0, count: 8), limit: limit, exact: exact, parts: parts)
+            try #require(found.count == limit && Set(found.map(\.id)).isSubset(of: Self.ids))
+            for point in found {
+                guard case .integer(let version)? = try PayloadCoding.decode(point.payload)["n"] else { throw NeedletailError(.dataLoss, "no payload") }
+                try #require(point.vectors.first?.vector == DenseVector([Float](repeating: Float(version), count: 8)))
+                try #require(point.score == Metric.l2.score(ofDistance: Float(8 * version * version)), "of version \(version)")
             }
-            for version in 1...3000 {
-                try await shard.write(Self.points(version))
-                if group.isCancelled { break }
-            }
-            end.isOver.store(true, ordering: .relaxed)
-            for try await searches in group { #expect(searches > 0) }
         }
-        await shard.node.close()
     }
 
     /// A search goes through many slots, while points move from one to another: it may not pass by where a point will be, and come to where it was.
