@@ -75,6 +75,38 @@ import Testing
         }
     }
 
+    /// The nearest points are deleted one by one: what is gone before its payload is read makes room for the next.
+    @Test func aSearchIsNotShortOfWhatIsDeletedMeanwhile() async throws {
+        let directory = TemporaryDirectory()
+        let shard = try await TestShard.open(directory)
+        let ids = (0..<1500).map { PointID.number(UInt64($0)) }
+        try await shard.write(
+            ids.enumerated().map { number, id in
+                .upsert(Point(id: id, vectors: [FieldVector(field: 0, vector: DenseVector([Float](repeating: Float(number), count: 8)))], payload: []))
+            })
+        let end = End()
+        try await withThrowingTaskGroup(of: Int.self) { group in
+            for _ in 0..<3 {
+                group.addTask {
+                    var searches = 0
+                    while !end.isOver.load(ordering: .relaxed) {
+                        let found = try await shard.search([Float](repeating: 0, count: 8), limit: 100, exact: true, parts: PointParts(payload: true))
+                        try #require(found.count == 100)
+                        searches += 1
+                    }
+                    return searches
+                }
+            }
+            for id in ids.prefix(1300) {
+                try await shard.write([.delete(id)])
+                if group.isCancelled { break }
+            }
+            end.isOver.store(true, ordering: .relaxed)
+            for try await searches in group { #expect(searches > 0) }
+        }
+        await shard.node.close()
+    }
+
     /// A search goes through many slots, while points move from one to another: it may not pass by where a point will be, and come to where it was.
     @Test func anExactSearchMissesNoPointThatIsReplaced() async throws {
         var generator = SeededGenerator.fresh()
